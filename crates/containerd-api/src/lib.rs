@@ -1,0 +1,1 @@
+//! containerd's published gRPC and ttrpc interfaces, generated from the .proto files in this crate.

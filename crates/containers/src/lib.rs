@@ -1,0 +1,1 @@
+//! The daemon's containers: create, start, attach, exec, logs, stop, remove, recover.

@@ -1,0 +1,1 @@
+//! The embedded DNS server's answers and its forwarding to upstream resolvers.

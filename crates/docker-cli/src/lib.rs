@@ -1,0 +1,1 @@
+//! The docker command line: commands, flags, tables, templates, terminal.

@@ -1,0 +1,1 @@
+//! The Engine API as a client: connection, version negotiation, streams.

@@ -1,0 +1,1 @@
+//! Manifests, configurations, platform choice and references between them. No I/O.

@@ -1,0 +1,1 @@
+//! The daemon's images: pull, push, list, inspect, tag, import, remove.

@@ -1,0 +1,1 @@
+//! One database file a daemon, one writer, group commit, durability chosen by the caller.

@@ -1,0 +1,1 @@
+//! What runs between clone and exec: a loop over the init plan that neither allocates nor panics.

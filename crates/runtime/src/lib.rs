@@ -1,0 +1,1 @@
+//! The OCI runtime's operations: create, start, exec, kill, delete, state and their files.

@@ -1,0 +1,1 @@
+//! File system snapshots on overlayfs: prepare, view, commit, mounts, usage, removal.

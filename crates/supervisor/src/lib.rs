@@ -1,0 +1,1 @@
+//! Containers, tasks and events over shims: the use cases of docker-containerd.

@@ -1,0 +1,1 @@
+//! The system calls that no crate wraps well, each behind a safe function.
