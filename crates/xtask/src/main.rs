@@ -1,1 +1,39 @@
-fn main() {}
+//! The project's own chores. `cargo xtask` lists them.
+
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask CHORE
+
+  tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match perform(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(words: &[&str]) -> Result<()> {
+    match words {
+        ["tidy"] => tidy::check(&workspace_root()),
+        ["tidy", "--write-ratchet"] => tidy::write_ratchet(&workspace_root()),
+        _ => bail!("no such chore\n{USAGE}"),
+    }
+}
+
+/// The folder above `crates/xtask`.
+fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
+}
