@@ -8,13 +8,19 @@ pub fn to_timestamp(time: SystemTime) -> Timestamp {
     Timestamp::from(time)
 }
 
-/// A received time; what cannot be a time of this system, or is before 1970, is taken as 1970.
+/// The last second of the year 9999, where protobuf's timestamps end (timestamp.proto).
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// A received time; what protobuf does not allow, or is before 1970, is taken as 1970.
 pub fn from_timestamp(timestamp: Option<&Timestamp>) -> SystemTime {
     let Some(timestamp) = timestamp else { return UNIX_EPOCH };
     let (Ok(seconds), Ok(nanos)) = (u64::try_from(timestamp.seconds), u32::try_from(timestamp.nanos)) else {
         return UNIX_EPOCH;
     };
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds) + Duration::from_nanos(u64::from(nanos))).unwrap_or(UNIX_EPOCH)
+    if seconds > LAST_SECOND || nanos >= 1_000_000_000 {
+        return UNIX_EPOCH;
+    }
+    UNIX_EPOCH + Duration::new(seconds, nanos)
 }
 
 #[cfg(test)]
