@@ -1,1 +1,31 @@
-//! Layer archives: a strict extractor that resolves inside its root, and a deterministic writer.
+//! Layer archives (OCI image-spec, layer.md): a strict extractor and a deterministic writer.
+//!
+//! Entry points: [`apply`] unpacks a layer, compressed or not, into a directory; [`diff_upper`] and [`diff_directories`]
+//! make a layer from an overlay's upper directory or from two trees; [`Decompressed`] and [`Compressor`] are the two
+//! compressions on their own. Everything is blocking code over `Read` and `Write`; who serves others runs it on a thread
+//! of its own.
+//!
+//! Invariants: an archive is an attacker's. Every path is resolved inside the root by descriptor (openat2(2),
+//! `RESOLVE_IN_ROOT`), the last component is never followed, a hard link can only name what is inside; sizes and counts
+//! are bounded by [`Limits`] before anything is allocated. The crate mounts nothing and owns no state.
+
+mod apply;
+mod compression;
+mod diff;
+mod entry;
+mod error;
+mod header;
+mod limits;
+mod reader;
+mod root;
+mod write;
+mod xattrs;
+
+pub use apply::{Applied, ApplyOptions, Whiteouts, apply};
+pub use compression::{Compression, Compressor, Decompressed, Digests};
+pub use diff::{Written, diff_directories, diff_upper};
+pub use entry::{Entry, EntryKind};
+pub use error::ArchiveError;
+pub use limits::Limits;
+pub use reader::TarReader;
+pub use write::TarWriter;

@@ -1,0 +1,317 @@
+//! gzip and zstd, told apart by their first bytes; and deterministic gzip for what is pushed.
+
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Write};
+
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use ids::{Digest, Hasher};
+
+const BUFFER: usize = 256 << 10;
+/// zstd's window: what the OCI media type lets a decoder refuse (RFC 8878 recommends 8 MiB at least; the tool's own limit
+/// is 128 MiB).
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// How a layer is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// By the first bytes of a blob (RFC 1952, RFC 8878); whatever else it may be is taken as plain.
+    pub fn detect(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, 0x08, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A skippable frame may come first.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+/// Counts and hashes what passes through it.
+struct Hashed<R> {
+    inner: R,
+    hasher: Hasher,
+    bytes: u64,
+}
+
+impl<R> Hashed<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, hasher: Hasher::new(), bytes: 0 }
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        self.bytes += length as u64;
+        Ok(length)
+    }
+}
+
+/// The packed bytes: the four that were looked at, and the rest.
+type Packed<R> = BufReader<Hashed<Chain<Cursor<Vec<u8>>, R>>>;
+
+enum Stage<R: Read> {
+    None(Packed<R>),
+    // MultiGzDecoder: a gzip file is any number of members one behind the other (RFC 1952 2.2; pigz and eStargz).
+    Gzip(MultiGzDecoder<Packed<R>>),
+    Zstd(zstd::Decoder<'static, Packed<R>>),
+}
+
+impl<R: Read> Read for Stage<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::None(inner) => inner.read(buffer),
+            Self::Gzip(inner) => inner.read(buffer),
+            Self::Zstd(inner) => inner.read(buffer),
+        }
+    }
+}
+
+impl<R: Read> Stage<R> {
+    fn packed_mut(&mut self) -> &mut Packed<R> {
+        match self {
+            Self::None(inner) => inner,
+            Self::Gzip(inner) => inner.get_mut(),
+            Self::Zstd(inner) => inner.get_mut(),
+        }
+    }
+
+    fn into_packed(self) -> Packed<R> {
+        match self {
+            Self::None(inner) => inner,
+            Self::Gzip(inner) => inner.into_inner(),
+            Self::Zstd(inner) => inner.finish(),
+        }
+    }
+}
+
+/// A blob's plain bytes, with the digests of both forms once it is read to its end.
+pub struct Decompressed<R: Read> {
+    buffered: BufReader<Limited<Hashed<Stage<R>>>>,
+    compression: Compression,
+}
+
+/// Both forms of a blob that was read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    pub compressed: Digest,
+    pub compressed_size: u64,
+    pub plain: Digest,
+    pub plain_size: u64,
+}
+
+impl<R: Read> Decompressed<R> {
+    /// Looks at the first bytes and chooses. More than `limit` plain bytes are an error of the reader.
+    pub fn new(mut source: R, limit: u64) -> io::Result<Self> {
+        let mut start = Vec::with_capacity(4);
+        source.by_ref().take(4).read_to_end(&mut start)?;
+        let compression = Compression::detect(&start);
+        let packed = BufReader::with_capacity(BUFFER, Hashed::new(Cursor::new(start).chain(source)));
+        let stage = match compression {
+            Compression::None => Stage::None(packed),
+            Compression::Gzip => Stage::Gzip(MultiGzDecoder::new(packed)),
+            Compression::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(packed)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Stage::Zstd(decoder)
+            }
+        };
+        let limited = Limited { inner: Hashed::new(stage), left: limit };
+        Ok(Self { buffered: BufReader::with_capacity(BUFFER, limited), compression })
+    }
+
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// The digests, after reading what is left of both forms: trailing bytes count as well.
+    pub fn finish(mut self) -> io::Result<Digests> {
+        discard(&mut self.buffered)?;
+        let mut plain = self.buffered.into_inner().inner;
+        discard(plain.inner.packed_mut())?;
+        let compressed = plain.inner.into_packed().into_inner();
+        Ok(Digests {
+            compressed: compressed.hasher.finish(),
+            compressed_size: compressed.bytes,
+            plain: plain.hasher.finish(),
+            plain_size: plain.bytes,
+        })
+    }
+}
+
+impl<R: Read> Read for Decompressed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.buffered.read(buffer)
+    }
+}
+
+impl<R: Read> BufRead for Decompressed<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.buffered.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.buffered.consume(amount);
+    }
+}
+
+/// Ends with an error where `Take` would end silently.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        match self.left.checked_sub(length as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::new(io::ErrorKind::InvalidData, "archive too large when decompressed")),
+        }
+        Ok(length)
+    }
+}
+
+fn discard<R: BufRead>(source: &mut R) -> io::Result<()> {
+    loop {
+        let length = source.fill_buf()?.len();
+        if length == 0 {
+            return Ok(());
+        }
+        source.consume(length);
+    }
+}
+
+/// Writes gzip whose bytes depend on its input only: no time, no name, one level.
+pub struct Compressor<W: Write> {
+    encoder: GzEncoder<HashedWriter<W>>,
+    plain: Hasher,
+    plain_size: u64,
+}
+
+impl<W: Write> Compressor<W> {
+    pub fn new(target: W) -> Self {
+        let target = HashedWriter { inner: target, hasher: Hasher::new(), bytes: 0 };
+        let encoder = flate2::GzBuilder::new().mtime(0).write(target, flate2::Compression::default());
+        Self { encoder, plain: Hasher::new(), plain_size: 0 }
+    }
+
+    /// Writes what is left and answers the digests of both forms.
+    pub fn finish(self) -> io::Result<(W, Digests)> {
+        let target = self.encoder.finish()?;
+        let digests = Digests {
+            compressed: target.hasher.finish(),
+            compressed_size: target.bytes,
+            plain: self.plain.finish(),
+            plain_size: self.plain_size,
+        };
+        Ok((target.inner, digests))
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.encoder.write(bytes)?;
+        self.plain.update(&bytes[..length]);
+        self.plain_size += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.flush()
+    }
+}
+
+struct HashedWriter<W> {
+    inner: W,
+    hasher: Hasher,
+    bytes: u64,
+}
+
+impl<W: Write> Write for HashedWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        self.bytes += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut compressor = Compressor::new(Vec::new());
+        compressor.write_all(bytes).unwrap();
+        compressor.finish().unwrap().0
+    }
+
+    fn read(bytes: &[u8], limit: u64) -> io::Result<(Vec<u8>, Compression, Digests)> {
+        let mut reader = Decompressed::new(bytes, limit)?;
+        let mut plain = Vec::new();
+        reader.read_to_end(&mut plain)?;
+        let compression = reader.compression();
+        Ok((plain, compression, reader.finish()?))
+    }
+
+    #[test]
+    fn both_digests_are_those_of_the_whole_forms() {
+        let plain = b"a layer, or what passes for one".repeat(1000);
+        for (packed, kind) in [
+            (plain.clone(), Compression::None),
+            (gzip(&plain), Compression::Gzip),
+            (zstd::encode_all(&plain[..], 3).unwrap(), Compression::Zstd),
+        ] {
+            let (read, compression, digests) = read(&packed, u64::MAX).unwrap();
+            assert!(read == plain, "{kind:?}");
+            assert_eq!(compression, kind);
+            assert_eq!(digests.plain, Digest::of(&plain));
+            assert_eq!(digests.compressed, Digest::of(&packed));
+            assert_eq!(digests.compressed_size, packed.len() as u64);
+        }
+    }
+
+    #[test]
+    fn gzip_members_one_behind_the_other_are_one_stream() {
+        let packed = [gzip(b"first "), gzip(b"second")].concat();
+        assert_eq!(read(&packed, 100).unwrap().0, b"first second");
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let error = read(&gzip(&vec![0; 1 << 20]), 1000).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_torn_gzip_is_an_error() {
+        let packed = gzip(&b"some text that is long enough".repeat(50));
+        assert!(read(&packed[..packed.len() - 4], 10_000).is_err());
+        assert!(read(&packed[..packed.len() / 2], 10_000).is_err());
+    }
+
+    #[test]
+    fn compressing_twice_gives_the_same_bytes() {
+        let plain = b"abc".repeat(10_000);
+        assert_eq!(gzip(&plain), gzip(&plain));
+        assert_eq!(&gzip(&plain)[4..8], [0; 4], "no modification time");
+    }
+
+    #[test]
+    fn fewer_than_four_bytes_are_plain() {
+        assert_eq!(read(b"abc", 10).unwrap().0, b"abc");
+        assert_eq!(read(b"", 10).unwrap().2.plain, Digest::of(b""));
+    }
+}

@@ -1,0 +1,316 @@
+//! Reads an archive member by member: ustar, PAX (POSIX.1-2001) and GNU long names, joined into [`Entry`].
+
+use std::io::{self, BufRead};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::entry::{Entry, EntryKind};
+use crate::error::ArchiveError;
+use crate::header::{BLOCK, Header};
+use crate::limits::{Limits, MAX_HEADER_CHAIN};
+
+const XATTR: &[u8] = b"SCHILY.xattr.";
+const SPARSE: &[u8] = b"GNU.sparse.";
+
+/// The members of an archive in order. Between two calls of [`TarReader::next_entry`] the content of the last one can be
+/// taken with [`TarReader::content`]; what is left of it is skipped.
+pub struct TarReader<R> {
+    source: R,
+    limits: Limits,
+    /// Bytes of the current member's content not read yet, and of the padding behind it.
+    content: u64,
+    padding: u64,
+    entries: u64,
+    ended: bool,
+}
+
+/// What extended headers said about the member that follows.
+#[derive(Default)]
+struct Extended {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    mtime: Option<(i64, u32)>,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    sparse: bool,
+}
+
+impl<R: BufRead> TarReader<R> {
+    pub fn new(source: R, limits: Limits) -> Self {
+        Self { source, limits, content: 0, padding: 0, entries: 0, ended: false }
+    }
+
+    /// The next member; `None` at the archive's end. An archive without its end blocks ends with its last member, as
+    /// every tar accepts; one that breaks off within a member is an error.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, ArchiveError> {
+        let mut extended = Extended::default();
+        for _ in 0..MAX_HEADER_CHAIN {
+            self.skip_rest()?;
+            let Some(header) = self.next_header()? else { return Ok(None) };
+            self.content = header.size;
+            self.padding = padding(header.size);
+            match header.flag {
+                b'x' => {
+                    let records = self.meta()?;
+                    self.read_records(&records, &mut extended)?;
+                }
+                b'L' => extended.path = Some(self.meta_name()?),
+                b'K' => extended.link = Some(self.meta_name()?),
+                // A global header says nothing that a layer needs (git writes one with the commit).
+                b'g' => drop(self.meta()?),
+                _ => return self.join(header, extended).map(Some),
+            }
+        }
+        Err(ArchiveError::Limit { what: "chain of extended headers", limit: MAX_HEADER_CHAIN as u64 })
+    }
+
+    /// The rest of the current member's content, in the pieces of the underlying buffer.
+    pub fn content<E>(&mut self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<Result<(), E>, ArchiveError> {
+        while self.content > 0 {
+            let buffer = fill(&mut self.source)?;
+            if buffer.is_empty() {
+                return Err(ArchiveError::Truncated);
+            }
+            let length = buffer.len().min(usize::try_from(self.content).unwrap_or(usize::MAX));
+            let answer = take(&buffer[..length]);
+            self.source.consume(length);
+            self.content -= length as u64;
+            if answer.is_err() {
+                return Ok(answer);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Reads to the end of the source, so that a digest over it is complete.
+    pub fn drain(&mut self) -> Result<(), ArchiveError> {
+        loop {
+            let length = fill(&mut self.source)?.len();
+            if length == 0 {
+                return Ok(());
+            }
+            self.source.consume(length);
+        }
+    }
+
+    pub fn into_inner(self) -> R {
+        self.source
+    }
+
+    fn next_header(&mut self) -> Result<Option<Header>, ArchiveError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut block = [0; BLOCK];
+        let header = if self.read_block(&mut block)? { Header::parse(&block)? } else { None };
+        if header.is_none() {
+            self.ended = true;
+        }
+        Ok(header)
+    }
+
+    /// False at a clean end of the source.
+    fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool, ArchiveError> {
+        if fill(&mut self.source)?.is_empty() {
+            return Ok(false);
+        }
+        self.source.read_exact(block).map_err(broken)?;
+        Ok(true)
+    }
+
+    fn skip_rest(&mut self) -> Result<(), ArchiveError> {
+        let mut left = self.content + self.padding;
+        while left > 0 {
+            let length = fill(&mut self.source)?.len();
+            if length == 0 {
+                // Only padding may be missing: some writers leave out the last block's.
+                return if left <= self.padding { self.forget() } else { Err(ArchiveError::Truncated) };
+            }
+            let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.source.consume(length);
+            left -= length as u64;
+        }
+        self.forget()
+    }
+
+    fn forget(&mut self) -> Result<(), ArchiveError> {
+        self.content = 0;
+        self.padding = 0;
+        Ok(())
+    }
+
+    /// The content of an extended header.
+    fn meta(&mut self) -> Result<Vec<u8>, ArchiveError> {
+        let limit = self.limits.header_bytes as u64;
+        if self.content > limit {
+            return Err(ArchiveError::Limit { what: "extended header", limit });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(self.content).unwrap_or(0));
+        let Ok(()) = self.content(|piece| {
+            bytes.extend_from_slice(piece);
+            Ok::<(), std::convert::Infallible>(())
+        })?;
+        Ok(bytes)
+    }
+
+    fn meta_name(&mut self) -> Result<Vec<u8>, ArchiveError> {
+        let mut bytes = self.meta()?;
+        let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+        bytes.truncate(end);
+        Ok(bytes)
+    }
+
+    /// `LENGTH KEY=VALUE\n`, the length counting all of itself.
+    fn read_records(&self, mut records: &[u8], extended: &mut Extended) -> Result<(), ArchiveError> {
+        const BAD: ArchiveError = ArchiveError::Malformed("invalid PAX record");
+        while !records.is_empty() {
+            let blank = records.iter().take(8).position(|b| *b == b' ').ok_or(BAD)?;
+            let length = usize::try_from(decimal(&records[..blank]).ok_or(BAD)?).map_err(|_| BAD)?;
+            if length <= blank + 1 || length > records.len() || records[length - 1] != b'\n' {
+                return Err(BAD);
+            }
+            let record = &records[blank + 1..length - 1];
+            let equals = record.iter().position(|b| *b == b'=').ok_or(BAD)?;
+            self.read_record(&record[..equals], &record[equals + 1..], extended)?;
+            records = &records[length..];
+        }
+        Ok(())
+    }
+
+    fn read_record(&self, key: &[u8], value: &[u8], extended: &mut Extended) -> Result<(), ArchiveError> {
+        const BAD: ArchiveError = ArchiveError::Malformed("invalid PAX value");
+        match key {
+            b"path" => extended.path = Some(value.to_vec()).filter(|v| !v.is_empty()),
+            b"linkpath" => extended.link = Some(value.to_vec()).filter(|v| !v.is_empty()),
+            b"size" => extended.size = Some(decimal(value).ok_or(BAD)?),
+            b"uid" => extended.uid = Some(decimal(value).ok_or(BAD)?),
+            b"gid" => extended.gid = Some(decimal(value).ok_or(BAD)?),
+            b"mtime" => extended.mtime = Some(time(value).ok_or(BAD)?),
+            _ if key.starts_with(SPARSE) => extended.sparse = true,
+            _ if key.starts_with(XATTR) => {
+                let name = &key[XATTR.len()..];
+                let limit = self.limits.xattr_bytes;
+                let used: usize = extended.xattrs.iter().map(|(n, v)| n.len() + v.len()).sum();
+                if name.is_empty() || name.len() > 255 || name.contains(&0) {
+                    return Err(ArchiveError::Malformed("invalid extended attribute"));
+                }
+                if used + name.len() + value.len() > limit {
+                    return Err(ArchiveError::Limit { what: "extended attributes", limit: limit as u64 });
+                }
+                extended.xattrs.push((name.to_vec(), value.to_vec()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, header: Header, extended: Extended) -> Result<Entry, ArchiveError> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            return Err(ArchiveError::Limit { what: "number of entries", limit: self.limits.entries });
+        }
+        let path = extended.path.unwrap_or(header.name);
+        let link = extended.link.unwrap_or(header.link);
+        for bytes in [&path, &link] {
+            if bytes.len() > self.limits.path_bytes {
+                return Err(ArchiveError::Limit { what: "length of a path", limit: self.limits.path_bytes as u64 });
+            }
+            if bytes.contains(&0) {
+                return Err(ArchiveError::Path(shown(bytes)));
+            }
+        }
+        let flag = if extended.sparse { b'S' } else { header.flag };
+        let kind = kind_of(flag, &path, link, header.device)?;
+        let size = extended.size.unwrap_or(header.size);
+        let has_content = kind == EntryKind::File;
+        // A size in the header of something without content is not followed by content (as in Go's archive/tar), but for
+        // directories and links of the oldest writers, where it is 0.
+        self.content = if has_content { size } else { 0 };
+        self.padding = if has_content { padding(size) } else { 0 };
+        Ok(Entry {
+            path,
+            kind,
+            mode: header.mode,
+            uid: id(extended.uid.unwrap_or(header.uid))?,
+            gid: id(extended.gid.unwrap_or(header.gid))?,
+            size: self.content,
+            mtime: extended.mtime.unwrap_or((header.mtime, 0)),
+            xattrs: extended.xattrs,
+        })
+    }
+}
+
+fn kind_of(flag: u8, path: &[u8], link: Vec<u8>, device: (u32, u32)) -> Result<EntryKind, ArchiveError> {
+    let (major, minor) = device;
+    Ok(match flag {
+        // The oldest tars mark a directory by its slash only.
+        b'0' | 0 | b'7' if path.ends_with(b"/") => EntryKind::Directory,
+        b'0' | 0 | b'7' => EntryKind::File,
+        b'1' => EntryKind::HardLink(link),
+        b'2' => EntryKind::Symlink(link),
+        b'3' => EntryKind::Character { major, minor },
+        b'4' => EntryKind::Block { major, minor },
+        b'5' => EntryKind::Directory,
+        b'6' => EntryKind::Fifo,
+        other => return Err(ArchiveError::Unsupported { kind: char::from(other), path: shown(path) }),
+    })
+}
+
+pub(crate) fn shown(path: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()))
+}
+
+fn padding(size: u64) -> u64 {
+    size.wrapping_neg() % BLOCK as u64
+}
+
+fn id(value: u64) -> Result<u32, ArchiveError> {
+    // -1 means "leave as it is" to chown(2), so it is no owner.
+    u32::try_from(value).ok().filter(|v| *v != u32::MAX).ok_or(ArchiveError::Malformed("user or group id out of range"))
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // Sizes beyond i64 cannot be files (off_t), and sums of them would overflow.
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|v| *v <= i64::MAX as u64 - BLOCK as u64)
+}
+
+/// `1700000000.123456789`, the fraction of any length, the whole perhaps negative.
+fn time(text: &[u8]) -> Option<(i64, u32)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().ok()?;
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let nine: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanos: u32 = nine.parse().ok()?;
+    // POSIX: the fraction goes towards zero, the kernel counts it upwards.
+    if whole.starts_with('-') && nanos > 0 {
+        return Some((seconds.checked_sub(1)?, 1_000_000_000 - nanos));
+    }
+    Some((seconds, nanos))
+}
+
+fn fill<R: BufRead>(source: &mut R) -> Result<&[u8], ArchiveError> {
+    // The borrow checker does not see that the loop ends with the borrow: fill twice, the second is free.
+    loop {
+        match source.fill_buf() {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(broken(error)),
+        }
+    }
+    source.fill_buf().map_err(broken)
+}
+
+fn broken(error: io::Error) -> ArchiveError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ArchiveError::Truncated,
+        _ => ArchiveError::Read(error),
+    }
+}
