@@ -1,1 +1,19 @@
 //! The system calls that no crate wraps well, each behind a safe function.
+//!
+//! Nothing here allocates, locks or logs unless its name says so (`read_to_string` and the like), so that the code between
+//! clone and exec may call it. Paths come in as C strings. Every call is retried on EINTR where that is harmless.
+
+#![allow(unsafe_code)]
+
+pub mod capability;
+pub mod console;
+pub mod errno;
+pub mod file;
+pub mod keyring;
+pub mod mount;
+pub mod process;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+
+pub use errno::{Errno, Result};

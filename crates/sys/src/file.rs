@@ -1,0 +1,267 @@
+//! Files by descriptor: openat2(2), the *at calls, statfs(2), close_range(2).
+
+use crate::errno::{check, check_fd, check_unit};
+use crate::{Errno, Result};
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+
+pub use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
+pub use libc::{
+    O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY,
+};
+pub use libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
+
+pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+pub const RESOLVE_BENEATH: u64 = 0x08;
+/// The directory descriptor is `/` for the path, its symbolic links and its `..` (openat2(2)).
+pub const RESOLVE_IN_ROOT: u64 = 0x10;
+
+/// statfs(2) magic of procfs.
+pub const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+/// statfs(2) magic of cgroup v2.
+pub const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+
+/// How often a racing rename may make openat2(2) answer EAGAIN before it is an error.
+const OPEN_RETRIES: u32 = 128;
+
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+pub fn openat(dir: RawFd, path: &CStr, flags: i32, mode: u32) -> Result<RawFd> {
+    loop {
+        // SAFETY: path is a C string that outlives the call.
+        let answer = check_fd(unsafe { libc::openat(dir, path.as_ptr(), flags | O_CLOEXEC, mode) }.into());
+        if answer != Err(Errno::EINTR) {
+            return answer;
+        }
+    }
+}
+
+/// Opens a path without ever leaving what `resolve` allows; all descriptors are close-on-exec.
+pub fn openat2(dir: RawFd, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Result<RawFd> {
+    let how = OpenHow { flags: (flags | O_CLOEXEC) as u64, mode: mode.into(), resolve };
+    for _ in 0..OPEN_RETRIES {
+        // SAFETY: path and how outlive the call; the size is that of the structure.
+        let answer = check_fd(unsafe {
+            libc::syscall(libc::SYS_openat2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>())
+        });
+        match answer {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+pub fn close(fd: RawFd) {
+    // SAFETY: closing a number touches no memory; a wrong number is EBADF.
+    unsafe { libc::close(fd) };
+}
+
+pub fn mkdirat(dir: RawFd, path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: path is a C string that outlives the call.
+    check_unit(unsafe { libc::mkdirat(dir, path.as_ptr(), mode) }.into())
+}
+
+pub fn mknodat(dir: RawFd, path: &CStr, mode: u32, device: u64) -> Result<()> {
+    // SAFETY: path is a C string that outlives the call.
+    check_unit(unsafe { libc::mknodat(dir, path.as_ptr(), mode, device) }.into())
+}
+
+pub fn symlinkat(target: &CStr, dir: RawFd, path: &CStr) -> Result<()> {
+    // SAFETY: both are C strings that outlive the call.
+    check_unit(unsafe { libc::symlinkat(target.as_ptr(), dir, path.as_ptr()) }.into())
+}
+
+/// The target of a symbolic link, cut at the buffer's length.
+pub fn readlinkat<'a>(dir: RawFd, path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    // SAFETY: the buffer is writable for its whole length.
+    let length =
+        check(unsafe { libc::readlinkat(dir, path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) } as i64)?;
+    Ok(&buffer[..(length as usize).min(buffer.len())])
+}
+
+pub fn unlinkat(dir: RawFd, path: &CStr, flags: i32) -> Result<()> {
+    // SAFETY: path is a C string that outlives the call.
+    check_unit(unsafe { libc::unlinkat(dir, path.as_ptr(), flags) }.into())
+}
+
+pub fn fchownat(dir: RawFd, path: &CStr, uid: u32, gid: u32, flags: i32) -> Result<()> {
+    // SAFETY: path is a C string that outlives the call.
+    check_unit(unsafe { libc::fchownat(dir, path.as_ptr(), uid, gid, flags) }.into())
+}
+
+pub fn fchmodat(dir: RawFd, path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: path is a C string that outlives the call.
+    check_unit(unsafe { libc::fchmodat(dir, path.as_ptr(), mode, 0) }.into())
+}
+
+pub fn fchown(fd: RawFd, uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check_unit(unsafe { libc::fchown(fd, uid, gid) }.into())
+}
+
+pub fn fstat(fd: RawFd) -> Result<libc::stat> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the kernel fills the structure, which is plain data and was zeroed.
+    check_unit(unsafe { libc::fstat(fd, stat.as_mut_ptr()) }.into())?;
+    // SAFETY: see above.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// The file system's magic number behind a descriptor.
+pub fn fstatfs_magic(fd: RawFd) -> Result<i64> {
+    let mut stat = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel fills the structure, which is plain data and was zeroed.
+    check_unit(unsafe { libc::fstatfs(fd, stat.as_mut_ptr()) }.into())?;
+    // SAFETY: see above.
+    Ok(unsafe { stat.assume_init() }.f_type)
+}
+
+/// Whether the mount behind a descriptor is read-only.
+pub fn mount_is_readonly(fd: RawFd) -> Result<bool> {
+    let mut stat = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the C library fills the structure, which is plain data and was zeroed.
+    check_unit(unsafe { libc::fstatvfs(fd, stat.as_mut_ptr()) }.into())?;
+    // SAFETY: see above.
+    Ok(unsafe { stat.assume_init() }.f_flag & libc::ST_RDONLY != 0)
+}
+
+pub fn read(fd: RawFd, buffer: &mut [u8]) -> Result<usize> {
+    loop {
+        // SAFETY: the buffer is writable for its whole length.
+        match check(unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) } as i64) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|length| length as usize),
+        }
+    }
+}
+
+pub fn write(fd: RawFd, bytes: &[u8]) -> Result<usize> {
+    loop {
+        // SAFETY: the bytes are readable for their whole length.
+        match check(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) } as i64) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|length| length as usize),
+        }
+    }
+}
+
+pub fn pwrite(fd: RawFd, bytes: &[u8], offset: i64) -> Result<usize> {
+    // SAFETY: the bytes are readable for their whole length.
+    check(unsafe { libc::pwrite(fd, bytes.as_ptr().cast(), bytes.len(), offset) } as i64).map(|length| length as usize)
+}
+
+/// Moves a descriptor's offset to its beginning.
+pub fn rewind(fd: RawFd) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check_unit(unsafe { libc::lseek(fd, 0, libc::SEEK_SET) })
+}
+
+pub fn dup2(fd: RawFd, target: RawFd) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check_unit(unsafe { libc::dup2(fd, target) }.into())
+}
+
+/// A close-on-exec copy of the descriptor, numbered `minimum` or higher.
+pub fn duplicate_above(fd: RawFd, minimum: RawFd) -> Result<RawFd> {
+    // SAFETY: no memory is passed.
+    check_fd(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, minimum) }.into())
+}
+
+/// Whether the number is an open descriptor.
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+pub fn set_nonblocking(fd: RawFd, on: bool) -> Result<()> {
+    // SAFETY: no memory is passed.
+    let flags = check_fd(unsafe { libc::fcntl(fd, libc::F_GETFL) }.into())?;
+    let wanted = if on { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+    // SAFETY: no memory is passed.
+    check_unit(unsafe { libc::fcntl(fd, libc::F_SETFL, wanted) }.into())
+}
+
+/// Marks every descriptor from `first` on close-on-exec: close_range(2), since Linux 5.11 with this flag.
+/// On 5.10 the descriptors below `limit` are marked one by one.
+pub fn close_on_exec_from(first: RawFd) -> Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    const FALLBACK_LIMIT: RawFd = 4096;
+    // SAFETY: no memory is passed.
+    match check_unit(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }) {
+        Err(Errno::EINVAL | Errno::ENOSYS) => {
+            for fd in first..FALLBACK_LIMIT {
+                // SAFETY: no memory is passed; a number that is not open is EBADF.
+                unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: path is a C string that outlives the call.
+    check_unit(unsafe { libc::chdir(path.as_ptr()) }.into())
+}
+
+pub fn fchdir(fd: RawFd) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check_unit(unsafe { libc::fchdir(fd) }.into())
+}
+
+pub fn chroot(path: &CStr) -> Result<()> {
+    // SAFETY: path is a C string that outlives the call.
+    check_unit(unsafe { libc::chroot(path.as_ptr()) }.into())
+}
+
+/// The working directory's path as the kernel writes it, NUL included. It begins with `(unreachable)` when the directory
+/// is outside the root (getcwd(2)).
+pub fn getcwd(buffer: &mut [u8]) -> Result<&[u8]> {
+    // SAFETY: the buffer is writable for its whole length.
+    let length = check(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })? as usize;
+    Ok(&buffer[..length.min(buffer.len())])
+}
+
+/// faccessat(2) with X_OK and the effective ids.
+pub fn may_execute(path: &CStr) -> Result<()> {
+    // SAFETY: path is a C string that outlives the call.
+    check_unit(unsafe { libc::faccessat(AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) }.into())
+}
+
+pub fn memfd(name: &CStr, flags: u32) -> Result<RawFd> {
+    // SAFETY: name is a C string that outlives the call.
+    check_fd(unsafe { libc::memfd_create(name.as_ptr(), flags | libc::MFD_CLOEXEC) }.into())
+}
+
+/// Adds the seals after which a memfd can no longer be written, grown, shrunk or unsealed.
+pub fn seal(fd: RawFd) -> Result<()> {
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    // SAFETY: no memory is passed.
+    check_unit(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, seals) }.into())
+}
+
+/// Copies a whole regular file into another descriptor with sendfile(2).
+pub fn copy_all(from: RawFd, to: RawFd, length: usize) -> Result<()> {
+    let mut left = length;
+    while left > 0 {
+        // SAFETY: no memory is passed (null offset: the descriptor's own).
+        let sent = check(unsafe { libc::sendfile(to, from, std::ptr::null_mut(), left) } as i64)? as usize;
+        if sent == 0 {
+            return Err(Errno::EIO);
+        }
+        left -= sent;
+    }
+    Ok(())
+}
+
+/// The number of a device node from its major and minor part.
+pub fn device_number(major: u32, minor: u32) -> u64 {
+    libc::makedev(major, minor)
+}

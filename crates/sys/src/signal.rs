@@ -1,0 +1,56 @@
+//! Signal masks and signalfd(2).
+
+use crate::Result;
+use crate::errno::{check, check_fd, check_unit};
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::ptr;
+
+/// The highest signal number of Linux.
+pub const HIGHEST: i32 = 64;
+
+fn full_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: sigfillset initialises the set.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+/// Blocks every signal and answers a descriptor that reads them.
+pub fn block_all_into_fd() -> Result<RawFd> {
+    let set = full_set();
+    // SAFETY: the set outlives both calls.
+    unsafe {
+        check_unit(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()).into())?;
+        check_fd(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())
+    }
+}
+
+/// The next signal of a signalfd.
+pub fn read_signal(fd: RawFd) -> Result<i32> {
+    let mut record = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the record is writable for its size, and any bytes are a valid value of it.
+    unsafe {
+        check(libc::read(fd, record.as_mut_ptr().cast(), size) as i64)?;
+        Ok(record.assume_init().ssi_signo as i32)
+    }
+}
+
+/// What a new program expects: nothing blocked, nothing ignored. Real-time signals are left, nobody ignores them.
+pub fn reset() -> Result<()> {
+    for signal in 1..32 {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: the default action runs no code of ours.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: sigemptyset initialises the set, which outlives the call.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        check_unit(libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut()).into())
+    }
+}
