@@ -1,0 +1,131 @@
+//! Addresses and routes, and the socket that all rtnetlink batches go through. rtnetlink(7).
+
+use std::net::IpAddr;
+
+use crate::address::{Prefix, family, from_octets, octets};
+use crate::error::Result;
+use crate::message::{ACK, Batch, CREATE, DUMP, EXCL, REPLACE, attributes};
+use crate::socket::{Answers, Family, Socket};
+
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+/// The address was checked by whoever gave it; waiting a second for duplicates would delay the first packet.
+const IFA_F_NODAD: u8 = 0x02;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+
+const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_BOOT: u8 = 3;
+const RTN_UNICAST: u8 = 1;
+
+/// An rtnetlink socket.
+#[derive(Debug)]
+pub struct Route {
+    pub(crate) socket: Socket,
+}
+
+/// A route of the main table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// None: the default route.
+    pub destination: Option<Prefix>,
+    pub gateway: Option<IpAddr>,
+    pub link: Option<u32>,
+}
+
+impl Route {
+    pub fn open() -> Result<Self> {
+        Ok(Self { socket: Socket::open(Family::Route)? })
+    }
+
+    /// Performs the steps in order; a step that fails does not stop those behind it.
+    pub fn perform(&self, batch: &Batch) -> Result<()> {
+        self.socket.perform(batch, Answers::Each)
+    }
+
+    /// Addresses of this namespace with the index of their link.
+    pub fn addresses(&self) -> Result<Vec<(u32, Prefix)>> {
+        let mut batch = Batch::new();
+        batch.begin("list addresses".to_owned(), RTM_GETADDR, DUMP, &[0; 8]);
+        batch.end();
+        let mut found = Vec::new();
+        self.socket.query(&batch, |_, payload| found.extend(parse_address(payload)))?;
+        Ok(found)
+    }
+
+    /// Unicast routes of the main table, both families.
+    pub fn routes(&self) -> Result<Vec<RouteFacts>> {
+        let mut batch = Batch::new();
+        batch.begin("list routes".to_owned(), RTM_GETROUTE, DUMP, &[0; 12]);
+        batch.end();
+        let mut found = Vec::new();
+        self.socket.query(&batch, |_, payload| found.extend(parse_route(payload)))?;
+        Ok(found)
+    }
+}
+
+impl Batch {
+    pub fn add_address(&mut self, link: u32, prefix: Prefix) {
+        let mut header = [family(prefix.address), prefix.length, IFA_F_NODAD, 0, 0, 0, 0, 0];
+        header[4..].copy_from_slice(&link.to_ne_bytes());
+        let step = format!("add address {prefix} to link {link}");
+        self.begin(step, RTM_NEWADDR, ACK | CREATE | EXCL, &header);
+        let bytes = octets(prefix.address);
+        self.put(IFA_LOCAL, &bytes);
+        self.put(IFA_ADDRESS, &bytes);
+        if let (IpAddr::V4(address), 0..=30) = (prefix.address, prefix.length) {
+            let host_bits = u32::MAX >> prefix.length;
+            self.put(IFA_BROADCAST, &(u32::from(address) | host_bits).to_be_bytes());
+        }
+        self.end();
+    }
+
+    pub fn add_default_route(&mut self, gateway: IpAddr, link: u32) {
+        let header = [family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0];
+        let step = format!("add default route through {gateway}");
+        self.begin(step, RTM_NEWROUTE, ACK | CREATE | REPLACE, &header);
+        self.put(RTA_GATEWAY, &octets(gateway));
+        self.put_u32(RTA_OIF, link);
+        self.end();
+    }
+}
+
+fn parse_address(payload: &[u8]) -> Option<(u32, Prefix)> {
+    let length = *payload.get(1)?;
+    let link = u32::from_ne_bytes(payload.get(4..8)?.try_into().ok()?);
+    let mut address = None;
+    for attribute in attributes(payload.get(8..)?) {
+        // On a point-to-point link IFA_ADDRESS is the far end; IFA_LOCAL, where present, is ours.
+        match attribute.kind {
+            IFA_LOCAL => address = from_octets(attribute.value),
+            IFA_ADDRESS if address.is_none() => address = from_octets(attribute.value),
+            _ => {}
+        }
+    }
+    Some((link, Prefix::new(address?, length)))
+}
+
+fn parse_route(payload: &[u8]) -> Option<RouteFacts> {
+    let (length, table, kind) = (*payload.get(1)?, *payload.get(4)?, *payload.get(7)?);
+    if table != RT_TABLE_MAIN || kind != RTN_UNICAST {
+        return None;
+    }
+    let mut route = RouteFacts { destination: None, gateway: None, link: None };
+    for attribute in attributes(payload.get(12..)?) {
+        match attribute.kind {
+            RTA_DST => route.destination = from_octets(attribute.value).map(|address| Prefix::new(address, length)),
+            RTA_GATEWAY => route.gateway = from_octets(attribute.value),
+            RTA_OIF => route.link = attribute.u32(),
+            _ => {}
+        }
+    }
+    Some(route)
+}
