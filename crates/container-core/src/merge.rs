@@ -1,0 +1,101 @@
+//! What a container takes over from its image at create.
+
+use crate::config::{Config, ImageDefaults};
+use crate::environment::replace_or_append;
+use crate::error::ConfigError;
+
+/// The wanted configuration with the image's defaults under it. An entrypoint of the user's own drops the image's command
+/// (it was meant for the image's entrypoint).
+pub fn merge_image(mut config: Config, image: &ImageDefaults) -> Result<Config, ConfigError> {
+    config.env = replace_or_append(image.env.clone(), &config.env)
+        .into_iter()
+        // A bare name asks for the client's value and had none: it is kept out, as in Docker.
+        .filter(|variable| variable.contains('='))
+        .collect();
+    if config.entrypoint.is_none() {
+        if config.cmd.as_ref().is_none_or(Vec::is_empty) {
+            config.cmd.clone_from(&image.cmd);
+        }
+        config.entrypoint.clone_from(&image.entrypoint);
+    } else if config.entrypoint.as_deref() == Some(&[String::new()]) {
+        // `--entrypoint ""` resets the image's entrypoint and nothing comes in its place.
+        config.entrypoint = None;
+    }
+    take_if_empty(&mut config.user, &image.user);
+    take_if_empty(&mut config.working_dir, &image.working_dir);
+    config.exposed_ports.extend(image.exposed_ports.iter().cloned());
+    config.volumes.extend(image.volumes.iter().cloned());
+    for (key, value) in &image.labels {
+        config.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    if config.stop_signal.as_deref().unwrap_or("").is_empty() {
+        config.stop_signal.clone_from(&image.stop_signal);
+    }
+    if config.healthcheck.is_none() {
+        config.healthcheck.clone_from(&image.healthcheck);
+    }
+    if arguments(&config).is_empty() {
+        return Err(ConfigError::NoCommand);
+    }
+    Ok(config)
+}
+
+/// Entrypoint and command in one line of words.
+pub fn arguments(config: &Config) -> Vec<String> {
+    config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned().collect()
+}
+
+fn take_if_empty(field: &mut String, default: &str) {
+    if field.is_empty() {
+        default.clone_into(field);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Option<Vec<String>> {
+        Some(words.iter().map(|w| (*w).to_owned()).collect())
+    }
+
+    fn image() -> ImageDefaults {
+        ImageDefaults {
+            entrypoint: words(&["/entry"]),
+            cmd: words(&["serve"]),
+            env: vec!["A=image".to_owned(), "B=image".to_owned()],
+            user: "app".to_owned(),
+            ..ImageDefaults::default()
+        }
+    }
+
+    #[test]
+    fn a_command_of_the_users_own_keeps_the_images_entrypoint() {
+        let merged = merge_image(Config { cmd: words(&["x"]), ..Config::default() }, &image()).unwrap();
+        assert_eq!(arguments(&merged), ["/entry", "x"]);
+    }
+
+    #[test]
+    fn an_entrypoint_of_the_users_own_drops_the_images_command() {
+        let merged = merge_image(Config { entrypoint: words(&["sh"]), ..Config::default() }, &image()).unwrap();
+        assert_eq!(arguments(&merged), ["sh"]);
+    }
+
+    #[test]
+    fn an_empty_entrypoint_resets_the_images() {
+        let asked = Config { entrypoint: words(&[""]), cmd: words(&["ls"]), ..Config::default() };
+        assert_eq!(arguments(&merge_image(asked, &image()).unwrap()), ["ls"]);
+    }
+
+    #[test]
+    fn variables_of_the_user_win_and_bare_names_vanish() {
+        let asked = Config { env: vec!["B=mine".to_owned(), "C".to_owned(), "A".to_owned()], ..Config::default() };
+        assert_eq!(merge_image(asked, &image()).unwrap().env, ["B=mine"]);
+    }
+
+    #[test]
+    fn nothing_to_run_is_an_error() {
+        let error = merge_image(Config::default(), &ImageDefaults::default()).unwrap_err();
+        assert_eq!(error.to_string(), "no command specified");
+    }
+}

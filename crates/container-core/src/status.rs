@@ -1,0 +1,42 @@
+//! The STATUS column of `docker ps`.
+
+use crate::state::State;
+use crate::time::{Timestamp, human_duration};
+
+/// "Up 2 seconds", "Exited (0) 3 hours ago", … at `now`. Health stands behind it once probes run.
+pub fn status(state: &State, now: Timestamp) -> String {
+    match state {
+        State::Created { .. } => "Created".to_owned(),
+        State::Running { started, .. } => format!("Up {}", human_duration(now.since(*started))),
+        State::Paused { started, .. } => format!("Up {} (Paused)", human_duration(now.since(*started))),
+        State::Restarting { .. } => format!("Restarting ({}) {}", state.exit_code(), ago(state, now)),
+        State::Exited { .. } => format!("Exited ({}) {}", state.exit_code(), ago(state, now)),
+        State::Removing { .. } => "Removal In Progress".to_owned(),
+        State::Dead { .. } => "Dead".to_owned(),
+    }
+}
+
+fn ago(state: &State, now: Timestamp) -> String {
+    format!("{} ago", human_duration(state.finished().map_or_else(Default::default, |at| now.since(at))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Event;
+
+    const NOW: Timestamp = Timestamp(1_000_000_000_000);
+
+    #[test]
+    fn each_state_is_told_as_docker_ps_tells_it() {
+        let created = State::default();
+        let running = created.after(Event::Started { pid: 1, at: Timestamp::from_parts(998, 0) }).unwrap();
+        let exit = |restart| Event::Exited { code: 2, at: Timestamp::from_parts(995, 0), restart };
+        assert_eq!(status(&created, NOW), "Created");
+        assert_eq!(status(&running, NOW), "Up 2 seconds");
+        assert_eq!(status(&running.after(Event::Paused).unwrap(), NOW), "Up 2 seconds (Paused)");
+        assert_eq!(status(&running.after(exit(false)).unwrap(), NOW), "Exited (2) 5 seconds ago");
+        assert_eq!(status(&running.after(exit(true)).unwrap(), NOW), "Restarting (2) 5 seconds ago");
+        assert_eq!(status(&created.after(Event::RemovalBegun).unwrap(), NOW), "Removal In Progress");
+    }
+}
