@@ -1,1 +1,21 @@
-//! Tests on hosts of their own: namespaces, daemons, registry, and a comparison with before.
+//! Tests on hosts of their own: namespaces, daemons, a registry, and a comparison with before.
+//!
+//! [`run`] is the `main` of a test file. Each test runs in a process of its own, in a mount and a network namespace of its
+//! own, with real daemons on roots of its own; when it ends, whatever it left behind fails it: a mount, a link, an
+//! nftables rule, a control group, a process. A test says what it [`Needs`]; where that is missing it is skipped, and the
+//! reason is printed. Conditions are waited for with [`wait_until`], never slept for.
+
+mod docker;
+mod engine;
+mod host;
+mod pty;
+mod registry;
+mod runner;
+mod traces;
+
+pub use docker::{Docker, Ran};
+pub use engine::Engine;
+pub use host::{Host, wait_until};
+pub use pty::Terminal;
+pub use registry::Registry;
+pub use runner::{Needs, Test, run, test};

@@ -1,15 +1,19 @@
 //! The project's own chores. `cargo xtask` lists them.
 
 mod tidy;
+mod up;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask CHORE
 
+  up         start an engine below .longshore/ and run a first container (make run)
+  down       stop it (make stop)
+  env        print what a shell exports to use it
   tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
 ";
 
@@ -27,6 +31,9 @@ fn main() -> ExitCode {
 
 fn perform(words: &[&str]) -> Result<()> {
     match words {
+        ["up"] => up::up(&workspace_root()),
+        ["down"] => up::down(&workspace_root()),
+        ["env"] => up::print_environment(&workspace_root()),
         ["tidy"] => tidy::check(&workspace_root()),
         ["tidy", "--write-ratchet"] => tidy::write_ratchet(&workspace_root()),
         _ => bail!("no such chore\n{USAGE}"),
@@ -36,4 +43,11 @@ fn perform(words: &[&str]) -> Result<()> {
 /// The folder above `crates/xtask`.
 fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Where cargo puts the programs of a profile: beside our own folder.
+fn programs(profile: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let triple = own.ancestors().nth(2).context("the folder of the programs")?;
+    Ok(triple.join(profile))
 }

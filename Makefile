@@ -1,0 +1,32 @@
+# Two commands: `make run` for a first container, `make test` for everything that is checked.
+
+.PHONY: run stop test quick bench build packages fmt
+
+run: packages-run
+	cargo build --release --quiet --bins
+	cargo xtask up
+
+stop:
+	cargo xtask down
+
+build:
+	cargo build --release --bins
+
+# T0 to T3, and T4 where QEMU can be installed: DESIGN of the tests in ARCHITECTURE.md.
+test: packages-test
+	scripts/test
+
+# What needs neither root nor Debian's packages.
+quick:
+	cargo xtask tidy
+	cargo nextest run --workspace
+
+bench: packages-test
+	cargo build --release --bins
+	cargo xtask bench
+
+fmt:
+	cargo fmt --all
+
+packages-%:
+	scripts/packages $*

@@ -1,0 +1,105 @@
+//! A dockerd of ours on roots of its own, and the means to kill it.
+
+use std::cell::Cell;
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use crate::docker::Docker;
+use crate::host::{Host, Roots, wait_until};
+
+pub struct Engine<'h> {
+    host: &'h Host,
+    name: String,
+    arguments: Vec<String>,
+    pid: Cell<u32>,
+    /// Our own client.
+    pub docker: Docker,
+}
+
+impl<'h> Engine<'h> {
+    pub(crate) fn start(host: &'h Host, name: &str, arguments: &[&str]) -> Result<Self> {
+        let config = host.path("client");
+        fs::create_dir_all(&config)?;
+        let socket = host.path(&format!("{name}.sock"));
+        let docker =
+            Docker { program: host.programs()?.join("docker"), host: format!("unix://{}", socket.display()), config };
+        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let engine = Self { host, name: name.to_owned(), arguments, pid: Cell::new(0), docker };
+        host.remember_engine(Roots { data: engine.data_root(), exec: engine.exec_root() });
+        engine.start_again()?;
+        Ok(engine)
+    }
+
+    pub fn data_root(&self) -> PathBuf {
+        self.host.path(&format!("{}-data", self.name))
+    }
+
+    pub fn exec_root(&self) -> PathBuf {
+        self.host.path(&format!("{}-run", self.name))
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.host.path(&format!("{}.sock", self.name))
+    }
+
+    pub fn containerd_socket(&self) -> PathBuf {
+        self.exec_root().join("containerd/containerd.sock")
+    }
+
+    /// Docker's own client on this machine, on this engine.
+    pub fn docker_of_docker(&self) -> Docker {
+        Docker { program: "/usr/local/bin/docker".into(), ..self.docker.clone() }
+    }
+
+    /// Starts dockerd and waits until it answers.
+    pub fn start_again(&self) -> Result<()> {
+        let mut command = Command::new(self.host.programs()?.join("dockerd"));
+        command.arg("--data-root").arg(self.data_root()).arg("--exec-root").arg(self.exec_root());
+        command
+            .arg("--host")
+            .arg(&self.docker.host)
+            .arg("--pidfile")
+            .arg(self.host.path(&format!("{}.pid", self.name)));
+        command.arg("--debug").args(&self.arguments);
+        self.pid.set(self.host.spawn(&format!("dockerd-{}", self.name), &mut command)?);
+        wait_until("dockerd", || UnixStream::connect(self.socket()).ok())?;
+        Ok(())
+    }
+
+    pub fn dockerd_pid(&self) -> u32 {
+        self.pid.get()
+    }
+
+    pub fn containerd_pid(&self) -> Result<u32> {
+        let text = fs::read_to_string(self.exec_root().join("containerd/containerd.pid")).context("containerd.pid")?;
+        Ok(text.trim().parse()?)
+    }
+
+    pub fn netd_pid(&self) -> Result<u32> {
+        Ok(fs::read_to_string(self.exec_root().join("netd.pid")).context("netd.pid")?.trim().parse()?)
+    }
+
+    /// `kill -9`; returns when it is gone.
+    pub fn kill_dockerd(&self) -> Result<()> {
+        kill(self.dockerd_pid())
+    }
+
+    pub fn kill_containerd(&self) -> Result<()> {
+        kill(self.containerd_pid()?)
+    }
+}
+
+/// SIGKILL, and waits until the process is reaped by us or by its parent.
+pub fn kill(pid: u32) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no such process id")?;
+    rustix::process::kill_process(pid, Signal::KILL)?;
+    wait_until("the end of a killed process", || {
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+        rustix::process::test_kill_process(pid).is_err().then_some(())
+    })
+}

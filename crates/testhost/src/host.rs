@@ -1,0 +1,187 @@
+//! One test's host: namespaces, a folder, and everything that was started in it.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use tempfile::TempDir;
+
+use crate::engine::Engine;
+use crate::registry::Registry;
+
+/// Nothing in a test takes longer, unless it says so.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(5);
+const LOG_LINES: usize = 60;
+
+/// Lives as long as the test.
+pub struct Host {
+    folder: TempDir,
+    /// Logs of what was started, shown when the test fails.
+    logs: RefCell<Vec<PathBuf>>,
+    /// Process ids to end with the test.
+    started: RefCell<Vec<u32>>,
+    engines: RefCell<Vec<Roots>>,
+}
+
+/// The two roots of one daemon; everything it names derives from them.
+pub(crate) struct Roots {
+    pub data: PathBuf,
+    pub exec: PathBuf,
+}
+
+impl Host {
+    /// Leaves the machine's namespaces for fresh ones. The process must have one thread.
+    pub fn enter() -> Result<Self> {
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).context("unshare")?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+            .context("private mounts")?;
+        // What is orphaned in this test becomes a child of it and is seen at the end.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("subreaper")?;
+        let folder = tempfile::Builder::new().prefix("lsh-").tempdir_in("/tmp")?;
+        let host = Self { folder, logs: RefCell::default(), started: RefCell::default(), engines: RefCell::default() };
+        host.command("ip", &["link", "set", "lo", "up"])?;
+        Ok(host)
+    }
+
+    /// The test's own folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A daemon on roots of its own. `name` tells several on one host apart.
+    pub fn engine(&self, name: &str) -> Result<Engine<'_>> {
+        Engine::start(self, name, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn engine_with(&self, name: &str, arguments: &[&str]) -> Result<Engine<'_>> {
+        Engine::start(self, name, arguments)
+    }
+
+    /// Debian's docker-registry on loopback.
+    pub fn registry(&self) -> Result<Registry> {
+        Registry::start(self)
+    }
+
+    /// Runs a program to its end; its output, or an error that shows it.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
+        ensure!(
+            output.status.success(),
+            "{program} {}: {}\n{}{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Starts a program that is ended with the test; its output goes to a log of this name.
+    pub fn spawn(&self, log: &str, command: &mut Command) -> Result<u32> {
+        let path = self.path(&format!("{log}.log"));
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
+        command.stdin(std::process::Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("{command:?}"))?;
+        self.logs.borrow_mut().push(path);
+        self.started.borrow_mut().push(child.id());
+        Ok(child.id())
+    }
+
+    /// The folder in which the programs under test lie.
+    pub fn programs(&self) -> Result<PathBuf> {
+        let own = std::env::current_exe()?;
+        let folder = own.ancestors().nth(2).context("the folder of the programs")?.to_path_buf();
+        match std::env::var_os("LONGSHORE_PROGRAMS") {
+            Some(named) => Ok(named.into()),
+            None => Ok(folder),
+        }
+    }
+
+    pub(crate) fn remember_engine(&self, roots: Roots) {
+        self.engines.borrow_mut().push(roots);
+    }
+
+    pub(crate) fn print_logs(&self) {
+        for path in self.logs.borrow().iter() {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            eprintln!("--- {} (last {LOG_LINES} lines)", path.display());
+            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+                eprintln!("{line}");
+            }
+        }
+    }
+
+    /// Ends what was started, the newest first, then the neighbours that the daemons left running.
+    pub(crate) fn end(&self) -> Result<()> {
+        for pid in self.started.borrow_mut().drain(..).rev() {
+            end_process(pid)?;
+        }
+        for roots in self.engines.borrow_mut().drain(..) {
+            for pid_file in ["containerd/containerd.pid", "netd.pid"] {
+                if let Some(pid) = read_pid(&roots.exec.join(pid_file)) {
+                    end_process(pid)?;
+                }
+            }
+            remove_parent_cgroups(&roots)?;
+        }
+        Ok(())
+    }
+}
+
+/// A daemon leaves the empty parent of its containers' groups behind, as Docker does.
+fn remove_parent_cgroups(roots: &Roots) -> Result<()> {
+    let hash = ids::Digest::of(format!("{}\n{}", roots.data.display(), roots.exec.display())).hex();
+    for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
+        // Where it never was, or still holds a group, the comparison has the last word.
+        let _ = fs::remove_dir(hierarchy.path().join(format!("docker-{}", &hash[..8])));
+    }
+    Ok(())
+}
+
+fn read_pid(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// SIGTERM, and after half the patience SIGKILL; returns when the process is reaped.
+fn end_process(pid: u32) -> Result<()> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
+    let deadline = Instant::now() + PATIENCE;
+    // It may be gone already, and it may be a child of another.
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    loop {
+        let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
+        if rustix::process::test_kill_process(pid).is_err() {
+            return Ok(());
+        }
+        if Instant::now() > deadline - PATIENCE / 2 {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        if Instant::now() > deadline {
+            bail!("process {pid:?} does not end");
+        }
+        sleep(POLL);
+    }
+}
+
+/// Returns the value as soon as there is one; an error that says what did not come.
+pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = look() {
+            return Ok(value);
+        }
+        if Instant::now() > deadline {
+            bail!("waited in vain for {what}");
+        }
+        sleep(POLL);
+    }
+}

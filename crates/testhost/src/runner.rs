@@ -1,0 +1,115 @@
+//! The `main` of a test file: lists tests for nextest and runs each in a process of its own.
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::host::Host;
+use crate::traces::Traces;
+
+/// Tells a process of the runner which test it is.
+const ONE_TEST: &str = "TESTHOST_TEST";
+
+/// Something that a test cannot do without.
+#[derive(Debug, Clone, Copy)]
+pub enum Needs {
+    /// A program on the PATH; with the Debian package that has it.
+    Program(&'static str, &'static str),
+    /// A file or folder of this machine.
+    Path(&'static str),
+}
+
+/// A test: its name is a sentence about behaviour.
+pub struct Test {
+    name: &'static str,
+    needs: &'static [Needs],
+    body: fn(&Host) -> Result<()>,
+}
+
+pub const fn test(name: &'static str, needs: &'static [Needs], body: fn(&Host) -> Result<()>) -> Test {
+    Test { name, needs, body }
+}
+
+/// Runs the tests that the arguments ask for.
+pub fn run(tests: &[Test]) -> ExitCode {
+    if let Ok(name) = env::var(ONE_TEST) {
+        return match tests.iter().find(|test| test.name == name) {
+            Some(test) => run_here(test),
+            None => ExitCode::FAILURE,
+        };
+    }
+    let arguments = Arguments::from_args();
+    let trials = tests.iter().map(|test| {
+        let name = test.name;
+        let reason = missing(test.needs);
+        let trial = Trial::test(name, move || run_apart(name));
+        match reason {
+            Some(reason) => {
+                if !arguments.list {
+                    eprintln!("skipped: {name}: {reason}");
+                }
+                trial.with_ignored_flag(true)
+            }
+            None => trial,
+        }
+    });
+    let trials = trials.collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Why the test cannot run here.
+fn missing(needs: &[Needs]) -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root".to_owned());
+    }
+    needs.iter().find_map(|need| match need {
+        Needs::Program(program, package) => {
+            (!on_path(program)).then(|| format!("needs {program} of Debian's package {package}"))
+        }
+        Needs::Path(path) => (!Path::new(path).exists()).then(|| format!("needs {path}")),
+    })
+}
+
+fn on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn run_apart(name: &str) -> Result<(), Failed> {
+    let status = Command::new(env::current_exe()?).env(ONE_TEST, name).status()?;
+    match (status.success(), status.signal()) {
+        (true, _) => Ok(()),
+        (false, Some(signal)) => Err(format!("ended by signal {signal}").into()),
+        (false, None) => Err("failed, see above".into()),
+    }
+}
+
+/// The process of one test: still with one thread, so that it may enter namespaces.
+fn run_here(test: &Test) -> ExitCode {
+    let outcome = Host::enter().and_then(|host| {
+        let before = Traces::take(&host)?;
+        let tested = catch_unwind(AssertUnwindSafe(|| (test.body)(&host)));
+        let ended = host.end();
+        let left = Traces::take(&host)?.beyond(&before);
+        let tested = tested.unwrap_or_else(|_| Err(anyhow::anyhow!("panicked")));
+        if tested.is_err() {
+            host.print_logs();
+        }
+        tested?;
+        ended?;
+        anyhow::ensure!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
