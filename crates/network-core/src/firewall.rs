@@ -4,11 +4,13 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::port::Protocol;
 use crate::subnet::Subnet;
 
 /// A published port and where it leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PublishedPort {
     /// Unspecified: every address of the host of that family.
     pub host_address: IpAddr,

@@ -11,6 +11,7 @@ pub mod firewall;
 pub mod hosts;
 mod mac;
 pub mod names;
+pub mod netd;
 pub mod pool;
 mod port;
 mod port_table;
