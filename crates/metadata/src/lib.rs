@@ -11,17 +11,23 @@
 //! synced one needs a single fdatasync, shared by all writers that wait for it, while unsynced writers pass by. Opening
 //! replays what the last checkpoint does not contain; a torn tail is recognised by its checksum and ends the replay.
 //!
+//! Beside the store stand two things that every stored noun shares: [`labels`] and containerd's [`filter`] language.
+//!
 //! Invariants: a reader sees whole batches only; a record is replayed in order or not at all; a database that failed to
 //! commit or to sync refuses further writes (fsync(2): after an error the pages are lost, a second try proves nothing).
 
 mod error;
+pub mod filter;
 mod journal;
+pub mod labels;
 mod store;
 mod table;
 mod transaction;
 mod writer;
 
 pub use error::Error;
+pub use filter::Filters;
+pub use labels::Labels;
 pub use store::{Database, Durability, Options, Schema};
 pub use table::{Table, join_key, split_key};
 pub use transaction::{Read, ReadTx, WriteTx};
