@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -27,7 +27,7 @@ impl<'h> Engine<'h> {
         fs::create_dir_all(&config)?;
         let socket = host.path(&format!("{name}.sock"));
         let docker =
-            Docker { program: host.programs()?.join("docker"), host: format!("unix://{}", socket.display()), config };
+            Docker { program: host.programs().join("docker"), host: format!("unix://{}", socket.display()), config };
         let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
         let engine = Self { host, name: name.to_owned(), arguments, pid: Cell::new(0), docker };
         host.remember_engine(Roots { data: engine.data_root(), exec: engine.exec_root() });
@@ -51,14 +51,15 @@ impl<'h> Engine<'h> {
         self.exec_root().join("containerd/containerd.sock")
     }
 
-    /// Docker's own client on this machine, on this engine.
+    /// Docker's own client on this engine: the newest that the machine has.
     pub fn docker_of_docker(&self) -> Docker {
-        Docker { program: "/usr/local/bin/docker".into(), ..self.docker.clone() }
+        let newest = ["/usr/local/bin/docker", "/usr/bin/docker"].into_iter().find(|path| Path::new(path).exists());
+        Docker { program: newest.unwrap_or("docker").into(), ..self.docker.clone() }
     }
 
     /// Starts dockerd and waits until it answers.
     pub fn start_again(&self) -> Result<()> {
-        let mut command = Command::new(self.host.programs()?.join("dockerd"));
+        let mut command = Command::new(self.host.programs().join("dockerd"));
         command.arg("--data-root").arg(self.data_root()).arg("--exec-root").arg(self.exec_root());
         command
             .arg("--host")
@@ -69,6 +70,13 @@ impl<'h> Engine<'h> {
         self.pid.set(self.host.spawn(&format!("dockerd-{}", self.name), &mut command)?);
         wait_until("dockerd", || UnixStream::connect(self.socket()).ok())?;
         Ok(())
+    }
+
+    /// An image of Debian's static busybox under this name.
+    pub fn import_busybox(&self, name: &str) -> Result<String> {
+        let archive = crate::busybox::archive(self.host)?;
+        self.docker.run_with(&["import", "--change", "CMD [\"sh\"]", "-", name], &archive)?;
+        Ok(name.to_owned())
     }
 
     pub fn dockerd_pid(&self) -> u32 {

@@ -12,6 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
+use crate::docker::Docker;
 use crate::engine::Engine;
 use crate::registry::Registry;
 
@@ -23,6 +24,7 @@ const LOG_LINES: usize = 60;
 /// Lives as long as the test.
 pub struct Host {
     folder: TempDir,
+    programs: PathBuf,
     /// Logs of what was started, shown when the test fails.
     logs: RefCell<Vec<PathBuf>>,
     /// Process ids to end with the test.
@@ -37,15 +39,29 @@ pub(crate) struct Roots {
 }
 
 impl Host {
-    /// Leaves the machine's namespaces for fresh ones. The process must have one thread.
+    /// Leaves the machine's namespaces for fresh ones. The process must have one thread. The programs under test are those
+    /// that were built with the test, or the folder that `LONGSHORE_PROGRAMS` names.
     pub fn enter() -> Result<Self> {
+        let own = std::env::current_exe()?;
+        let beside = own.ancestors().nth(2).context("the folder of the programs")?.to_path_buf();
+        Self::enter_with(std::env::var_os("LONGSHORE_PROGRAMS").map_or(beside, Into::into))
+    }
+
+    /// The same for programs in this folder.
+    pub fn enter_with(programs: PathBuf) -> Result<Self> {
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).context("unshare")?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .context("private mounts")?;
         // What is orphaned in this test becomes a child of it and is seen at the end.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("subreaper")?;
         let folder = tempfile::Builder::new().prefix("lsh-").tempdir_in("/tmp")?;
-        let host = Self { folder, logs: RefCell::default(), started: RefCell::default(), engines: RefCell::default() };
+        let host = Self {
+            folder,
+            programs,
+            logs: RefCell::default(),
+            started: RefCell::default(),
+            engines: RefCell::default(),
+        };
         host.command("ip", &["link", "set", "lo", "up"])?;
         Ok(host)
     }
@@ -96,17 +112,41 @@ impl Host {
     }
 
     /// The folder in which the programs under test lie.
-    pub fn programs(&self) -> Result<PathBuf> {
-        let own = std::env::current_exe()?;
-        let folder = own.ancestors().nth(2).context("the folder of the programs")?.to_path_buf();
-        match std::env::var_os("LONGSHORE_PROGRAMS") {
-            Some(named) => Ok(named.into()),
-            None => Ok(folder),
-        }
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// Debian's Docker Engine on roots of its own, as Docker's own client reaches it.
+    pub fn docker_of_debian(&self, name: &str) -> Result<Docker> {
+        let socket = self.path(&format!("{name}.sock"));
+        let mut command = Command::new("/usr/sbin/dockerd");
+        command
+            .arg("--data-root")
+            .arg(self.path(&format!("{name}-data")))
+            .arg("--exec-root")
+            .arg(self.path(&format!("{name}-run")));
+        command
+            .arg("--pidfile")
+            .arg(self.path(&format!("{name}.pid")))
+            .arg("--host")
+            .arg(format!("unix://{}", socket.display()));
+        self.spawn(&format!("dockerd-{name}"), &mut command)?;
+        wait_until("Debian's dockerd", || std::os::unix::net::UnixStream::connect(&socket).ok())?;
+        let config = self.path("client");
+        fs::create_dir_all(&config)?;
+        let host = format!("unix://{}", socket.display());
+        let docker = Docker { program: "/usr/bin/docker".into(), host, config };
+        wait_until("an answer of Debian's dockerd", || docker.run(&["version"]).ok())?;
+        Ok(docker)
     }
 
     pub(crate) fn remember_engine(&self, roots: Roots) {
         self.engines.borrow_mut().push(roots);
+    }
+
+    /// The parent control group of every daemon that this test had.
+    pub(crate) fn parent_groups(&self) -> Vec<String> {
+        self.engines.borrow().iter().map(Roots::parent_group).collect()
     }
 
     pub(crate) fn print_logs(&self) {
@@ -121,30 +161,37 @@ impl Host {
     }
 
     /// Ends what was started, the newest first, then the neighbours that the daemons left running.
-    pub(crate) fn end(&self) -> Result<()> {
+    pub fn end(&self) -> Result<()> {
         for pid in self.started.borrow_mut().drain(..).rev() {
             end_process(pid)?;
         }
-        for roots in self.engines.borrow_mut().drain(..) {
+        for roots in self.engines.borrow().iter() {
             for pid_file in ["containerd/containerd.pid", "netd.pid"] {
                 if let Some(pid) = read_pid(&roots.exec.join(pid_file)) {
                     end_process(pid)?;
                 }
             }
-            remove_parent_cgroups(&roots)?;
+            remove_parent_groups(roots)?;
         }
         Ok(())
     }
 }
 
 /// A daemon leaves the empty parent of its containers' groups behind, as Docker does.
-fn remove_parent_cgroups(roots: &Roots) -> Result<()> {
-    let hash = ids::Digest::of(format!("{}\n{}", roots.data.display(), roots.exec.display())).hex();
+fn remove_parent_groups(roots: &Roots) -> Result<()> {
     for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
         // Where it never was, or still holds a group, the comparison has the last word.
-        let _ = fs::remove_dir(hierarchy.path().join(format!("docker-{}", &hash[..8])));
+        let _ = fs::remove_dir(hierarchy.path().join(roots.parent_group()));
     }
     Ok(())
+}
+
+impl Roots {
+    /// The parent of the containers' control groups, as the daemon names it.
+    pub(crate) fn parent_group(&self) -> String {
+        let digest = ids::Digest::of(format!("{}\n{}", self.data.display(), self.exec.display()));
+        format!("docker-{}", &digest.hex()[..8])
+    }
 }
 
 fn read_pid(path: &Path) -> Option<u32> {

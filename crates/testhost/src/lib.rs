@@ -5,6 +5,7 @@
 //! nftables rule, a control group, a process. A test says what it [`Needs`]; where that is missing it is skipped, and the
 //! reason is printed. Conditions are waited for with [`wait_until`], never slept for.
 
+mod busybox;
 mod docker;
 mod engine;
 mod host;
@@ -13,6 +14,7 @@ mod registry;
 mod runner;
 mod traces;
 
+pub use busybox::archive as busybox_archive;
 pub use docker::{Docker, Ran};
 pub use engine::Engine;
 pub use host::{Host, wait_until};

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use anyhow::Result;
 
 use crate::host::Host;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// What the groups of a daemon on roots of its own begin with.
-const OWN_PREFIX: &str = "docker-";
-
 pub struct Traces(BTreeSet<String>);
 
 impl Traces {
@@ -28,7 +24,7 @@ impl Traces {
         for line in host.command("nft", &["list", "tables"])?.lines() {
             traces.insert(format!("nftables {line}"));
         }
-        control_groups(&mut traces)?;
+        control_groups(host, &mut traces)?;
         descendants(std::process::id(), &mut traces)?;
         Ok(Self(traces))
     }
@@ -39,27 +35,17 @@ impl Traces {
     }
 }
 
-/// Groups of daemons on roots of their own, in every hierarchy that is mounted.
-fn control_groups(traces: &mut BTreeSet<String>) -> Result<()> {
-    for hierarchy in folders(Path::new(CGROUPS))? {
-        for group in folders(&hierarchy)? {
-            if group.file_name().is_some_and(|name| name.to_string_lossy().starts_with(OWN_PREFIX)) {
-                traces.insert(format!("control group {}", group.display()));
+/// Groups of this test's daemons in every hierarchy. Other tests run at the same time and have theirs.
+fn control_groups(host: &Host, traces: &mut BTreeSet<String>) -> Result<()> {
+    for hierarchy in fs::read_dir(CGROUPS)?.flatten() {
+        for group in host.parent_groups() {
+            let path = hierarchy.path().join(group);
+            if path.is_dir() {
+                traces.insert(format!("control group {}", path.display()));
             }
         }
     }
     Ok(())
-}
-
-fn folders(path: &Path) -> Result<Vec<std::path::PathBuf>> {
-    let Ok(entries) = fs::read_dir(path) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
 }
 
 /// Everything below this process: orphans are reparented to it.

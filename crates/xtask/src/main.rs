@@ -1,5 +1,6 @@
 //! The project's own chores. `cargo xtask` lists them.
 
+mod bench;
 mod tidy;
 mod up;
 
@@ -14,6 +15,7 @@ usage: cargo xtask CHORE
   up         start an engine below .longshore/ and run a first container (make run)
   down       stop it (make stop)
   env        print what a shell exports to use it
+  bench [W]  measure the budgets beside the originals (those rows that are called W)
   tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
 ";
 
@@ -34,6 +36,8 @@ fn perform(words: &[&str]) -> Result<()> {
         ["up"] => up::up(&workspace_root()),
         ["down"] => up::down(&workspace_root()),
         ["env"] => up::print_environment(&workspace_root()),
+        ["bench"] => bench::bench(&workspace_root(), None),
+        ["bench", word] => bench::bench(&workspace_root(), Some(word)),
         ["tidy"] => tidy::check(&workspace_root()),
         ["tidy", "--write-ratchet"] => tidy::write_ratchet(&workspace_root()),
         _ => bail!("no such chore\n{USAGE}"),

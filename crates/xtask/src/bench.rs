@@ -1,0 +1,102 @@
+//! `make bench`: the budgets, each as a ratio to the original in the same run.
+//!
+//! Contenders take turns, so that a busy machine slows all of them; medians are compared. Everything runs in namespaces
+//! and on roots of its own, as a test does.
+
+mod engines;
+mod memory;
+mod output;
+mod runtimes;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use testhost::Host;
+
+/// One measured figure beside another's.
+pub struct Row {
+    pub name: String,
+    pub ours: f64,
+    pub against: String,
+    pub theirs: f64,
+    pub unit: &'static str,
+    /// The budget for ours ÷ theirs; `None` where there is none.
+    pub target: Option<f64>,
+    /// A rate: more is better.
+    pub more_is_better: bool,
+}
+
+/// Runs the rows whose name contains the word (all of them for none) and prints them.
+pub fn bench(workspace: &Path, wanted: Option<&str>) -> Result<()> {
+    // The programs under test are the optimised ones.
+    let programs = crate::programs("release")?;
+    ensure!(programs.join("dockerd").is_file(), "build the release programs first: make bench does");
+    let host = Host::enter_with(programs)?;
+    let mut rows = Vec::new();
+    let is_wanted = |name: &str| wanted.is_none_or(|word| name.contains(word));
+    if is_wanted("runtime") {
+        rows.extend(runtimes::rows(&host, workspace)?);
+    }
+    if is_wanted("engine") {
+        rows.extend(engines::rows(&host)?);
+    }
+    if is_wanted("memory") {
+        rows.extend(memory::rows(&host)?);
+    }
+    if is_wanted("output") {
+        rows.extend(output::rows(&host)?);
+    }
+    host.end()?;
+    print(&rows);
+    Ok(())
+}
+
+fn print(rows: &[Row]) {
+    println!("{:<58} {:>12} {:>12}  {:<16} {:>8} {:>8}", "row", "longshore", "original", "", "ratio", "target");
+    for row in rows {
+        let ratio = row.ours / row.theirs;
+        let target =
+            row.target.map(|target| if row.more_is_better { format!("≥ {target}") } else { format!("≤ {target}") });
+        let met = row.target.is_none_or(|target| if row.more_is_better { ratio >= target } else { ratio <= target });
+        println!(
+            "{:<58} {:>12} {:>12}  {:<16} {:>8.3} {:>8} {}",
+            row.name,
+            format!("{:.2} {}", row.ours, row.unit),
+            format!("{:.2} {}", row.theirs, row.unit),
+            row.against,
+            ratio,
+            target.unwrap_or_default(),
+            if met { "" } else { "short" },
+        );
+    }
+}
+
+/// Runs each contender in turn, so many rounds, after a few to warm up; the median of each in milliseconds.
+pub fn take_turns(rounds: usize, contenders: &mut [(&str, &mut dyn FnMut() -> Result<()>)]) -> Result<Vec<f64>> {
+    const WARM_UP: usize = 3;
+    let mut times = vec![Vec::with_capacity(rounds); contenders.len()];
+    for round in 0..WARM_UP + rounds {
+        for (index, (name, run)) in contenders.iter_mut().enumerate() {
+            let started = Instant::now();
+            run().with_context(|| (*name).to_owned())?;
+            if round >= WARM_UP {
+                times[index].push(started.elapsed());
+            }
+        }
+    }
+    Ok(times.into_iter().map(median_ms).collect())
+}
+
+fn median_ms(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times.get(times.len() / 2).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+}
+
+/// Runs a command that must succeed, without its output.
+pub fn quietly(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
