@@ -3,6 +3,7 @@
 mod bench;
 mod tidy;
 mod up;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ usage: cargo xtask CHORE
   down       stop it (make stop)
   env        print what a shell exports to use it
   bench [W]  measure the budgets beside the originals (those rows that are called W)
+  vm [P]     run, exec and stop on Debian's stock kernel under emulation, with the programs of profile P
   tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
 ";
 
@@ -38,6 +40,8 @@ fn perform(words: &[&str]) -> Result<()> {
         ["env"] => up::print_environment(&workspace_root()),
         ["bench"] => bench::bench(&workspace_root(), None),
         ["bench", word] => bench::bench(&workspace_root(), Some(word)),
+        ["vm"] => vm::vm(&workspace_root(), "debug"),
+        ["vm", profile] => vm::vm(&workspace_root(), profile),
         ["tidy"] => tidy::check(&workspace_root()),
         ["tidy", "--write-ratchet"] => tidy::write_ratchet(&workspace_root()),
         _ => bail!("no such chore\n{USAGE}"),
