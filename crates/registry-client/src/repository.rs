@@ -1,0 +1,447 @@
+//! One repository of one registry, asked with one person's credentials.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use hyper::body::Incoming;
+use ids::Reference;
+use tokio::sync::OnceCell;
+
+use crate::auth::{Challenge, Token, challenges, fetch_token, sensitive};
+use crate::connector::Connector;
+use crate::credentials::Credentials;
+use crate::endpoint::{Endpoint, RegistryOptions, Scheme, host_of};
+use crate::error::RegistryError;
+use crate::tls;
+use crate::transport::{RequestBody, Transport, answered_error, empty, read_bounded};
+
+const MAX_REDIRECTS: usize = 10;
+/// Tries of one request, the first included; the pause doubles from this on.
+pub(crate) const MAX_TRIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+const MAX_LIST_BYTES: u64 = 4 << 20;
+const MAX_LIST_PAGES: usize = 1000;
+const MAX_TAGS: usize = 1_000_000;
+/// Registries whose connections are kept.
+const MAX_SERVERS: usize = 64;
+
+/// All registries that a daemon talks to: their connections and what was learnt about them.
+pub struct Registries {
+    options: RegistryOptions,
+    servers: Mutex<HashMap<String, Arc<Server>>>,
+}
+
+/// A registry's connections.
+pub(crate) struct Server {
+    endpoint: Endpoint,
+    transport: Transport,
+    /// The scheme that last worked.
+    scheme: Mutex<Option<Scheme>>,
+}
+
+/// What requests may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
+}
+
+/// A repository with the caller's credentials; cheap to clone, clones share tokens.
+#[derive(Clone)]
+pub struct Repository(Arc<Inner>);
+
+struct Inner {
+    server: Arc<Server>,
+    path: String,
+    credentials: Credentials,
+    contact: OnceCell<Contact>,
+    /// By scopes.
+    tokens: Mutex<HashMap<String, Token>>,
+}
+
+/// What the first answer of a registry told.
+#[derive(Clone)]
+struct Contact {
+    scheme: Scheme,
+    challenges: Vec<Challenge>,
+}
+
+/// A request without its authority and credentials.
+pub(crate) struct Ask<'a> {
+    pub method: Method,
+    /// A path below `/v2/`, or a whole URL that the registry gave.
+    pub target: &'a str,
+    pub access: Access,
+    /// A further repository to read from, for mounts.
+    pub also: Option<&'a str>,
+    pub headers: HeaderMap,
+    /// Makes the body, again for each try.
+    pub body: Option<&'a (dyn Fn() -> RequestBody + Send + Sync)>,
+}
+
+impl<'a> Ask<'a> {
+    pub fn new(method: Method, target: &'a str, access: Access) -> Self {
+        Self { method, target, access, also: None, headers: HeaderMap::new(), body: None }
+    }
+}
+
+impl Registries {
+    pub fn new(options: RegistryOptions) -> Self {
+        Self { options, servers: Mutex::default() }
+    }
+
+    /// The repository that a reference names.
+    pub fn repository(&self, reference: &Reference, credentials: Credentials) -> Repository {
+        Repository(Arc::new(Inner {
+            server: self.server(reference.domain()),
+            path: reference.path().to_owned(),
+            credentials,
+            contact: OnceCell::new(),
+            tokens: Mutex::default(),
+        }))
+    }
+
+    fn server(&self, domain: &str) -> Arc<Server> {
+        let mut servers = lock(&self.servers);
+        if let Some(server) = servers.get(domain) {
+            return server.clone();
+        }
+        if servers.len() >= MAX_SERVERS {
+            servers.clear();
+        }
+        let endpoint = Endpoint::of(domain, &self.options);
+        let (tls_endpoint, options) = (endpoint.clone(), self.options.clone());
+        let connector = Connector::new(move || {
+            tls::configuration(&tls_endpoint, &options).map_err(|error| io::Error::other(error.to_string()))
+        });
+        let transport = Transport::new(connector, &self.options.user_agent);
+        let server = Arc::new(Server { endpoint, transport, scheme: Mutex::default() });
+        servers.insert(domain.to_owned(), server.clone());
+        server
+    }
+}
+
+impl Repository {
+    /// The name within the registry.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// Asks whether the registry is there, which also tells how it wants to be asked.
+    pub async fn ping(&self) -> Result<(), RegistryError> {
+        self.contact().await.map(|_| ())
+    }
+
+    /// All tags, in the registry's order.
+    pub async fn tags(&self) -> Result<Vec<String>, RegistryError> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let mut tags = Vec::new();
+        let mut target = format!("{}/tags/list?n=1000", self.0.path);
+        for _ in 0..MAX_LIST_PAGES {
+            let answer = self.ask(&Ask::new(Method::GET, &target, Access::Pull)).await?;
+            let next = next_page(answer.headers());
+            let bytes = read_bounded(answer.into_body(), "list of tags", MAX_LIST_BYTES).await?;
+            let page: Page = serde_json::from_slice(&bytes)
+                .map_err(|error| RegistryError::Protocol(format!("list of tags: {error}")))?;
+            tags.extend(page.tags.unwrap_or_default());
+            match next {
+                Some(next) if tags.len() <= MAX_TAGS => target = next,
+                _ => return Ok(tags),
+            }
+        }
+        Err(RegistryError::TooLarge { what: "list of tags", limit: MAX_LIST_PAGES as u64 })
+    }
+
+    /// Sends until there is a good answer, the error is final, or all tries are used up.
+    pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, RegistryError> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let failure = match self.ask_once(ask).await {
+                Ok(answer) => return Ok(answer),
+                Err((error, wait)) if error.is_transient() && attempt < MAX_TRIES => {
+                    pause = wait.unwrap_or(pause);
+                    error
+                }
+                Err((error, _)) => return Err(error),
+            };
+            tracing::debug!(error = %failure, attempt, "registry request failed, trying again");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Err(RegistryError::Protocol("no answer".to_owned()))
+    }
+
+    /// The same without further tries, for what cannot be sent twice.
+    pub(crate) async fn ask_once_only(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, RegistryError> {
+        self.ask_once(ask).await.map_err(|(error, _)| error)
+    }
+
+    /// The whole URL of a target.
+    pub(crate) async fn url(&self, target: &str) -> Result<String, RegistryError> {
+        let contact = self.contact().await?;
+        Ok(format!("{}://{}/v2/{target}", contact.scheme.name(), self.0.server.endpoint.authority))
+    }
+
+    /// One try; with its error, how long the registry asks to wait.
+    async fn ask_once(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, (RegistryError, Option<Duration>)> {
+        let plain = |error| (error, None);
+        let contact = self.contact().await.map_err(plain)?;
+        let mut answer = self.send(ask, &contact, &contact.challenges).await.map_err(plain)?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            let asked = challenges(answer.headers());
+            if !asked.is_empty() && self.forget_token(ask) | (asked != contact.challenges) {
+                answer = self.send(ask, &contact, &asked).await.map_err(plain)?;
+            }
+        }
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let wait = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let wait = wait.map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+        Err((answered_error(answer).await, wait))
+    }
+
+    async fn send(
+        &self,
+        ask: &Ask<'_>,
+        contact: &Contact,
+        asked: &[Challenge],
+    ) -> Result<Response<Incoming>, RegistryError> {
+        let server = &self.0.server;
+        let authorization = self.authorization(ask, contact, asked).await?;
+        let home = format!("{}://{}", contact.scheme.name(), server.endpoint.authority);
+        let mut url =
+            if ask.target.contains("://") { ask.target.to_owned() } else { format!("{home}/v2/{}", ask.target) };
+        for _ in 0..=MAX_REDIRECTS {
+            let uri: Uri = url.parse().map_err(|_| RegistryError::Protocol(format!("invalid location {url:?}")))?;
+            self.check_scheme(&uri)?;
+            let mut request = Request::new(ask.body.map_or_else(empty, |body| body()));
+            *request.method_mut() = ask.method.clone();
+            *request.uri_mut() = uri;
+            *request.headers_mut() = ask.headers.clone();
+            // Whoever else the registry sends us to gets no credentials of the registry's.
+            if let Some(value) = &authorization
+                && same_origin(&home, &url)
+            {
+                request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+            }
+            let answer = server.transport.send(request).await?;
+            let follows = ask.body.is_none() && matches!(ask.method, Method::GET | Method::HEAD);
+            if !(answer.status().is_redirection() && follows) || answer.status() == StatusCode::NOT_MODIFIED {
+                return Ok(answer);
+            }
+            url = location(&answer, &url)?;
+        }
+        Err(RegistryError::Redirects(MAX_REDIRECTS))
+    }
+
+    /// A registry that is verified must not send us where nothing is.
+    fn check_scheme(&self, uri: &Uri) -> Result<(), RegistryError> {
+        match uri.scheme_str() {
+            Some("https") => Ok(()),
+            Some("http") if self.0.server.endpoint.insecure => Ok(()),
+            _ => Err(RegistryError::Protocol(format!(
+                "insecure location on {}",
+                host_of(uri.host().unwrap_or_default())
+            ))),
+        }
+    }
+
+    async fn contact(&self) -> Result<Contact, RegistryError> {
+        self.0.contact.get_or_try_init(|| self.0.server.contact()).await.cloned()
+    }
+
+    async fn authorization(
+        &self,
+        ask: &Ask<'_>,
+        contact: &Contact,
+        asked: &[Challenge],
+    ) -> Result<Option<HeaderValue>, RegistryError> {
+        if let Credentials::RegistryToken(token) = &self.0.credentials {
+            return Token::fixed(token.clone()).header().map(Some);
+        }
+        match asked.first() {
+            None => Ok(None),
+            Some(Challenge::Basic) => match self.0.credentials.basic() {
+                Some(basic) => sensitive(&basic).map(Some),
+                None => Err(RegistryError::NoCredentials),
+            },
+            Some(Challenge::Bearer { realm, service }) => {
+                self.bearer(ask, contact, realm, service.as_deref()).await.map(Some)
+            }
+        }
+    }
+
+    async fn bearer(
+        &self,
+        ask: &Ask<'_>,
+        contact: &Contact,
+        realm: &str,
+        service: Option<&str>,
+    ) -> Result<HeaderValue, RegistryError> {
+        let scopes = self.scopes(ask);
+        let key = scopes.join(" ");
+        let known = lock(&self.0.tokens).get(&key).filter(|token| token.is_fresh()).cloned();
+        if let Some(token) = known {
+            return token.header();
+        }
+        // A password must not travel more openly than the registry itself is asked.
+        if !realm.starts_with("https://") && !(contact.scheme == Scheme::Http && realm.starts_with("http://")) {
+            return Err(RegistryError::Token(format!("insecure realm {realm:?}")));
+        }
+        let transport = &self.0.server.transport;
+        let token = fetch_token(transport, realm, service, &scopes, &self.0.credentials).await?;
+        let value = token.header();
+        lock(&self.0.tokens).insert(key, token);
+        value
+    }
+
+    /// True if there was one, so that asking for a new one makes sense.
+    fn forget_token(&self, ask: &Ask<'_>) -> bool {
+        lock(&self.0.tokens).remove(&self.scopes(ask).join(" ")).is_some()
+    }
+
+    fn scopes(&self, ask: &Ask<'_>) -> Vec<String> {
+        let actions = match ask.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        let own = format!("repository:{}:{actions}", self.0.path);
+        let other = ask.also.map(|path| format!("repository:{path}:pull"));
+        std::iter::once(own).chain(other).collect()
+    }
+}
+
+impl Server {
+    /// Finds the scheme that works, https first; what worked last time is tried alone.
+    async fn contact(&self) -> Result<Contact, RegistryError> {
+        let known = *lock(&self.scheme);
+        let schemes = match &known {
+            Some(scheme) => std::slice::from_ref(scheme),
+            None => self.endpoint.schemes(),
+        };
+        let mut failure = None;
+        for scheme in schemes {
+            match self.greet(*scheme).await {
+                Ok(contact) => {
+                    *lock(&self.scheme) = Some(*scheme);
+                    return Ok(contact);
+                }
+                // The plain attempt's error is the one to show: with nobody there both say the same.
+                Err(error) => failure = Some(error),
+            }
+        }
+        *lock(&self.scheme) = None;
+        Err(failure.unwrap_or_else(|| RegistryError::Protocol("no endpoint".to_owned())))
+    }
+
+    async fn greet(&self, scheme: Scheme) -> Result<Contact, RegistryError> {
+        let url = format!("{}://{}/v2/", scheme.name(), self.endpoint.authority);
+        let uri: Uri = url.parse().map_err(|_| RegistryError::Protocol(format!("invalid registry name {url:?}")))?;
+        let mut request = Request::new(empty());
+        *request.uri_mut() = uri;
+        let answer = self.transport.send(request).await?;
+        let asked = match answer.status() {
+            StatusCode::UNAUTHORIZED => challenges(answer.headers()),
+            status if status.is_server_error() => return Err(answered_error(answer).await),
+            _ => Vec::new(),
+        };
+        // Read, so that the connection can be used again.
+        let _ = read_bounded(answer.into_body(), "greeting", MAX_LIST_BYTES).await;
+        Ok(Contact { scheme, challenges: asked })
+    }
+}
+
+/// Where an answer sends us, made whole.
+pub(crate) fn location(answer: &Response<Incoming>, base: &str) -> Result<String, RegistryError> {
+    let value = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let value = value.ok_or_else(|| RegistryError::Protocol("no location".to_owned()))?;
+    absolute(base, value).ok_or_else(|| RegistryError::Protocol(format!("invalid location {value:?}")))
+}
+
+fn absolute(base: &str, value: &str) -> Option<String> {
+    if value.starts_with("http://") || value.starts_with("https://") {
+        return Some(value.to_owned());
+    }
+    let (scheme, rest) = base.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    if let Some(other) = value.strip_prefix("//") {
+        return Some(format!("{scheme}://{other}"));
+    }
+    if value.starts_with('/') {
+        return Some(format!("{scheme}://{authority}{value}"));
+    }
+    let path = rest[authority.len()..].split('?').next()?;
+    if value.starts_with('?') {
+        return Some(format!("{scheme}://{authority}{path}{value}"));
+    }
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Some(format!("{scheme}://{authority}{folder}/{value}"))
+}
+
+pub(crate) fn same_origin(home: &str, url: &str) -> bool {
+    let origin = |url: &str| {
+        let (scheme, rest) = url.split_once("://")?;
+        Some((scheme.to_owned(), rest.split(['/', '?']).next()?.to_ascii_lowercase()))
+    };
+    // `user@host` in a location must not pass for the host.
+    origin(home).is_some() && origin(home) == origin(url)
+}
+
+/// `Link: </v2/x/tags/list?last=b&n=1>; rel="next"`, as a target of [`Ask`].
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get(header::LINK)?.to_str().ok()?;
+    let (target, rest) = link.split_once('>')?;
+    let target = target.trim().strip_prefix('<')?;
+    rest.contains("next").then(|| target.strip_prefix("/v2/").map(str::to_owned))?
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_taken_from_where_they_were_given() {
+        let base = "http://reg:5000/v2/a/blobs/uploads/";
+        for (value, expected) in [
+            ("https://other/x", "https://other/x"),
+            ("/v2/x?y=z", "http://reg:5000/v2/x?y=z"),
+            ("//cdn/x", "http://cdn/x"),
+            ("id?z", "http://reg:5000/v2/a/blobs/uploads/id?z"),
+        ] {
+            assert_eq!(absolute(base, value).as_deref(), Some(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn only_the_same_scheme_host_and_port_is_home() {
+        let home = "https://reg:5000";
+        assert!(same_origin(home, "https://REG:5000/v2/x"));
+        for other in ["http://reg:5000/", "https://reg/", "https://reg:5000@evil/", "https://reg:5000.evil/", "x"] {
+            assert!(!same_origin(home, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_next_page_is_below_v2_only() {
+        let with = |value: &'static str| HeaderMap::from_iter([(header::LINK, HeaderValue::from_static(value))]);
+        assert_eq!(
+            next_page(&with("</v2/x/tags/list?n=1&last=a>; rel=\"next\"")).as_deref(),
+            Some("x/tags/list?n=1&last=a")
+        );
+        assert_eq!(next_page(&with("<https://evil/>; rel=\"next\"")), None);
+        assert_eq!(next_page(&with("</v2/x>; rel=\"prev\"")), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! Sends blobs: not at all where the registry has them, by mounting where another repository of it has, else in one
+//! stream (distribution-spec, "Pushing blobs").
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use ids::Digest;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::error::RegistryError;
+use crate::repository::{Access, Ask, MAX_TRIES, Repository, location};
+use crate::transport::{RequestBody, full};
+
+/// Content that can be read again from its beginning.
+pub type OpenBlob = dyn Fn() -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> + Send + Sync;
+
+/// A blob to send.
+#[derive(Clone)]
+pub struct BlobSource {
+    pub digest: Digest,
+    pub size: u64,
+    pub open: Arc<OpenBlob>,
+    /// Called with the bytes sent so far; falls back to less when a try begins anew.
+    pub progress: Arc<dyn Fn(u64) + Send + Sync>,
+}
+
+/// How a blob came to be in the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pushed {
+    Existed,
+    /// From this repository of the same registry.
+    Mounted(String),
+    Uploaded,
+}
+
+impl Repository {
+    /// Sees to it that the registry has the blob. `elsewhere` are repositories of the same registry that should have it.
+    pub async fn push_blob(&self, blob: &BlobSource, elsewhere: &[String]) -> Result<Pushed, RegistryError> {
+        if self.has_blob(&blob.digest).await?.is_some() {
+            return Ok(Pushed::Existed);
+        }
+        let mut session = None;
+        for from in elsewhere.iter().filter(|from| *from != self.path()) {
+            session = self.mount(&blob.digest, from).await?;
+            if session.is_none() {
+                return Ok(Pushed::Mounted(from.clone()));
+            }
+        }
+        let mut tries = MAX_TRIES;
+        loop {
+            let url = match session.take() {
+                Some(url) => url,
+                None => self.start(&format!("{}/blobs/uploads/", self.path()), None).await?.unwrap_or_default(),
+            };
+            tries -= 1;
+            match self.upload(blob, &url).await {
+                Ok(()) => return Ok(Pushed::Uploaded),
+                // Another try begins with a session of its own: what this one has received is unknown.
+                Err(error) if error.is_transient() && tries > 0 => {
+                    tracing::debug!(digest = %blob.digest, %error, "upload broke off, starting again");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `None` if it is mounted, else the session that the registry offers in its place.
+    async fn mount(&self, digest: &Digest, from: &str) -> Result<Option<String>, RegistryError> {
+        let encoded = utf8_percent_encode(from, NON_ALPHANUMERIC);
+        let target = format!("{}/blobs/uploads/?mount={digest}&from={encoded}", self.path());
+        match self.start(&target, Some(from)).await {
+            // Not allowed to read there, or no such repository: then it is sent.
+            Err(error) if matches!(error.status(), Some(400..=405)) => {
+                self.start(&format!("{}/blobs/uploads/", self.path()), None).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn start(&self, target: &str, also: Option<&str>) -> Result<Option<String>, RegistryError> {
+        let body = || full(Bytes::new());
+        let mut ask = Ask::new(Method::POST, target, Access::Push);
+        ask.also = also;
+        ask.body = Some(&body);
+        ask.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let answer = self.ask(&ask).await?;
+        if answer.status() == StatusCode::CREATED {
+            return Ok(None);
+        }
+        location(&answer, &self.url(target).await?).map(Some)
+    }
+
+    async fn upload(&self, blob: &BlobSource, url: &str) -> Result<(), RegistryError> {
+        let body = || body_of(blob);
+        let mut ask = Ask::new(Method::PATCH, url, Access::Push);
+        ask.body = Some(&body);
+        ask.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size));
+        ask.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        let answer = self.ask_once_only(&ask).await?;
+        let next = location(&answer, url)?;
+        let separator = if next.contains('?') { '&' } else { '?' };
+        let target =
+            format!("{next}{separator}digest={}", utf8_percent_encode(&blob.digest.to_string(), NON_ALPHANUMERIC));
+        let nothing = || full(Bytes::new());
+        let mut ask = Ask::new(Method::PUT, &target, Access::Push);
+        ask.body = Some(&nothing);
+        ask.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        self.ask_once_only(&ask).await.map(|_| ())
+    }
+}
+
+/// The blob as a request's body, counted as it goes.
+fn body_of(blob: &BlobSource) -> RequestBody {
+    let progress = blob.progress.clone();
+    let mut sent = 0;
+    let pieces = (blob.open)().map(move |piece| {
+        piece.map(|bytes| {
+            sent += bytes.len() as u64;
+            progress(sent);
+            Frame::data(bytes)
+        })
+    });
+    StreamBody::new(pieces).boxed_unsync()
+}
