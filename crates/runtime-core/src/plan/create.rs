@@ -1,0 +1,209 @@
+//! The plan of a container's first process.
+//!
+//! Order: identity and cgroups (while everything is still the host's), namespaces, mounts by descriptor below the new
+//! root, hooks, pivot, console, what must be read-only, then [`finish`].
+
+use super::finish::{self, Ending};
+use super::mount_options::{self, MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
+use super::mounts::{self, Context, HostFacts};
+use super::namespaces::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces,
+};
+use super::{InRoot, Open, Plan, Point, Step, devices, paths};
+use crate::error::c_string;
+use crate::seccomp::Filter;
+use crate::spec::{Process, Spec};
+use crate::{SpecError, validate};
+
+const MS_REC: u64 = 1 << 14;
+
+/// What the command line adds to `config.json`.
+#[derive(Debug, Clone, Default)]
+pub struct CreateOptions {
+    pub id: String,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    pub preserve_fds: u32,
+    pub wait_for_start: bool,
+}
+
+pub fn plan(
+    spec: &Spec,
+    facts: &HostFacts,
+    filter: Option<&Filter>,
+    options: &CreateOptions,
+) -> Result<Plan, SpecError> {
+    validate::spec(spec)?;
+    let process =
+        spec.process.as_ref().ok_or_else(|| SpecError::Invalid("process is missing in config.json".into()))?;
+    let namespaces = Namespaces::parse(&spec.linux.namespaces)?;
+    validate::namespaces(spec, &namespaces)?;
+    let context = Context { spec, facts, namespaces: &namespaces };
+    let mut plan = Plan {
+        // The cgroup namespace's root is the cgroup at its making: it is made once the cgroups are joined.
+        clone_flags: namespaces.new & !CLONE_NEWCGROUP,
+        pid_namespace: namespaces.join_pid.clone(),
+        ..Plan::default()
+    };
+    if let Some(filter) = filter {
+        finish::set_filter(&mut plan, filter);
+    }
+    push_identity(&mut plan, &context, options)?;
+    if namespaces.is_new(CLONE_NEWNS) {
+        push_root(&mut plan, &context, options)?;
+    } else {
+        let hooks_wait = !spec.hooks.prestart.is_empty() || !spec.hooks.create_runtime.is_empty();
+        if hooks_wait {
+            plan.push(Step::WaitParent(Point::RuntimeHooks));
+        }
+    }
+    push_console(&mut plan, process, &namespaces)?;
+    push_settings(&mut plan, &context)?;
+    let ending = Ending {
+        preserve_fds: options.preserve_fds,
+        wait_for_start: options.wait_for_start,
+        start_hooks: spec.hooks.start_container.clone(),
+        in_user_namespace: namespaces.own(CLONE_NEWUSER),
+    };
+    finish::push_limits(&mut plan, process, facts)?;
+    finish::push(&mut plan, process, facts, ending)?;
+    Ok(plan)
+}
+
+fn push_identity(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Result<(), SpecError> {
+    plan.push(Step::ResetSignals);
+    plan.push(Step::HideFromTracers);
+    for file in &context.facts.tasks_files {
+        let tasks = plan.open(Open::CgroupTasks(file.clone()))?;
+        plan.push(Step::JoinCgroup { tasks });
+    }
+    if context.namespaces.is_new(CLONE_NEWUSER) {
+        plan.push(Step::WaitParent(Point::IdMaps));
+        plan.push(Step::BecomeNamespaceRoot);
+    }
+    for (kind, path) in &context.namespaces.join {
+        let slot = plan.open(Open::Namespace(path.clone()))?;
+        plan.push(Step::EnterNamespaceFile { slot, kind: *kind });
+    }
+    if context.namespaces.is_new(CLONE_NEWCGROUP) {
+        plan.push(Step::NewCgroupNamespace);
+    }
+    plan.push(Step::NewSession);
+    if !options.no_new_keyring {
+        plan.push(Step::SessionKeyring { name: c_string("id", format!("_ses.{}", options.id))? });
+    }
+    if context.namespaces.is_new(CLONE_NEWNET) {
+        plan.push(Step::LoopbackUp);
+    }
+    Ok(())
+}
+
+fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Result<(), SpecError> {
+    let spec = context.spec;
+    let wanted = mount_options::root_propagation(&spec.linux.rootfs_propagation)?.map_or(0, |found| found.kind);
+    // The host must not see what is mounted here, and the root's own wish is applied after the pivot, except that a
+    // shared root can only be kept from the beginning (mount_namespaces(7)).
+    if wanted == MS_SHARED {
+        if let Some(parent) = &context.facts.rootfs_parent_mount {
+            plan.push(Step::SetPathPropagation { path: c_string("root", parent.as_str())?, kind: MS_PRIVATE });
+        }
+    } else {
+        let first = if wanted == MS_PRIVATE || wanted == MS_UNBINDABLE { MS_PRIVATE } else { MS_SLAVE };
+        plan.push(Step::SetRootPropagation { kind: first | MS_REC });
+    }
+    plan.push(Step::BindRoot { path: c_string("root", context.facts.rootfs.as_str())? });
+    mounts::push_all(plan, context)?;
+    devices::push(plan, context)?;
+    let hooks = &spec.hooks;
+    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        plan.push(Step::WaitParent(Point::RuntimeHooks));
+    }
+    if !hooks.create_container.is_empty() {
+        plan.push(Step::RunHooks { kind: "createContainer", hooks: finish::hooks(&hooks.create_container)? });
+    }
+    plan.push(if options.no_pivot { Step::MoveRoot } else { Step::PivotRoot });
+    if matches!(wanted, MS_UNBINDABLE | MS_SHARED) {
+        plan.push(Step::SetPathPropagation { path: c"/".into(), kind: wanted });
+    }
+    let cwd = spec.process.as_ref().map_or("/", |process| process.cwd.as_str());
+    if !matches!(paths::absolute(cwd).as_str(), "/") {
+        plan.push(Step::MakeDirectory { path: InRoot::new(cwd)? });
+    }
+    Ok(())
+}
+
+fn push_console(plan: &mut Plan, process: &Process, namespaces: &Namespaces) -> Result<(), SpecError> {
+    if process.terminal {
+        let size = process.console_size.unwrap_or_default();
+        let bind_console = namespaces.is_new(CLONE_NEWNS);
+        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console });
+    }
+    Ok(())
+}
+
+fn push_settings(plan: &mut Plan, context: &Context) -> Result<(), SpecError> {
+    let (spec, namespaces) = (context.spec, context.namespaces);
+    if namespaces.is_new(CLONE_NEWNS) {
+        if mounts::dev_is_readonly(spec) {
+            plan.push(Step::MakeReadonly { path: InRoot::new("/dev")? });
+        }
+        if spec.root.as_ref().is_some_and(|root| root.readonly) {
+            plan.push(Step::MakeReadonly { path: InRoot::new("/")? });
+        }
+    }
+    if namespaces.own(CLONE_NEWUTS) {
+        if !spec.hostname.is_empty() {
+            plan.push(Step::SetHostname(c_string("hostname", spec.hostname.as_str())?));
+        }
+        if !spec.domainname.is_empty() {
+            plan.push(Step::SetDomainname(c_string("domainname", spec.domainname.as_str())?));
+        }
+    }
+    for (key, value) in &spec.linux.sysctl {
+        validate::sysctl(key, namespaces)?;
+        plan.push(Step::WriteProc {
+            what: "sysctl",
+            path: c_string("sysctl", format!("sys/{}", sysctl_path(key)))?,
+            value: c_string("sysctl", value.as_str())?,
+            lenient: false,
+        });
+    }
+    if namespaces.is_new(CLONE_NEWNS) {
+        for path in &spec.linux.readonly_paths {
+            plan.push(Step::ReadonlyPath(InRoot::new(path)?));
+        }
+        for path in &spec.linux.masked_paths {
+            plan.push(Step::MaskPath(InRoot::new(path)?));
+        }
+    }
+    Ok(())
+}
+
+/// sysctl(8): a key with a slash has slashes between its parts, else dots.
+fn sysctl_path(key: &str) -> String {
+    match (key.find('/'), key.find('.')) {
+        (Some(slash), Some(dot)) if dot < slash => key
+            .chars()
+            .map(|letter| match letter {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        (Some(_), _) => key.to_string(),
+        (None, _) => key.replace('.', "/"),
+    }
+}
+
+/// Which kinds an exec has to join later.
+pub fn joined_by_exec(spec: &Spec) -> Result<i32, SpecError> {
+    Ok(Namespaces::parse(&spec.linux.namespaces)?.all())
+}
+
+/// The pid by which hooks inside the container know its first process: 1 in a pid namespace of its own.
+pub fn has_own_pid_namespace(spec: &Spec) -> Result<bool, SpecError> {
+    Ok(Namespaces::parse(&spec.linux.namespaces)?.all() & CLONE_NEWPID != 0)
+}
+
+/// Kinds that only matter for hosts without them being asked for.
+pub const ISOLATING: i32 = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;

@@ -1,0 +1,69 @@
+//! The plan of a process that joins a running container.
+
+use super::finish::{self, Ending};
+use super::mounts::HostFacts;
+use super::namespaces::{CLONE_NEWNS, CLONE_NEWUSER};
+use super::{Open, Plan, Step};
+use crate::error::c_string;
+use crate::seccomp::Filter;
+use crate::spec::Process;
+use crate::{SpecError, validate};
+
+#[derive(Debug, Clone, Default)]
+pub struct ExecOptions {
+    pub id: String,
+    /// CLONE_NEW* in which the container differs from the host; pid is joined by the parent.
+    pub namespaces: i32,
+    pub preserve_fds: u32,
+    pub no_new_keyring: bool,
+}
+
+pub fn plan(
+    process: &Process,
+    facts: &HostFacts,
+    filter: Option<&Filter>,
+    options: &ExecOptions,
+) -> Result<Plan, SpecError> {
+    validate::process(process)?;
+    let mut plan = Plan::default();
+    if let Some(filter) = filter {
+        finish::set_filter(&mut plan, filter);
+    }
+    plan.push(Step::ResetSignals);
+    // Nobody in the container may look into this process until it is one of theirs (CVE-2016-9962).
+    plan.push(Step::HideFromTracers);
+    for file in &facts.tasks_files {
+        let tasks = plan.open(Open::CgroupTasks(file.clone()))?;
+        plan.push(Step::JoinCgroup { tasks });
+    }
+    finish::push_limits(&mut plan, process, facts)?;
+    let init = plan.open(Open::Init)?;
+    if options.namespaces != 0 {
+        plan.push(Step::EnterNamespacesOf { init, kinds: options.namespaces });
+    }
+    if options.namespaces & CLONE_NEWUSER != 0 {
+        plan.push(Step::BecomeNamespaceRoot);
+    }
+    plan.push(Step::NewSession);
+    if !options.no_new_keyring {
+        plan.push(Step::SessionKeyring { name: c_string("id", format!("_ses.{}", options.id))? });
+    }
+    if process.terminal {
+        let size = process.console_size.unwrap_or_default();
+        // The container's /dev/console is its first process's.
+        let bind_console = false;
+        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console });
+    }
+    let ending = Ending {
+        preserve_fds: options.preserve_fds,
+        in_user_namespace: options.namespaces & CLONE_NEWUSER != 0,
+        ..Ending::default()
+    };
+    finish::push(&mut plan, process, facts, ending)?;
+    Ok(plan)
+}
+
+/// Whether the container has a root of its own that an exec enters.
+pub fn enters_root(namespaces: i32) -> bool {
+    namespaces & CLONE_NEWNS != 0
+}

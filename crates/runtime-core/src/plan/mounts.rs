@@ -1,0 +1,172 @@
+//! Mounts in the order of `config.json` (runtime-spec config.md, mounts).
+
+use super::cgroup_mount::{self, CgroupFacts};
+use super::mount_options::{self, NODEV, NOEXEC, NOSUID, Parsed, RDONLY};
+use super::namespaces::Namespaces;
+use super::{BindMount, FilesystemMount, InRoot, Plan, Step, Target, paths};
+use crate::SpecError;
+use crate::error::c_string;
+use crate::spec::{Mount, Spec};
+
+/// What the planner knows about the host.
+#[derive(Debug, Clone)]
+pub struct HostFacts {
+    /// The bundle, absolute: relative sources are relative to it.
+    pub bundle: String,
+    /// The root file system, absolute and without symbolic links.
+    pub rootfs: String,
+    /// The mount point that holds the root file system; needed where the host's mounts are to stay shared.
+    pub rootfs_parent_mount: Option<String>,
+    /// The runtime's own bounding set and permitted capabilities.
+    pub bounding: u64,
+    pub permitted: u64,
+    /// The highest capability that the kernel knows.
+    pub highest_capability: u32,
+    pub cgroup: CgroupFacts,
+    pub apparmor: bool,
+    pub selinux: bool,
+    /// Whether the cgroup hierarchy of v2 is joined by the clone itself.
+    pub tasks_files: Vec<String>,
+}
+
+pub(super) struct Context<'a> {
+    pub spec: &'a Spec,
+    pub facts: &'a HostFacts,
+    pub namespaces: &'a Namespaces,
+}
+
+/// Files of procfs that may be covered by a bind mount: what lxcfs serves. All else below /proc is refused
+/// (CVE-2019-16884, CVE-2023-27561).
+const COVERABLE_PROC_FILES: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/net/dev",
+];
+
+pub(super) fn push_all(plan: &mut Plan, context: &Context) -> Result<(), SpecError> {
+    for mount in &context.spec.mounts {
+        push(plan, context, mount)?;
+    }
+    Ok(())
+}
+
+/// Whether `/dev` is the container's own: a bound one is left as it is.
+pub(super) fn owns_dev(spec: &Spec) -> bool {
+    !spec.mounts.iter().any(|mount| {
+        paths::absolute(&mount.destination) == "/dev"
+            && (mount.kind == "bind" || mount.options.iter().any(|option| option == "bind" || option == "rbind"))
+    })
+}
+
+/// A read-only `/dev` can be made so only when it is filled.
+pub(super) fn dev_is_readonly(spec: &Spec) -> bool {
+    let on_dev = spec.mounts.iter().rfind(|mount| paths::absolute(&mount.destination) == "/dev");
+    owns_dev(spec)
+        && on_dev.is_some_and(|mount| {
+            mount_options::parse(&mount.options).is_ok_and(|parsed| parsed.attributes.set & RDONLY != 0)
+        })
+}
+
+fn push(plan: &mut Plan, context: &Context, mount: &Mount) -> Result<(), SpecError> {
+    if mount.uid_mappings.is_some() || mount.gid_mappings.is_some() {
+        return Err(SpecError::Unsupported(format!("an id-mapped mount at {:?}", mount.destination)));
+    }
+    let destination = paths::absolute(&mount.destination);
+    let parsed = mount_options::parse(&mount.options)?;
+    let kind = if parsed.bind || mount.kind == "none" && parsed.bind { "bind" } else { mount.kind.as_str() };
+    if destination == "/" && kind != "bind" {
+        return Err(SpecError::Invalid(format!("a mount of type {kind:?} cannot replace the root")));
+    }
+    check_proc(&destination, kind)?;
+    let target = Target {
+        path: InRoot::new(&destination)?,
+        plain: matches!(kind, "proc" | "sysfs" | "mqueue"),
+        on_procfs: destination.starts_with("/proc/"),
+        propagation: parsed.propagation,
+    };
+    match kind {
+        "bind" => plan.push(Step::MountBind(bind(context, mount, &parsed, target)?)),
+        "cgroup" => cgroup_mount::push(plan, context, &destination, &parsed)?,
+        "" => return Err(SpecError::Invalid(format!("the mount at {destination:?} has no type"))),
+        kind => {
+            let mut attributes = parsed.attributes.set | parsed.attributes.set_recursive;
+            if destination == "/dev" {
+                attributes &= !RDONLY;
+            }
+            if matches!(kind, "proc" | "sysfs" | "mqueue")
+                && !mount.options.iter().any(|option| option == "exec" || option == "suid")
+            {
+                attributes |= NOEXEC | NOSUID | NODEV;
+            }
+            let mut step = filesystem(kind, &mount.source, &parsed.rest, attributes, target)?;
+            let label = &context.spec.linux.mount_label;
+            if !label.is_empty() && context.facts.selinux && matches!(kind, "tmpfs" | "devpts") {
+                step.options.push((c"context".into(), Some(c_string("mountLabel", label.as_str())?)));
+            }
+            plan.push(Step::MountFilesystem(step));
+        }
+    }
+    Ok(())
+}
+
+fn check_proc(destination: &str, kind: &str) -> Result<(), SpecError> {
+    if destination == "/proc" && !matches!(kind, "proc" | "bind") {
+        return Err(SpecError::Invalid(format!("{destination:?} cannot be mounted because it is not of type proc")));
+    }
+    if destination.starts_with("/proc/") && !COVERABLE_PROC_FILES.contains(&destination) {
+        return Err(SpecError::Invalid(format!("{destination:?} cannot be mounted because it is inside /proc")));
+    }
+    Ok(())
+}
+
+pub(super) fn filesystem(
+    kind: &str,
+    source: &str,
+    rest: &[String],
+    attributes: u64,
+    target: Target,
+) -> Result<FilesystemMount, SpecError> {
+    let mut options = Vec::with_capacity(rest.len());
+    for option in rest {
+        // newinstance is the only way devpts works since Linux 4.7 and not known to it any more as a key of its own there.
+        match option.split_once('=') {
+            // `name=systemd` is the key of a cgroup hierarchy like any other pair.
+            Some((key, value)) => {
+                options.push((c_string("mount option", key)?, Some(c_string("mount option", value)?)))
+            }
+            None if option.is_empty() => {}
+            None => options.push((c_string("mount option", option.as_str())?, None)),
+        }
+    }
+    Ok(FilesystemMount {
+        kind: c_string("mount type", kind)?,
+        source: c_string("mount source", if source.is_empty() { kind } else { source })?,
+        options,
+        attributes,
+        target,
+    })
+}
+
+fn bind(context: &Context, mount: &Mount, parsed: &Parsed, target: Target) -> Result<BindMount, SpecError> {
+    if let Some(option) = parsed.rest.first() {
+        return Err(SpecError::Invalid(format!("bind mounts cannot have the option {option:?}")));
+    }
+    let source = match mount.source.as_str() {
+        "" => return Err(SpecError::Invalid(format!("the bind mount at {:?} has no source", mount.destination))),
+        path if path.starts_with('/') => path.to_string(),
+        path => format!("{}/{path}", context.facts.bundle),
+    };
+    Ok(BindMount {
+        source: c_string("mount source", source)?,
+        recursive: parsed.recursive_bind,
+        attributes: parsed.attributes,
+        target,
+    })
+}

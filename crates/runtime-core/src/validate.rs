@@ -1,0 +1,145 @@
+//! What is refused before anything is done: impossible, and not built.
+
+use crate::SpecError;
+use crate::plan::namespaces::{CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces};
+use crate::spec::{Process, Spec};
+use serde_json::Value;
+
+/// Named limits of hostile configurations.
+const MAX_MOUNTS: usize = 10_000;
+const MAX_ARGUMENTS: usize = 1 << 20;
+/// The kernel's own (user_namespaces(7)).
+const MAX_ID_MAPPINGS: usize = 340;
+/// What sethostname(2) takes.
+const MAX_HOSTNAME: usize = 64;
+
+fn refuse(name: &str, value: Option<&Value>) -> Result<(), SpecError> {
+    match value {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(SpecError::Unsupported(name.to_string())),
+    }
+}
+
+fn invalid<T>(message: impl Into<String>) -> Result<T, SpecError> {
+    Err(SpecError::Invalid(message.into()))
+}
+
+pub fn spec(spec: &Spec) -> Result<(), SpecError> {
+    if !spec.oci_version.starts_with("1.") {
+        return invalid(format!("ociVersion {:?} is not a version 1 of the specification", spec.oci_version));
+    }
+    refuse("solaris", spec.solaris.as_ref())?;
+    refuse("windows", spec.windows.as_ref())?;
+    refuse("vm", spec.vm.as_ref())?;
+    refuse("zos", spec.zos.as_ref())?;
+    refuse("freebsd", spec.freebsd.as_ref())?;
+    let linux = &spec.linux;
+    refuse("linux.intelRdt", linux.intel_rdt.as_ref())?;
+    refuse("linux.personality", linux.personality.as_ref())?;
+    refuse("linux.timeOffsets", linux.time_offsets.as_ref())?;
+    refuse("linux.netDevices", linux.net_devices.as_ref())?;
+    refuse("linux.memoryPolicy", linux.memory_policy.as_ref())?;
+    if linux.resources.rdma.as_ref().is_some_and(|limits| !limits.is_empty()) {
+        return Err(SpecError::Unsupported("linux.resources.rdma".into()));
+    }
+    if spec.root.as_ref().is_none_or(|root| root.path.is_empty()) {
+        return invalid("root.path is missing in config.json");
+    }
+    if spec.mounts.len() > MAX_MOUNTS {
+        return invalid(format!("more than {MAX_MOUNTS} mounts"));
+    }
+    if spec.hostname.len() > MAX_HOSTNAME || spec.domainname.len() > MAX_HOSTNAME {
+        return invalid(format!("a host or domain name is longer than {MAX_HOSTNAME} bytes"));
+    }
+    spec.process.as_ref().map_or_else(|| invalid("process is missing in config.json"), process)
+}
+
+pub fn process(process: &Process) -> Result<(), SpecError> {
+    refuse("process.scheduler", process.scheduler.as_ref())?;
+    refuse("process.ioPriority", process.io_priority.as_ref())?;
+    refuse("process.execCPUAffinity", process.exec_cpu_affinity.as_ref())?;
+    if process.command_line.is_some() {
+        return Err(SpecError::Unsupported("process.commandLine".into()));
+    }
+    if process.args.len() + process.env.len() > MAX_ARGUMENTS {
+        return invalid(format!("more than {MAX_ARGUMENTS} arguments and environment variables"));
+    }
+    if !process.cwd.is_empty() && !process.cwd.starts_with('/') {
+        return invalid(format!("cwd {:?} is not an absolute path", process.cwd));
+    }
+    Ok(())
+}
+
+pub fn namespaces(spec: &Spec, namespaces: &Namespaces) -> Result<(), SpecError> {
+    let linux = &spec.linux;
+    let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+    match (namespaces.is_new(CLONE_NEWUSER), mapped) {
+        (false, true) => return invalid("uidMappings need a new user namespace"),
+        (true, false) => return invalid("a new user namespace needs uidMappings and gidMappings"),
+        _ => {}
+    }
+    if linux.uid_mappings.len().max(linux.gid_mappings.len()) > MAX_ID_MAPPINGS {
+        return invalid(format!("more than {MAX_ID_MAPPINGS} id mappings"));
+    }
+    if !spec.hostname.is_empty() && !namespaces.own(CLONE_NEWUTS) {
+        return invalid("hostname requires a uts namespace");
+    }
+    if !spec.domainname.is_empty() && !namespaces.own(CLONE_NEWUTS) {
+        return invalid("domainname requires a uts namespace");
+    }
+    if !namespaces.is_new(CLONE_NEWNS) {
+        return Err(SpecError::Unsupported("a container without a mount namespace of its own".into()));
+    }
+    Ok(())
+}
+
+/// Only what belongs to a namespace of the container may be set (runtime-spec config-linux.md, sysctl).
+pub fn sysctl(key: &str, namespaces: &Namespaces) -> Result<(), SpecError> {
+    let dotted = key.replace('/', ".");
+    if dotted.split('.').any(str::is_empty) {
+        return invalid(format!("sysctl {key:?} is not a valid name"));
+    }
+    let ipc = matches!(
+        dotted.as_str(),
+        "kernel.msgmax"
+            | "kernel.msgmnb"
+            | "kernel.msgmni"
+            | "kernel.sem"
+            | "kernel.shmall"
+            | "kernel.shmmax"
+            | "kernel.shmmni"
+            | "kernel.shm_rmid_forced"
+    ) || dotted.starts_with("fs.mqueue.");
+    let (kind, name) = match dotted.as_str() {
+        _ if ipc => (CLONE_NEWIPC, "ipc"),
+        net if net.starts_with("net.") => (CLONE_NEWNET, "network"),
+        "kernel.domainname" | "kernel.hostname" => (CLONE_NEWUTS, "uts"),
+        user if user.starts_with("user.") => (CLONE_NEWUSER, "user"),
+        _ => return invalid(format!("sysctl {key:?} is not in a separate kernel namespace")),
+    };
+    if !namespaces.own(kind) {
+        return invalid(format!("sysctl {key:?} is not allowed in the host's {name} namespace"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sysctl_of_the_host_is_refused() {
+        let own = Namespaces { new: CLONE_NEWNET, ..Namespaces::default() };
+        assert!(sysctl("net.ipv4.ip_forward", &own).is_ok());
+        assert!(sysctl("kernel.shmmax", &own).is_err());
+        assert!(sysctl("vm.swappiness", &own).is_err());
+        assert!(sysctl("net..x", &own).is_err());
+    }
+
+    #[test]
+    fn a_property_that_is_not_built_is_named() {
+        let mut config = Spec { oci_version: "1.0.2".into(), ..Spec::default() };
+        config.linux.intel_rdt = Some(serde_json::json!({"closID": "a"}));
+        assert_eq!(spec(&config).expect_err("not built").to_string(), "linux.intelRdt is not supported");
+    }
+}
