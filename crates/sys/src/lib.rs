@@ -10,10 +10,12 @@ pub mod console;
 pub mod errno;
 pub mod file;
 pub mod keyring;
+pub mod layers;
 pub mod mount;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 
 pub use errno::{Errno, Result};
