@@ -30,6 +30,10 @@ pub enum Error {
     Filter(#[from] crate::filter::FilterError),
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
+    #[error(transparent)]
+    Content(#[from] content::Error),
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::Error),
     #[error("cannot work on a layer")]
     Archive(#[from] archive::ArchiveError),
     /// Blocking work ended without an answer: it panicked, or the daemon stops.
@@ -67,6 +71,8 @@ impl Kind for Error {
             },
             Self::Stored { .. } => ErrorKind::DataLoss,
             Self::Metadata(error) => error.kind(),
+            Self::Content(error) => error.kind(),
+            Self::Snapshot(error) => error.kind(),
             Self::Archive(error) => error.kind(),
             Self::GivenUp => ErrorKind::Internal,
         }

@@ -5,7 +5,7 @@
 //! snapshot's parent, and the labels `containerd.io/gc.ref.*` (forward) and `containerd.io/gc.bref.*` (backward).
 //! Pure: facts and the time come in, names go out. References never cross a namespace.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 const ROOT: &str = "containerd.io/gc.root";
@@ -16,7 +16,7 @@ const BACKWARD: &str = "containerd.io/gc.bref.";
 /// How long an ingest without a lease is kept after it was last written to.
 const INGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub type Labels = HashMap<String, String>;
+pub type Labels = BTreeMap<String, String>;
 
 /// Everything of one namespace that marking has to know.
 #[derive(Debug, Default, Clone)]
