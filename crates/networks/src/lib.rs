@@ -1,1 +1,46 @@
 //! The daemon's networks: create, connect, publish, and what is restored after a restart.
+//!
+//! Entry point: [`Networks`]. A container's network is a [`Sandbox`]: [`Networks::acquire`] makes its namespace, plugs it
+//! into bridges, publishes its ports and states its names to docker-netd; [`Networks::release`] takes it down.
+//!
+//! Owned facts: network records and sandbox records in the metadata store (an address belongs to a network only through
+//! the record of the sandbox that has it), the bridges, the namespaces under `<exec-root>/netns`, and one nftables table.
+//! The state in memory is made from the records. What the kernel and docker-netd hold can always be made again from them.
+//!
+//! Invariants: no link is deleted while someone waits (a veth goes with its namespace); no other nftables table is read or
+//! written; no lock is held across kernel work, except that of a whole reload of the table. Blocking work runs on
+//! tokio's blocking threads, entered in `service.rs` only.
+
+mod bridge;
+mod config;
+mod endpoint;
+mod error;
+mod events;
+mod firewall;
+mod messages;
+mod netd_client;
+mod network;
+mod plan;
+mod plumbing;
+mod ports;
+mod record;
+mod request;
+mod restore;
+mod sandbox;
+mod service;
+mod state;
+
+pub use config::{BridgeConfig, Config};
+pub use error::Error;
+pub use events::{Event, EventAction, EventSink};
+pub use record::{NetworkRecord, SubnetRecord};
+pub use request::{
+    Attached, CreateNetwork, Created, Endpoint, EndpointRequest, NetworkView, Sandbox, SandboxMode, SandboxRequest,
+    SubnetRequest,
+};
+pub use service::Networks;
+
+// What callers build requests from and read answers with.
+pub use network_core::firewall::PublishedPort;
+pub use network_core::resolv_conf::Overrides;
+pub use network_core::{Mac, PortRange, Protocol, Publish, Subnet, parse_container_port, parse_host_port};

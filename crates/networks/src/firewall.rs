@@ -1,0 +1,298 @@
+//! The daemon's nftables table: static rules over sets and maps, whose elements follow the networks and containers.
+//!
+//! What the rules say, in the order of a packet's way (semantics of Docker's bridge driver in nftables mode):
+//! - `guard`: what is published on loopback only never answers to packets from a link, whatever `route_localnet` says.
+//! - `prerouting`, `output`: a published port of a local address is translated. Packets of our own bridges are left to
+//!   docker-netd's socket: a container reaches a published port, its own too, through the relay.
+//! - `forward`: answers pass; an internal bridge talks to itself only; a bridge talks to itself where that is allowed,
+//!   to the outside, never to another bridge of ours; from outside only what was translated enters.
+//! - `postrouting`: what leaves a bridge's subnet by another link hides behind the host.
+
+use std::net::IpAddr;
+use std::sync::{PoisonError, RwLock};
+
+use netlink::nft::{
+    BaseChain, Comparison, CtKey, Element, Expression, Hook, Key, Meta, NatFamily, Payload, SetKind, SetSpec, Table,
+    Transaction, Verdict,
+};
+use network_core::firewall::Item;
+use rustix::io::Errno;
+
+const BRIDGES: &str = "bridges";
+const INTERNAL: &str = "internal-bridges";
+const INSIDE: &str = "inside";
+const MASQUERADE4: &str = "masquerade4";
+const MASQUERADE6: &str = "masquerade6";
+const PUBLISHED4: &str = "published4";
+const PUBLISHED6: &str = "published6";
+const PUBLISHED_AT4: &str = "published-at4";
+const PUBLISHED_AT6: &str = "published-at6";
+const GUARDED: &str = "loopback-only";
+
+const SETS: [SetSpec; 10] = [
+    SetSpec { name: BRIDGES, kind: SetKind::InterfaceNames },
+    SetSpec { name: INTERNAL, kind: SetKind::InterfaceNames },
+    SetSpec { name: INSIDE, kind: SetKind::InterfacePairs },
+    SetSpec { name: MASQUERADE4, kind: SetKind::Networks4 },
+    SetSpec { name: MASQUERADE6, kind: SetKind::Networks6 },
+    SetSpec { name: PUBLISHED4, kind: SetKind::PortsTo4 },
+    SetSpec { name: PUBLISHED6, kind: SetKind::PortsTo6 },
+    SetSpec { name: PUBLISHED_AT4, kind: SetKind::AddressPortsTo4 },
+    SetSpec { name: PUBLISHED_AT6, kind: SetKind::AddressPortsTo6 },
+    SetSpec { name: GUARDED, kind: SetKind::AddressPorts4 },
+];
+
+/// Priorities of `uapi/linux/netfilter_ipv4.h`.
+const CHAINS: [BaseChain; 5] = [
+    BaseChain { name: "guard", kind: "filter", hook: Hook::PreRouting, priority: -300 },
+    BaseChain { name: "prerouting", kind: "nat", hook: Hook::PreRouting, priority: -100 },
+    BaseChain { name: "output", kind: "nat", hook: Hook::Output, priority: -100 },
+    BaseChain { name: "forward", kind: "filter", hook: Hook::Forward, priority: 0 },
+    BaseChain { name: "postrouting", kind: "nat", hook: Hook::PostRouting, priority: 100 },
+];
+
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+/// `RTN_LOCAL`.
+const LOCAL: u32 = 2;
+/// `NF_CT_STATE_BIT(ESTABLISHED | RELATED)`.
+const ANSWERS: u32 = 0b110;
+/// `IPS_DST_NAT`.
+const TRANSLATED: u32 = 1 << 5;
+
+/// The table of one daemon.
+pub(crate) struct Firewall {
+    table: Table,
+    /// Changes of single elements share it; a reload of everything has it alone.
+    reload: RwLock<()>,
+}
+
+impl Firewall {
+    pub(crate) fn new(table: String) -> Self {
+        Self { table: Table(table), reload: RwLock::new(()) }
+    }
+
+    /// Replaces whatever the table holds, in one transaction: no packet sees it missing or half full.
+    pub(crate) fn load(&self, items: impl FnOnce() -> Vec<Item>) -> netlink::Result<()> {
+        let _alone = self.reload.write().unwrap_or_else(PoisonError::into_inner);
+        let mut transaction = Transaction::new(self.table.clone());
+        // A table has to be there to be deleted.
+        transaction.add_table();
+        transaction.delete_table();
+        transaction.add_table();
+        SETS.iter().for_each(|set| transaction.add_set(*set));
+        for chain in CHAINS {
+            transaction.add_chain(chain);
+        }
+        for (chain, rule) in rules() {
+            transaction.add_rule(chain, &rule);
+        }
+        add(&mut transaction, &items());
+        transaction.commit()
+    }
+
+    /// Adds and takes out elements. Where somebody emptied the table meanwhile (`nft flush ruleset`), everything is loaded
+    /// again from `all`, which then holds the change.
+    pub(crate) fn change(
+        &self,
+        added: &[Item],
+        removed: &[Item],
+        all: impl FnOnce() -> Vec<Item>,
+    ) -> netlink::Result<()> {
+        if added.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        let changed = {
+            let _shared = self.reload.read().unwrap_or_else(PoisonError::into_inner);
+            let mut transaction = Transaction::new(self.table.clone());
+            for item in removed {
+                for (set, element) in elements(item) {
+                    transaction.delete_elements(set, &[element]);
+                }
+            }
+            add(&mut transaction, added);
+            transaction.commit()
+        };
+        match changed {
+            Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::EXIST)) => self.load(all),
+            other => other,
+        }
+    }
+}
+
+fn add(transaction: &mut Transaction, items: &[Item]) {
+    for set in SETS {
+        let elements: Vec<Element> =
+            items.iter().flat_map(elements).filter(|(name, _)| *name == set.name).map(|(_, element)| element).collect();
+        transaction.add_elements(set.name, &elements);
+    }
+}
+
+/// Where an item stands. Only loopback-only ports of IPv4 are guarded: the kernel never routes ::1 from a link.
+fn elements(item: &Item) -> Vec<(&'static str, Element)> {
+    match item {
+        Item::Bridge(name) => vec![(BRIDGES, Element::Key(Key::new().interface(name)))],
+        Item::InternalBridge(name) => vec![(INTERNAL, Element::Key(Key::new().interface(name)))],
+        Item::TalksInside(name) => vec![(INSIDE, Element::Key(Key::new().interface(name).interface(name)))],
+        Item::Masquerade(subnet) => {
+            let set = if subnet.is_ipv4() { MASQUERADE4 } else { MASQUERADE6 };
+            vec![(set, Element::Network { first: subnet.base(), length: subnet.length() })]
+        }
+        Item::Published(port) => {
+            let set = match (port.host_address, port.host_address.is_unspecified()) {
+                (IpAddr::V4(_), true) => PUBLISHED4,
+                (IpAddr::V4(_), false) => PUBLISHED_AT4,
+                (IpAddr::V6(_), true) => PUBLISHED6,
+                (IpAddr::V6(_), false) => PUBLISHED_AT6,
+            };
+            let key =
+                if port.host_address.is_unspecified() { Key::new() } else { Key::new().address(port.host_address) };
+            let key = key.protocol(port.protocol.number()).port(port.host_port);
+            let value = Key::new().address(port.container_address).port(port.container_port);
+            vec![(set, Element::Entry(key, value))]
+        }
+        Item::Guarded(address, protocol, port) => {
+            let key = Key::new().address(*address).protocol(protocol.number()).port(*port);
+            vec![(GUARDED, Element::Key(key))]
+        }
+    }
+}
+
+fn family(family: u8) -> [Expression; 2] {
+    [Expression::Meta(Meta::NetworkProtocol, 1), Expression::Compare(1, Comparison::Equal, vec![family])]
+}
+
+fn is_local() -> [Expression; 2] {
+    [Expression::DestinationType(1), Expression::Compare(1, Comparison::Equal, LOCAL.to_ne_bytes().to_vec())]
+}
+
+fn name_in(meta: Meta, set: &'static str) -> [Expression; 2] {
+    [Expression::Meta(meta, 1), Expression::InSet { set, register: 1 }]
+}
+
+fn name_not_in(meta: Meta, set: &'static str) -> [Expression; 2] {
+    [Expression::Meta(meta, 1), Expression::NotInSet { set, register: 1 }]
+}
+
+/// Protocol and port behind each other from a register on (16-byte registers are 1 to 4, their words 8 to 23).
+fn protocol_and_port(first: u32, second: u32) -> [Expression; 2] {
+    [Expression::Meta(Meta::TransportProtocol, first), Expression::Payload(Payload::DestinationPort, second)]
+}
+
+/// Translation of published ports, those of a single address first.
+fn translations(prefix: &[Expression]) -> Vec<Vec<Expression>> {
+    let to4 = Expression::DestinationNat { family: NatFamily::V4, address: 1, port: 9 };
+    // Register 2 begins with the fifth word, which follows the 16 bytes of the address in register 1.
+    let to6 = Expression::DestinationNat { family: NatFamily::V6, address: 1, port: 2 };
+    let rule = |parts: &[&[Expression]]| {
+        let mut rule = prefix.to_vec();
+        parts.iter().for_each(|part| rule.extend_from_slice(part));
+        rule
+    };
+    vec![
+        rule(&[
+            &family(IPV4),
+            &[Expression::Payload(Payload::DestinationAddress4, 1)],
+            &protocol_and_port(9, 10),
+            &[Expression::Map { map: PUBLISHED_AT4, register: 1, to: 1 }, to4.clone()],
+        ]),
+        rule(&[
+            &family(IPV6),
+            &[Expression::Payload(Payload::DestinationAddress6, 1)],
+            &protocol_and_port(2, 13),
+            &[Expression::Map { map: PUBLISHED_AT6, register: 1, to: 1 }, to6.clone()],
+        ]),
+        rule(&[
+            &family(IPV4),
+            &is_local(),
+            &protocol_and_port(1, 9),
+            &[Expression::Map { map: PUBLISHED4, register: 1, to: 1 }, to4],
+        ]),
+        rule(&[
+            &family(IPV6),
+            &is_local(),
+            &protocol_and_port(1, 9),
+            &[Expression::Map { map: PUBLISHED6, register: 1, to: 1 }, to6],
+        ]),
+    ]
+}
+
+fn rules() -> Vec<(&'static str, Vec<Expression>)> {
+    let mut rules: Vec<(&'static str, Vec<Expression>)> = Vec::new();
+    let mut add = |chain, parts: &[&[Expression]]| rules.push((chain, parts.concat()));
+    let accept = [Expression::End(Verdict::Accept)];
+    let drop = [Expression::End(Verdict::Drop)];
+
+    let mut loopback = b"lo".to_vec();
+    loopback.resize(16, 0);
+    let not_loopback = [Expression::Meta(Meta::InputName, 1), Expression::Compare(1, Comparison::NotEqual, loopback)];
+    add(
+        "guard",
+        &[
+            &not_loopback,
+            &family(IPV4),
+            &[Expression::Payload(Payload::DestinationAddress4, 1)],
+            &protocol_and_port(9, 10),
+            &[Expression::InSet { set: GUARDED, register: 1 }],
+            &drop,
+        ],
+    );
+    for rule in translations(&name_not_in(Meta::InputName, BRIDGES)) {
+        add("prerouting", &[&rule]);
+    }
+    // The host's own connections to loopback addresses go to docker-netd's socket: the kernel would not route a packet
+    // from 127.0.0.1 to a bridge.
+    add(
+        "output",
+        &[
+            &family(IPV4),
+            &[Expression::Payload(Payload::DestinationFirstByte4, 1)],
+            &[Expression::Compare(1, Comparison::Equal, vec![127]), Expression::End(Verdict::Return)],
+        ],
+    );
+    let mut six_loopback = vec![0; 16];
+    six_loopback[15] = 1;
+    add(
+        "output",
+        &[
+            &family(IPV6),
+            &[Expression::Payload(Payload::DestinationAddress6, 1)],
+            &[Expression::Compare(1, Comparison::Equal, six_loopback), Expression::End(Verdict::Return)],
+        ],
+    );
+    for rule in translations(&[]) {
+        add("output", &[&rule]);
+    }
+
+    let out = |set| name_in(Meta::OutputName, set);
+    let into = |set| name_in(Meta::InputName, set);
+    let pair = [
+        Expression::Meta(Meta::InputName, 1),
+        Expression::Meta(Meta::OutputName, 2),
+        Expression::InSet { set: INSIDE, register: 1 },
+    ];
+    let answers = [Expression::Ct(CtKey::State, 1), Expression::AnyBit(1, ANSWERS)];
+    let translated = [Expression::Ct(CtKey::Status, 1), Expression::AnyBit(1, TRANSLATED)];
+    add("forward", &[&pair, &accept]);
+    add("forward", &[&into(INTERNAL), &drop]);
+    add("forward", &[&out(INTERNAL), &drop]);
+    add("forward", &[&out(BRIDGES), &answers, &accept]);
+    add("forward", &[&into(BRIDGES), &out(BRIDGES), &drop]);
+    add("forward", &[&out(BRIDGES), &translated, &accept]);
+    add("forward", &[&out(BRIDGES), &drop]);
+    add("forward", &[&into(BRIDGES), &accept]);
+
+    for (number, field, set) in
+        [(IPV4, Payload::SourceAddress4, MASQUERADE4), (IPV6, Payload::SourceAddress6, MASQUERADE6)]
+    {
+        add(
+            "postrouting",
+            &[
+                &name_not_in(Meta::OutputName, BRIDGES),
+                &family(number),
+                &[Expression::Payload(field, 1), Expression::InSet { set, register: 1 }, Expression::Masquerade],
+            ],
+        );
+    }
+    rules
+}

@@ -1,0 +1,261 @@
+//! A container's sandbox from start to stop.
+
+use std::collections::HashMap;
+
+use errors::ErrorKind;
+use metadata::Durability;
+use netlink::{Route, namespace};
+use network_core::firewall::{Item, published_item};
+use network_core::netd;
+
+use crate::bridge;
+use crate::error::Error;
+use crate::events::EventAction;
+use crate::messages;
+use crate::plan::{self, HostFacts};
+use crate::plumbing::{self, Port};
+use crate::ports::Refused;
+use crate::record::{SANDBOXES, SandboxRecord};
+use crate::request::{Sandbox, SandboxMode, SandboxRequest};
+use crate::service::{Inner, new_id};
+
+/// How often another host port is tried when a program outside has the one that was chosen.
+const PORT_TRIES: usize = 32;
+/// resolv.conf and hosts of the host are read up to here.
+const MAX_HOST_FILE: u64 = 256 * 1024;
+
+impl Inner {
+    /// Makes the sandbox, or answers the one that is there.
+    pub(crate) fn acquire(&self, request: &SandboxRequest) -> Result<Sandbox, Error> {
+        if matches!(request.mode, SandboxMode::Networks(_)) {
+            self.prepare()?;
+        }
+        if let Some(ready) = self.ready_sandbox(&request.container_id)? {
+            return Ok(ready);
+        }
+        let facts = self.host_facts(request)?;
+        let mut refused = Refused::new();
+        for _ in 0..PORT_TRIES {
+            let record = {
+                let mut state = self.state();
+                if state.sandboxes.contains_key(&request.container_id) {
+                    let message =
+                        format!("sandbox of container {} is being made", messages::short(&request.container_id));
+                    return Err(Error::docker(ErrorKind::Conflict, message));
+                }
+                let record = plan::plan(&mut state, &self.config, request, &facts, &refused)?;
+                state.sandboxes.insert(record.container_id.clone(), record.clone());
+                record
+            };
+            match self.build(&record) {
+                Ok(()) => {
+                    self.announce(EventAction::Connect, &record);
+                    return Ok(record.sandbox);
+                }
+                Err(Failure::PortInUse(port)) => {
+                    // What could not be undone is undone by the next start; the busy port is what counts.
+                    let _ = self.tear_down(&record, &[]);
+                    let was_asked_for = request.publish.iter().any(|publish| {
+                        publish.protocol == port.protocol
+                            && publish
+                                .host_ports
+                                .is_some_and(|range| range.first == port.host_port && range.last == range.first)
+                    });
+                    if was_asked_for || refused.len() + 1 == PORT_TRIES {
+                        return Err(port_in_use(&record, &port));
+                    }
+                    refused.insert((port.protocol, port.host_port));
+                }
+                Err(Failure::Other(error)) => {
+                    let _ = self.tear_down(&record, &[]);
+                    return Err(error);
+                }
+            }
+        }
+        let clause = "all ports are allocated";
+        Err(Error::docker(ErrorKind::Internal, messages::external_connectivity(&request.name, "", clause)))
+    }
+
+    /// A sandbox whose namespace still stands; one that lost it is taken down and made anew.
+    fn ready_sandbox(&self, container_id: &str) -> Result<Option<Sandbox>, Error> {
+        let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(None) };
+        match &record.sandbox.netns_path {
+            Some(path) if !namespace::exists(path) => {
+                self.release(container_id)?;
+                Ok(None)
+            }
+            _ => Ok(Some(record.sandbox)),
+        }
+    }
+
+    fn host_facts(&self, request: &SandboxRequest) -> Result<HostFacts, Error> {
+        let count = match &request.mode {
+            SandboxMode::Networks(wanted) => wanted.len().min(64),
+            _ => 0,
+        };
+        Ok(HostFacts {
+            resolv_conf: read_bounded(&self.config.host_resolv_conf),
+            hosts: if matches!(request.mode, SandboxMode::Host) {
+                read_bounded(&self.config.host_hosts)
+            } else {
+                String::new()
+            },
+            has_ipv6: std::path::Path::new("/proc/net/if_inet6").exists(),
+            endpoint_ids: (0..count).map(|_| new_id()).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The record first, then the kernel, then docker-netd (whose sockets reserve the ports), then the packet filter.
+    fn build(&self, record: &SandboxRecord) -> Result<(), Failure> {
+        let stored = record.clone();
+        // Without fsync: after a power loss no container runs, and what does not run has no sandbox.
+        let written =
+            self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.put(tx, &stored.container_id, &stored));
+        written.map_err(|error: metadata::Error| Failure::Other(error.into()))?;
+        if let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| self.owns_namespace(record)) {
+            self.create_namespace(path, record).map_err(Failure::Other)?;
+        }
+        self.state_to_netd(record)?;
+        let items = published(record);
+        self.firewall
+            .change(&items, &[], || self.state().firewall_items())
+            .map_err(|error| Failure::Other(error.into()))
+    }
+
+    /// The namespace of `--network container:x` belongs to x.
+    fn owns_namespace(&self, record: &SandboxRecord) -> bool {
+        let own = self.config.netns_folder().join(network_core::names::sandbox_file(&record.container_id));
+        record.sandbox.netns_path.as_ref() == Some(&own)
+    }
+
+    fn create_namespace(&self, path: &std::path::Path, record: &SandboxRecord) -> Result<(), Error> {
+        let bridges = self.bridge_ports(record)?;
+        match plumbing::create(path, &record.sandbox.endpoints, &bridges) {
+            // Left behind by a daemon that died in between; its container does not run, or the record would have told.
+            Err(Error::Kernel(error)) if errors::Kind::kind(&error) == ErrorKind::AlreadyExists => {
+                namespace::remove(path)?;
+                plumbing::create(path, &record.sandbox.endpoints, &bridges)
+            }
+            other => other,
+        }
+    }
+
+    /// Bridges are looked up by name each time: an index kept in memory could be another link's by now.
+    fn bridge_ports(&self, record: &SandboxRecord) -> Result<HashMap<String, Port>, Error> {
+        let mut ports = HashMap::new();
+        if record.sandbox.endpoints.is_empty() {
+            return Ok(ports);
+        }
+        let route = Route::open()?;
+        for endpoint in &record.sandbox.endpoints {
+            let network = {
+                let state = self.state();
+                state.find(&endpoint.network_id)?.record.clone()
+            };
+            let index = match route.link_by_name(&network.bridge)? {
+                Some(link) if link.up => link.index,
+                _ => bridge::ensure(&route, &network)?,
+            };
+            ports.insert(endpoint.network_id.clone(), Port { bridge: index, mtu: network.mtu });
+        }
+        Ok(ports)
+    }
+
+    pub(crate) fn state_to_netd(&self, record: &SandboxRecord) -> Result<(), Failure> {
+        let Some(sandbox) = record.statement() else { return Ok(()) };
+        let reply = self.netd.say(&netd::Request::Set { sandbox }, || self.statements()).map_err(Failure::Other)?;
+        match reply {
+            netd::Reply::Failed(netd::Failure { port_in_use: Some(port), .. }) => Err(Failure::PortInUse(port)),
+            netd::Reply::Failed(failure) => Err(Failure::Other(Error::NetdRefused { message: failure.message })),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn statements(&self) -> Vec<netd::Sandbox> {
+        self.state().sandboxes.values().filter_map(SandboxRecord::statement).collect()
+    }
+
+    /// Takes the sandbox down; that there is none is no error. Nothing here waits for a link to go.
+    pub(crate) fn release(&self, container_id: &str) -> Result<(), Error> {
+        let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
+        let result = self.tear_down(&record, &published(&record));
+        self.announce(EventAction::Disconnect, &record);
+        result
+    }
+
+    /// All steps, whatever fails; the first failure is told. `items` are those that the packet filter has of it. Addresses
+    /// and ports are given back last, when nothing of the sandbox answers to them any more.
+    fn tear_down(&self, record: &SandboxRecord, items: &[Item]) -> Result<(), Error> {
+        let mut first: Result<(), Error> = Ok(());
+        let mut keep = |result: Result<(), Error>| {
+            if first.is_ok() {
+                first = result;
+            }
+        };
+        // A reload that happens meanwhile must not bring the ports back.
+        let mut remaining = record.clone();
+        remaining.sandbox.ports.clear();
+        self.state().sandboxes.insert(record.container_id.clone(), remaining);
+        keep(self.firewall.change(&[], items, || self.state().firewall_items()).map_err(Error::from));
+        if record.statement().is_some() {
+            let request = netd::Request::Remove { id: record.container_id.clone() };
+            keep(self.netd.say(&request, || self.statements()).map(drop));
+        }
+        if let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| self.owns_namespace(record)) {
+            keep(namespace::remove(path).map_err(Error::from));
+        }
+        let id = record.container_id.clone();
+        let deleted = self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.delete(tx, &id).map(drop));
+        keep(deleted.map_err(|error: metadata::Error| error.into()));
+        let mut state = self.state();
+        state.release_ports(record);
+        state.forget(&record.container_id);
+        first
+    }
+
+    fn announce(&self, action: EventAction, record: &SandboxRecord) {
+        for endpoint in &record.sandbox.endpoints {
+            let network = self.state().networks.get(&endpoint.network_id).map(|network| network.record.clone());
+            if let Some(network) = network {
+                self.publish(action, &network, Some(&record.container_id));
+            }
+        }
+    }
+}
+
+/// Why a sandbox could not be made.
+pub(crate) enum Failure {
+    PortInUse(network_core::firewall::PublishedPort),
+    Other(Error),
+}
+
+impl Failure {
+    pub(crate) fn into_error(self, record: &SandboxRecord) -> Error {
+        match self {
+            Self::PortInUse(port) => port_in_use(record, &port),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+fn port_in_use(record: &SandboxRecord, port: &network_core::firewall::PublishedPort) -> Error {
+    let holds = |endpoint: &&crate::request::Endpoint| endpoint.addresses().contains(&port.container_address);
+    let endpoint = record.sandbox.endpoints.iter().find(holds);
+    let endpoint_id = endpoint.map(|endpoint| endpoint.endpoint_id.as_str()).unwrap_or_default();
+    let message = messages::external_connectivity(&record.name, endpoint_id, &messages::bind_failed(port));
+    Error::docker(ErrorKind::Internal, message)
+}
+
+fn published(record: &SandboxRecord) -> Vec<Item> {
+    record.sandbox.ports.iter().filter_map(published_item).collect()
+}
+
+/// Missing is empty, as for resolvers themselves.
+fn read_bounded(path: &std::path::Path) -> String {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    match std::fs::File::open(path).and_then(|file| file.take(MAX_HOST_FILE).read_to_end(&mut bytes)) {
+        Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => String::new(),
+    }
+}

@@ -1,0 +1,237 @@
+//! The service: its fields, its opening, and the asynchronous face of its blocking work.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use errors::ErrorKind;
+use metadata::{Database, Durability};
+use netlink::Route;
+use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
+
+use crate::bridge;
+use crate::config::Config;
+use crate::error::Error;
+use crate::events::{Event, EventAction, EventSink};
+use crate::firewall::Firewall;
+use crate::netd_client::NetdClient;
+use crate::record::{NETWORKS, NetworkRecord, SANDBOXES};
+use crate::request::{CreateNetwork, Created, EndpointRequest, NetworkView, Sandbox, SandboxRequest};
+use crate::state::State;
+
+/// The networks of one daemon; cheap to clone.
+#[derive(Clone)]
+pub struct Networks {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub config: Config,
+    pub database: Database,
+    pub firewall: Firewall,
+    pub netd: NetdClient,
+    events: Arc<dyn EventSink>,
+    state: Mutex<State>,
+    /// Whether bridges and table stand. Held while they are made, so that everybody waits for the first.
+    is_prepared: Mutex<bool>,
+    /// Rung when docker-netd was talked to: from then on its death matters.
+    netd_used: Notify,
+}
+
+impl Networks {
+    /// Loads the records. Nothing in the kernel is touched before [`Networks::restore`] or the first use.
+    pub fn open(config: Config, database: Database, events: Arc<dyn EventSink>) -> Result<Self, Error> {
+        let folder = config.netns_folder();
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Folder { path: folder, source })?;
+        let mut state = State::default();
+        database.view(|tx| -> Result<(), Error> {
+            for (_, record) in NETWORKS.list(tx, "")? {
+                state.insert_network(record)?;
+            }
+            for (_, record) in SANDBOXES.list(tx, "")? {
+                state.adopt(record);
+            }
+            Ok(())
+        })?;
+        let inner = Inner {
+            firewall: Firewall::new(config.table()),
+            netd: NetdClient::new(config.netd_socket.clone(), config.netd_program.clone()),
+            config,
+            database,
+            events,
+            state: Mutex::new(state),
+            is_prepared: Mutex::new(false),
+            netd_used: Notify::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub async fn create(&self, request: CreateNetwork) -> Result<Created, Error> {
+        self.run(move |inner| inner.create_network(request)).await
+    }
+
+    pub async fn list(&self) -> Result<Vec<NetworkView>, Error> {
+        self.run(|inner| inner.add_predefined().map(|()| inner.list_networks())).await
+    }
+
+    /// By name, id, or the start of an id.
+    pub async fn inspect(&self, network: &str) -> Result<NetworkView, Error> {
+        let network = network.to_owned();
+        self.run(move |inner| inner.add_predefined().and_then(|()| inner.inspect_network(&network))).await
+    }
+
+    /// Answers the id of what was removed.
+    pub async fn remove(&self, network: &str) -> Result<String, Error> {
+        let network = network.to_owned();
+        self.run(move |inner| inner.remove_network(&network)).await
+    }
+
+    /// Idempotent: a second call for a container answers its sandbox.
+    pub async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, Error> {
+        let sandbox = self.run(move |inner| inner.acquire(&request)).await?;
+        self.inner.netd_used.notify_one();
+        Ok(sandbox)
+    }
+
+    /// Idempotent: a container without a sandbox is no error.
+    pub async fn release(&self, container_id: &str) -> Result<(), Error> {
+        let id = container_id.to_owned();
+        self.run(move |inner| inner.release(&id)).await
+    }
+
+    /// The sandbox of a container that has one.
+    pub fn sandbox(&self, container_id: &str) -> Option<Sandbox> {
+        self.inner.state().sandboxes.get(container_id).map(|record| record.sandbox.clone())
+    }
+
+    /// At the daemon's start: these containers run and keep what they have, everything else is given back; kernel and
+    /// docker-netd are brought to what the records say.
+    pub async fn restore(&self, live: &[String]) -> Result<(), Error> {
+        let live = live.iter().cloned().collect();
+        self.run(move |inner| inner.restore(&live)).await?;
+        self.inner.netd_used.notify_one();
+        Ok(())
+    }
+
+    /// Plugs a running container into one more network.
+    pub async fn connect(&self, container_id: &str, endpoint: EndpointRequest) -> Result<Sandbox, Error> {
+        let id = container_id.to_owned();
+        self.run(move |inner| inner.connect(&id, &endpoint)).await
+    }
+
+    pub async fn disconnect(&self, container_id: &str, network: &str) -> Result<Sandbox, Error> {
+        let (id, network) = (container_id.to_owned(), network.to_owned());
+        self.run(move |inner| inner.disconnect(&id, &network)).await
+    }
+
+    /// A renamed container is found under its new name.
+    pub async fn rename(&self, container_id: &str, name: &str) -> Result<(), Error> {
+        let (id, name) = (container_id.to_owned(), name.to_owned());
+        self.run(move |inner| inner.rename(&id, &name)).await
+    }
+
+    /// Runs until the daemon ends: a docker-netd that dies is told everything again at once, not with the next request.
+    pub async fn follow_netd(&self) {
+        loop {
+            self.inner.netd_used.notified().await;
+            while self.inner.has_statements() {
+                let opened = self.run(|inner| {
+                    // Greeting first: it starts and fills a docker-netd that is not there.
+                    inner.greet_netd()?;
+                    inner.netd.watch().map_err(|source| Error::Netd { action: "watch", source })
+                });
+                match opened.await.and_then(|stream| watchable(stream)) {
+                    Ok(mut stream) => {
+                        // Nothing is ever said on it; the end of the stream is the end of the process.
+                        let _ = stream.read(&mut [0; 1]).await;
+                        tracing::warn!("docker-netd ended");
+                    }
+                    Err(error) => {
+                        tracing::error!(error = errors::chain(&error), "docker-netd is not reachable");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// All blocking work of the service passes here.
+    async fn run<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || work(&inner)).await.map_err(|_| Error::Shutdown)?
+    }
+}
+
+impl Inner {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bridges, forwarding and the table, once a process.
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        let mut is_prepared = self.is_prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_prepared {
+            return Ok(());
+        }
+        self.add_predefined_locked()?;
+        let records: Vec<NetworkRecord> = {
+            let state = self.state();
+            state.networks.values().map(|network| network.record.clone()).filter(NetworkRecord::is_bridge).collect()
+        };
+        let route = Route::open()?;
+        bridge::enable_forwarding(records.iter().any(|record| record.enable_ipv6))?;
+        for record in &records {
+            bridge::ensure(&route, record)?;
+        }
+        self.firewall.load(|| self.state().firewall_items())?;
+        *is_prepared = true;
+        Ok(())
+    }
+
+    /// [`Inner::add_predefined_locked`] under the lock that keeps two from doing it.
+    pub(crate) fn add_predefined(&self) -> Result<(), Error> {
+        let _alone = self.is_prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        self.add_predefined_locked()
+    }
+
+    pub(crate) fn has_statements(&self) -> bool {
+        self.state().sandboxes.values().any(|record| record.statement().is_some())
+    }
+
+    pub(crate) fn publish(&self, action: EventAction, network: &NetworkRecord, container: Option<&str>) {
+        let mut attributes =
+            BTreeMap::from([("name".to_owned(), network.name.clone()), ("type".to_owned(), network.driver.clone())]);
+        if let Some(container) = container {
+            attributes.insert("container".to_owned(), container.to_owned());
+        }
+        self.events.publish(Event { action, network_id: network.id.clone(), attributes });
+    }
+
+    pub(crate) fn store_sandbox(&self, record: &crate::record::SandboxRecord) -> Result<(), Error> {
+        let stored = record.clone();
+        self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.put(tx, &stored.container_id, &stored))?;
+        Ok(())
+    }
+}
+
+fn watchable(stream: std::os::unix::net::UnixStream) -> Result<tokio::net::UnixStream, Error> {
+    let failed = |source| Error::Netd { action: "watch", source };
+    stream.set_nonblocking(true).map_err(failed)?;
+    tokio::net::UnixStream::from_std(stream).map_err(failed)
+}
+
+/// 64 hexadecimal digits, as Docker's ids of networks and endpoints.
+pub(crate) fn new_id() -> Result<String, Error> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|_| Error::Random)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A container that has no sandbox cannot be plugged.
+pub(crate) fn not_running(container_id: &str) -> Error {
+    Error::docker(ErrorKind::Conflict, format!("container {container_id} is not running"))
+}
