@@ -25,6 +25,8 @@ use crate::{Client, Error};
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// How long a write under a reference waits for one before it that has not been noticed to be gone.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How often an abort is tried again.
+const ABORT_TRIES: u32 = 5;
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// A blob's bytes as they arrive.
@@ -130,10 +132,16 @@ impl Client {
 
     /// Removes what an interrupted write left; one that is not there is no error.
     pub async fn abort_blob(&self, reference: &str) -> Result<(), Error> {
-        let answer = self.content().abort(AbortRequest { r#ref: reference.to_owned() }).await;
-        match answer.map_err(Error::from) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let mut tries = 0;
+        loop {
+            let answer = self.content().abort(AbortRequest { r#ref: reference.to_owned() }).await;
+            match answer.map_err(Error::from) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                // A dropped writer is closed by containerd in its own time, and puts a file into the folder then.
+                Err(error) if error.kind() == ErrorKind::Internal && tries < ABORT_TRIES => tries += 1,
+                answer => return answer.map(drop),
+            }
+            tokio::time::sleep(LOCK_POLL).await;
         }
     }
 
@@ -190,6 +198,14 @@ impl BlobWriter {
         last.labels = labels;
         let answer = self.exchange(last).await?;
         answer.digest.parse().map_err(|_| Error::Ended { what: "a commit" })
+    }
+
+    /// Ends the write without a commit and returns when containerd has let go of it.
+    pub async fn close(self) -> Result<(), Error> {
+        let Self { requests, mut answers, .. } = self;
+        drop(requests);
+        while answers.message().await?.is_some() {}
+        Ok(())
     }
 
     async fn exchange(&mut self, next: WriteContentRequest) -> Result<WriteContentResponse, Error> {

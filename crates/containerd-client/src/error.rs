@@ -29,10 +29,14 @@ impl Kind for Error {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        let kind = kind(status.code());
+        let mut kind = kind(status.code());
         let mut message = status.message().to_owned();
-        // tonic says "transport error" and keeps why; a person needs both.
+        // Only a status that was made on this side has a source: the connection broke, or was never made. tonic calls
+        // that unknown or internal, and says "transport error" without the cause.
         if let Some(source) = std::error::Error::source(&status) {
+            if kind == ErrorKind::Internal {
+                kind = ErrorKind::Unavailable;
+            }
             let cause = errors::chain(source);
             if !cause.is_empty() && cause != message {
                 message = format!("{message}: {cause}");
