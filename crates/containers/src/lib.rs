@@ -1,1 +1,58 @@
-//! The daemon's containers: create, start, attach, exec, logs, stop, remove, recover.
+//! The daemon's containers: create, start, attach, exec, logs, stop, remove, and what happens when daemons die.
+//!
+//! Entry point: [`Service`], which holds one service a concern: [`Containers`] (the things), [`Lifecycle`] (the
+//! processes), [`Execs`], [`Streams`]. What they need from neighbours stands in `ports.rs`.
+//!
+//! This crate owns the intents: which containers there are and whether they are wanted running, in the table
+//! `containers`, written before anything else happens. The truth is the shim's, asked through containerd's tasks; events
+//! are hints that make this crate look. Decisions are `container-core`'s.
+//!
+//! Invariants: a container's transitions happen under its own gate, and there is no lock that two containers share across
+//! an await; an exit is stored before the shim that remembers it is let go; nothing polls. No HTTP, no wire types.
+
+mod containerd;
+mod containers;
+mod create;
+mod devices;
+mod ending;
+mod error;
+mod exec;
+mod files;
+mod follow;
+mod host;
+mod index;
+mod lifecycle;
+mod messages;
+mod ports;
+mod record;
+mod recover;
+mod remove;
+mod request;
+mod rootfs;
+mod service;
+mod settings;
+mod start;
+mod stdio;
+mod stop;
+mod streams;
+mod top;
+mod volume_copy;
+mod volumes;
+
+pub use containers::{Containers, Counts};
+pub use error::Error;
+pub use exec::Execs;
+pub use lifecycle::{Lifecycle, Waiting};
+pub use ports::{
+    ContainerEvent, Endpoint, EventSink, EventSubject, Image, ImageSource, LiveSandbox, PortError, PublishedPort,
+    Sandbox, SandboxMode, SandboxRequest, Sandboxes,
+};
+pub use recover::Recovered;
+pub use request::{
+    AttachRequest, ContainerFiles, ContainerSummary, ContainerView, CreateRequest, Created, ExecStart, ExecView,
+    GraphDirs, ListRequest, LogEntry, LogStream, LogsRequest, Processes, RemoveOptions, StopOptions, TtySize,
+    WaitCondition, WaitResult,
+};
+pub use service::Service;
+pub use settings::{Neighbours, Settings};
+pub use streams::{Attached, Logs, Streams};

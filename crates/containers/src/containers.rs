@@ -1,0 +1,238 @@
+//! Containers as things: create, list, inspect, rename, remove.
+
+use std::sync::Arc;
+
+use container_core::{ListFacts, MountKind, NetworkMode, State, status};
+use ids::check_container_name;
+
+use crate::error::Error;
+use crate::exec;
+use crate::messages;
+use crate::record::{Container, Record};
+use crate::request::{
+    ContainerFiles, ContainerSummary, ContainerView, CreateRequest, Created, GraphDirs, ListRequest, RemoveOptions,
+};
+use crate::rootfs::Layers;
+use crate::service::{Shared, detached, now};
+use crate::{create, remove};
+
+/// How many containers are in which state, for `docker info`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub running: usize,
+    pub paused: usize,
+    pub stopped: usize,
+}
+
+/// The daemon's containers.
+#[derive(Clone)]
+pub struct Containers {
+    shared: Arc<Shared>,
+}
+
+impl Containers {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub async fn create(&self, request: CreateRequest) -> Result<Created, Error> {
+        let shared = Arc::clone(&self.shared);
+        detached(async move { create::create(&shared, request).await }).await
+    }
+
+    /// The full id behind an id, a name, or a prefix that only one id has.
+    pub fn resolve(&self, reference: &str) -> Result<String, Error> {
+        Ok(self.shared.find(reference)?.id.clone())
+    }
+
+    /// Newest first.
+    pub async fn list(&self, request: &ListRequest) -> Result<Vec<ContainerSummary>, Error> {
+        let ancestors = self.ancestors(request).await;
+        let (before, since) = (self.created(request, "before")?, self.created(request, "since")?);
+        let mut records: Vec<Arc<Record>> =
+            self.shared.index().all().iter().map(|container| container.record()).collect();
+        records.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.id.cmp(&a.id)));
+        let everything = request.all || request.limit > 0 || request.filter.asks_for_all();
+        let now = now();
+        let wanted = records.iter().filter(|record| {
+            (everything || record.state.counts_as_running())
+                && before.is_none_or(|time| record.created < time)
+                && since.is_none_or(|time| record.created > time)
+                && ancestors.as_ref().is_none_or(|ids| is_descendant(record, ids))
+                && accepts(request, record)
+        });
+        let limit = if request.limit > 0 { request.limit } else { usize::MAX };
+        Ok(wanted.take(limit).map(|record| summary(record, now)).collect())
+    }
+
+    pub async fn inspect(&self, reference: &str) -> Result<ContainerView, Error> {
+        let container = self.shared.find(reference)?;
+        // Shown when containerd is there; a container can be looked at when it is not.
+        let layers = self.shared.containerd.snapshot_mounts_now(&container.id).await.ok();
+        let layers = layers.and_then(|mounts| Layers::of(&mounts));
+        Ok(self.view(&container, layers))
+    }
+
+    pub async fn rename(&self, reference: &str, new: &str) -> Result<(), Error> {
+        if reference.is_empty() || new.is_empty() {
+            return Err(messages::empty_names());
+        }
+        let container = self.shared.find(reference)?;
+        let name = check_container_name(new)?.to_owned();
+        let _gate = container.gate.lock().await;
+        let old = container.record().name.clone();
+        if name == old {
+            return Err(messages::same_name());
+        }
+        self.shared.index().reserve(&name, &container.id)?;
+        let record = container.change(|record| record.name.clone_from(&name));
+        if let Err(error) = container.store(&self.shared.database, record.durability()).await {
+            container.change(|record| record.name.clone_from(&old));
+            self.shared.index().release(&name);
+            return Err(error);
+        }
+        self.shared.index().release(&old);
+        self.shared.publish(&record, "rename", &[("oldName", format!("/{old}"))]);
+        Ok(())
+    }
+
+    pub async fn remove(&self, reference: &str, options: RemoveOptions) -> Result<(), Error> {
+        let container = self.shared.find(reference)?;
+        let shared = Arc::clone(&self.shared);
+        detached(async move { remove::remove(&shared, &container, options).await }).await
+    }
+
+    /// Containers made from an image (by the id of its configuration), and whether they run.
+    pub fn users_of_image(&self, image_id: &str) -> Vec<(String, bool)> {
+        let all = self.shared.index().all();
+        let records = all.iter().map(|container| container.record()).filter(|record| record.image_id == image_id);
+        records.map(|record| (record.id.clone(), record.state.counts_as_running())).collect()
+    }
+
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for container in self.shared.index().all() {
+            match container.record().state {
+                State::Paused { .. } => counts.paused += 1,
+                State::Running { .. } | State::Restarting { .. } => counts.running += 1,
+                _ => counts.stopped += 1,
+            }
+        }
+        counts
+    }
+
+    /// Image ids and names that `ancestor` asks for; a stranger matches by name only.
+    async fn ancestors(&self, request: &ListRequest) -> Option<Vec<String>> {
+        let asked = request.filter.values("ancestor");
+        if asked.is_empty() {
+            return None;
+        }
+        let mut wanted = Vec::new();
+        for name in asked {
+            if let Ok(image) = self.shared.neighbours.images.resolve(name).await {
+                wanted.push(image.id);
+            }
+            wanted.push(name.clone());
+        }
+        Some(wanted)
+    }
+
+    fn created(&self, request: &ListRequest, key: &str) -> Result<Option<container_core::Timestamp>, Error> {
+        let Some(reference) = request.filter.values(key).last() else { return Ok(None) };
+        Ok(Some(self.shared.find(reference)?.record().created))
+    }
+
+    fn view(&self, container: &Container, layers: Option<Layers>) -> ContainerView {
+        let record = container.record();
+        ContainerView {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            created: record.created,
+            image_id: record.image_id.clone(),
+            args: arguments(&record),
+            state: record.state.clone(),
+            restart_count: record.restart_count,
+            config: (*record.config).clone(),
+            host_config: (*record.host_config).clone(),
+            mounts: record.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs).cloned().collect(),
+            endpoints_wanted: (*record.endpoints).clone(),
+            sandbox: record.sandbox.as_deref().cloned(),
+            exec_ids: exec::unfinished(&self.shared, &record.id),
+            files: self.files(&record),
+            graph: layers.map(|layers| GraphDirs { lower: layers.lower, upper: layers.upper, work: layers.work }),
+        }
+    }
+
+    fn files(&self, record: &Record) -> ContainerFiles {
+        let owner = match NetworkMode::parse(&record.host_config.network_mode) {
+            NetworkMode::Container(other) => other,
+            _ => &record.id,
+        };
+        let folder = self.shared.settings.container_folder(owner);
+        let path = |name: &str| {
+            let started = record.state.started().is_some();
+            if started { folder.join(name).to_string_lossy().into_owned() } else { String::new() }
+        };
+        let has_log = record.host_config.log_config.driver == "json-file";
+        let log = self.shared.settings.log_path(&record.id);
+        let netns = record.sandbox.as_ref().and_then(|sandbox| sandbox.netns_path.as_ref());
+        ContainerFiles {
+            hostname: path("hostname"),
+            hosts: path("hosts"),
+            resolv_conf: path("resolv.conf"),
+            log: if has_log { log.to_string_lossy().into_owned() } else { String::new() },
+            sandbox_key: netns.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
+        }
+    }
+}
+
+fn arguments(record: &Record) -> Vec<String> {
+    record.config.entrypoint.iter().flatten().chain(record.config.cmd.iter().flatten()).cloned().collect()
+}
+
+fn is_descendant(record: &Record, wanted: &[String]) -> bool {
+    wanted.iter().any(|image| *image == record.image_id || *image == record.config.image)
+}
+
+fn accepts(request: &ListRequest, record: &Record) -> bool {
+    let endpoints = record.sandbox.as_deref().map_or(&[][..], |sandbox| &sandbox.endpoints);
+    let mut networks: Vec<&str> =
+        endpoints.iter().flat_map(|e| [e.network_name.as_str(), e.network_id.as_str()]).collect();
+    networks.extend(record.endpoints.iter().map(|endpoint| endpoint.network.as_str()));
+    networks.push(&record.host_config.network_mode);
+    let published = record.sandbox.as_deref().map_or(&[][..], |sandbox| &sandbox.published);
+    request.filter.accepts(&ListFacts {
+        id: &record.id,
+        name: &record.name,
+        labels: &record.config.labels,
+        state: &record.state,
+        networks,
+        exposed: record.config.exposed_ports.iter().map(String::as_str).collect(),
+        published: published.iter().map(|port| port.container.as_str()).collect(),
+        volumes: record
+            .mounts
+            .iter()
+            .flat_map(|m| [m.name.as_str(), m.source.as_str(), m.destination.as_str()])
+            .collect(),
+        has_healthcheck: record.config.healthcheck.is_some(),
+    })
+}
+
+fn summary(record: &Record, now: container_core::Timestamp) -> ContainerSummary {
+    ContainerSummary {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        image: record.config.image.clone(),
+        image_id: record.image_id.clone(),
+        command: arguments(record).join(" "),
+        created: record.created,
+        state: record.state.clone(),
+        status: status(&record.state, now),
+        labels: record.config.labels.clone(),
+        exposed_ports: record.config.exposed_ports.iter().cloned().collect(),
+        sandbox: record.sandbox.as_deref().cloned(),
+        mounts: record.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs).cloned().collect(),
+        network_mode: record.host_config.network_mode.clone(),
+        endpoints_wanted: (*record.endpoints).clone(),
+    }
+}

@@ -1,0 +1,130 @@
+//! The end of a run: found out, stored, cleaned up after, told, and perhaps followed by another.
+
+use std::sync::Arc;
+
+use container_core::restart::{self, Restart};
+use container_core::{Event, State, Timestamp};
+use containerd_api::v1::types::Status;
+use metadata::Durability;
+
+use crate::containerd::Exit;
+use crate::record::Container;
+use crate::service::{Shared, now};
+use crate::start::{self, Cause};
+use crate::{exec, remove};
+
+/// What Docker reports for a process that its shim took along.
+const KILLED: i32 = 137;
+
+/// Somebody says that a container's process has ended. Looked at before it is believed; nothing happens when it still
+/// runs, or when its end is known already.
+pub(crate) async fn ended(shared: &Arc<Shared>, container: &Arc<Container>, told: Option<Exit>) {
+    let _gate = container.gate.lock().await;
+    if !container.record().state.has_process() {
+        return;
+    }
+    let exit = match shared.containerd.get(&container.id, "").await {
+        Ok(Some(task)) if task.status == Status::Stopped => Exit { code: task.code, at: task.exited },
+        Ok(Some(_)) => return,
+        Ok(None) => told.unwrap_or(Exit { code: KILLED, at: None }),
+        Err(error) => {
+            // The comparison after the next connection finds it again.
+            tracing::warn!(container = container.id, error = %errors::chain(&error), "cannot ask how a container ended");
+            return;
+        }
+    };
+    finish(shared, container, exit).await;
+}
+
+/// Takes the end over; the gate is the caller's. The exit is stored before the shim, which has the only other copy, goes.
+pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exit: Exit) {
+    let at = exit.at.unwrap_or_else(now);
+    let record = container.record();
+    let Some(started) = running_since(&record.state) else { return };
+    let ran_for = at.since(started);
+    let fact = restart::Exit { code: exit.code, ran_for, stopped_by_user: record.stopped_by_user };
+    let decision = restart::decide(record.host_config.restart_policy, record.history, fact);
+    let event = Event::Exited { code: exit.code, at, restart: decision != Restart::No };
+    if let Err(refused) = container.take(event) {
+        tracing::error!(container = container.id, %refused, "an exit has no place in the container's life");
+        return;
+    }
+    let record = container.change(|record| {
+        if let Restart::After { history, .. } = decision {
+            record.history = history;
+            record.restart_count = record.restart_count.saturating_add(1);
+        }
+    });
+    if let Err(error) = container.store(&shared.database, Durability::Lazy).await {
+        tracing::error!(container = container.id, error = %errors::chain(&error), "cannot store an exit");
+    }
+    clean_up(shared, container).await;
+    let attributes = [("exitCode", exit.code.to_string()), ("execDuration", ran_for.as_secs().to_string())];
+    shared.publish(&record, "die", &attributes);
+    container.notify(|progress| {
+        progress.exits += 1;
+        progress.running = decision != Restart::No;
+        progress.code = exit.code;
+        progress.error = None;
+    });
+    match decision {
+        Restart::After { wait, .. } => restart_later(shared, container, wait),
+        Restart::No if record.host_config.auto_remove && !container.kept() => {
+            if let Err(error) = remove::begin_and_erase(shared, container, true).await {
+                tracing::warn!(container = container.id, error = %errors::chain(&error), "cannot remove a container that ended");
+            }
+        }
+        Restart::No => {}
+    }
+}
+
+fn running_since(state: &State) -> Option<Timestamp> {
+    if state.has_process() { state.started() } else { None }
+}
+
+/// Shim, containerd's record, sandbox. What fails here is found again by the next start of the daemon.
+async fn clean_up(shared: &Arc<Shared>, container: &Arc<Container>) {
+    let id = &container.id;
+    let task = async {
+        shared.containerd.delete_task(id).await?;
+        shared.containerd.delete_container(id).await
+    };
+    let (task, sandbox) = tokio::join!(task, shared.neighbours.sandboxes.release(id));
+    if let Err(error) = task {
+        tracing::warn!(container = id, error = %errors::chain(&error), "cannot clean up after a container");
+    }
+    if let Err(error) = sandbox {
+        tracing::warn!(container = id, %error, "cannot release a container's sandbox");
+    }
+    container.drop_pending();
+    container.change(|record| record.sandbox = None);
+    exec::container_ended(shared, id, KILLED);
+}
+
+/// Starts it again after the policy's wait, unless that is called off.
+pub(crate) fn restart_later(shared: &Arc<Shared>, container: &Arc<Container>, wait: std::time::Duration) {
+    let (shared, container) = (Arc::clone(shared), Arc::clone(container));
+    let mut closing = shared.closing.subscribe();
+    // It ends by itself: after the wait, when the restart is called off, or with the daemon.
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = container.restart_cancelled.notified() => return,
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+        if let Err(error) = start::start(&shared, &container, Cause::Policy).await {
+            tracing::warn!(container = container.id, error = %errors::chain(&error), "cannot restart a container");
+        }
+    });
+}
+
+/// The kernel killed a process of the container for its memory (cgroups(7)).
+pub(crate) async fn out_of_memory(shared: &Arc<Shared>, container: &Arc<Container>) {
+    let _gate = container.gate.lock().await;
+    if let Ok(record) = container.take(Event::OutOfMemory) {
+        if let Err(error) = container.store(&shared.database, Durability::Lazy).await {
+            tracing::error!(container = container.id, error = %errors::chain(&error), "cannot store an out-of-memory event");
+        }
+        shared.publish(&record, "oom", &[]);
+    }
+}

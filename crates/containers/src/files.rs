@@ -1,0 +1,80 @@
+//! The three files that a container sees in /etc and that live in its folder: hostname, hosts, resolv.conf.
+//!
+//! They are written again at every start, so that nothing in them is worth a sync.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use container_core::spec::NetworkFiles;
+
+use crate::error::Error;
+use crate::ports::Sandbox;
+
+/// Largest content that a neighbour may hand in.
+const LARGEST_FILE: usize = 1024 * 1024;
+
+/// Makes a container's folder; nobody but root looks into it.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o710).create(folder);
+    made.map_err(|source| Error::file("make the folder", folder, source))
+}
+
+pub(crate) fn remove_folder(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file("remove the folder", folder, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the files of a sandbox and answers where they are.
+pub(crate) fn write(folder: &Path, hostname: &str, sandbox: &Sandbox) -> Result<NetworkFiles, Error> {
+    let put = |name: &str, text: &str| -> Result<Option<String>, Error> {
+        let path = folder.join(name);
+        let bounded = &text.as_bytes()[..text.len().min(LARGEST_FILE)];
+        overwrite(&path, bounded).map_err(|source| Error::file("write", &path, source))?;
+        Ok(Some(path.to_string_lossy().into_owned()))
+    };
+    Ok(NetworkFiles {
+        hostname: put("hostname", &format!("{hostname}\n"))?,
+        hosts: put("hosts", &sandbox.hosts)?,
+        resolv_conf: put("resolv.conf", &sandbox.resolv_conf)?,
+    })
+}
+
+/// The files of another container whose network this one shares.
+pub(crate) fn shared(folder: &Path) -> NetworkFiles {
+    let there = |name: &str| -> Option<String> {
+        let path: PathBuf = folder.join(name);
+        path.exists().then(|| path.to_string_lossy().into_owned())
+    };
+    NetworkFiles { hostname: there("hostname"), hosts: there("hosts"), resolv_conf: there("resolv.conf") }
+}
+
+/// In place: another container may have the file mounted.
+fn overwrite(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    file.write_all(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_written_and_found_again_by_who_shares_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("c");
+        make_folder(&place).unwrap();
+        let sandbox = Sandbox { hosts: "h\n".into(), resolv_conf: "r\n".into(), ..Sandbox::default() };
+        let files = write(&place, "box", &sandbox).unwrap();
+        assert_eq!(fs::read_to_string(place.join("hostname")).unwrap(), "box\n");
+        assert_eq!(shared(&place), files);
+        remove_folder(&place).unwrap();
+        remove_folder(&place).unwrap();
+        assert_eq!(shared(&place), NetworkFiles::default());
+    }
+}

@@ -1,0 +1,232 @@
+//! What users of Docker know word by word. Every refusal of this service is made here.
+
+use errors::ErrorKind;
+
+use crate::error::Error;
+
+fn refuse(kind: ErrorKind, message: String) -> Error {
+    Error::Refused { kind, message }
+}
+
+pub fn no_such_container(reference: &str) -> Error {
+    refuse(ErrorKind::NotFound, format!("No such container: {reference}"))
+}
+
+pub fn ambiguous(reference: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("multiple IDs found with provided prefix: {reference}"))
+}
+
+pub fn name_in_use(name: &str, id: &str) -> Error {
+    refuse(
+        ErrorKind::Conflict,
+        format!(
+            "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or \
+             rename) that container to be able to reuse that name."
+        ),
+    )
+}
+
+pub fn no_free_name() -> Error {
+    refuse(ErrorKind::Internal, "could not generate a container name that is free".to_owned())
+}
+
+pub fn empty_names() -> Error {
+    refuse(ErrorKind::InvalidArgument, "Neither old nor new names may be empty".to_owned())
+}
+
+pub fn same_name() -> Error {
+    refuse(ErrorKind::InvalidArgument, "Renaming a container with the same name as its current name".to_owned())
+}
+
+pub fn not_running(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("container {id} is not running"))
+}
+
+pub fn cannot_kill(name: &str, id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("cannot kill container: {name}: container {id} is not running"))
+}
+
+pub fn already_running(id: &str) -> Error {
+    refuse(ErrorKind::NotModified, format!("container {id} is already running"))
+}
+
+pub fn already_stopped(id: &str) -> Error {
+    refuse(ErrorKind::NotModified, format!("container {id} is already stopped"))
+}
+
+pub fn start_paused() -> Error {
+    refuse(ErrorKind::Conflict, "cannot start a paused container, try unpause instead".to_owned())
+}
+
+pub fn start_removed() -> Error {
+    refuse(ErrorKind::Conflict, "container is marked for removal and cannot be started".to_owned())
+}
+
+pub fn attach_paused(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("container {id} is paused, unpause the container before attach"))
+}
+
+pub fn exec_paused(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("container {id} is paused, unpause the container before exec"))
+}
+
+pub fn is_restarting(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("container {id} is restarting, wait until the container is running"))
+}
+
+pub fn pause_not_running(name: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("Container {name} is not running"))
+}
+
+pub fn already_paused(name: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("Container {name} is already paused"))
+}
+
+pub fn not_paused(name: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("Container {name} is not paused"))
+}
+
+/// `state` is the container's own word for it.
+pub fn cannot_remove(name: &str, state: &str) -> Error {
+    let advice = match state {
+        "paused" => "container is paused and must be unpaused first",
+        "restarting" => "container is restarting: stop the container before removing or force remove",
+        _ => "container is running: stop the container before removing or force remove",
+    };
+    refuse(ErrorKind::Conflict, format!("cannot remove container \"/{name}\": {advice}"))
+}
+
+pub fn removal_in_progress(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("removal of container {id} is already in progress"))
+}
+
+pub fn cannot_stop(id: &str) -> Error {
+    refuse(
+        ErrorKind::Internal,
+        format!("cannot stop container: {id}: tried to kill container, but did not receive an exit event"),
+    )
+}
+
+pub fn no_such_exec(id: &str) -> Error {
+    refuse(ErrorKind::NotFound, format!("No such exec instance: {id}"))
+}
+
+pub fn exec_is_running(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("exec {id} is already running"))
+}
+
+pub fn exec_has_run(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("exec {id} has already run"))
+}
+
+pub fn no_exec_command() -> Error {
+    refuse(ErrorKind::InvalidArgument, "No exec command specified".to_owned())
+}
+
+pub fn logs_not_readable() -> Error {
+    refuse(ErrorKind::NotImplemented, "configured logging driver does not support reading".to_owned())
+}
+
+pub fn unknown_log_driver(name: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("logger: no log driver named '{name}' is registered"))
+}
+
+pub fn bad_log_option(name: &str, driver: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("unknown log opt '{name}' for {driver} log driver"))
+}
+
+pub fn bad_log_value(name: &str, value: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("invalid value for log opt '{name}': {value}"))
+}
+
+pub fn unknown_runtime(name: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("unknown or invalid runtime name: {name}"))
+}
+
+pub fn bind_source_missing(path: &str) -> Error {
+    refuse(
+        ErrorKind::InvalidArgument,
+        format!("invalid mount config for type \"bind\": bind source path does not exist: {path}"),
+    )
+}
+
+pub fn device_missing(path: &str, why: &str) -> Error {
+    refuse(
+        ErrorKind::Internal,
+        format!("error gathering device information while adding custom device \"{path}\": {why}"),
+    )
+}
+
+pub fn join_not_running(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("cannot join network of a non running container: {id}"))
+}
+
+pub fn join_itself() -> Error {
+    refuse(ErrorKind::InvalidArgument, "cannot join own network namespace".to_owned())
+}
+
+pub fn conflicting(what: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("conflicting options: {what}"))
+}
+
+pub fn volumes_from_missing(reference: &str) -> Error {
+    refuse(ErrorKind::NotFound, format!("No such container: {reference}"))
+}
+
+pub fn no_pid_column() -> Error {
+    refuse(ErrorKind::InvalidArgument, "Couldn't find PID field in ps output".to_owned())
+}
+
+pub fn bad_ps_arguments(why: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("ps: {why}"))
+}
+
+pub fn foreign_shim() -> Error {
+    refuse(
+        ErrorKind::NotImplemented,
+        "this containerd starts a shim that does not serve the attach socket: name docker-containerd-shim as runtime"
+            .to_owned(),
+    )
+}
+
+/// What a container's start ends with when the runtime refuses: kind, exit code, text. The codes and the hints are what
+/// `docker run` turns into its own exit code.
+pub fn start_failure(what: &str) -> (ErrorKind, i32, String) {
+    let lower = what.to_ascii_lowercase();
+    let command_is_wrong =
+        ["executable file not found", "no such file or directory", "failed to run runc create/exec call"];
+    match () {
+        () if lower.contains("permission denied") => (ErrorKind::InvalidArgument, 126, what.to_owned()),
+        // The docker client tells 126 from 125 by these two words.
+        () if lower.contains("is a directory") => {
+            (ErrorKind::InvalidArgument, 126, format!("{what}: permission denied"))
+        }
+        () if lower.contains("not a directory") => (
+            ErrorKind::InvalidArgument,
+            127,
+            format!(
+                "{what}: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host \
+                 path exists and is the expected type"
+            ),
+        ),
+        () if command_is_wrong.iter().any(|text| lower.contains(text)) => {
+            (ErrorKind::InvalidArgument, 127, what.to_owned())
+        }
+        () => (ErrorKind::Internal, 128, what.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_127_and_one_that_may_not_run_126() {
+        let code = |text: &str| (start_failure(text).0, start_failure(text).1);
+        assert_eq!(code("exec: \"x\": executable file not found in $PATH: unknown"), (ErrorKind::InvalidArgument, 127));
+        assert_eq!(code("exec: \"/etc\": permission denied"), (ErrorKind::InvalidArgument, 126));
+        assert_eq!(code("exec: \"/etc\": is a directory"), (ErrorKind::InvalidArgument, 126));
+        assert_eq!(code("cannot allocate memory"), (ErrorKind::Internal, 128));
+        assert!(start_failure("exec: \"/etc\": is a directory").2.ends_with("permission denied"));
+    }
+}

@@ -1,0 +1,154 @@
+//! What this service needs from its neighbours, declared by the consumer. dockerd wires them in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use container_core::{EndpointRequest, ImageDefaults, PortBinding};
+use errors::ErrorKind;
+use serde::{Deserialize, Serialize};
+
+/// A neighbour's failure: its text is shown as it is.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct PortError {
+    pub kind: ErrorKind,
+    pub message: String,
+}
+
+/// An image as far as a container needs it.
+#[derive(Debug, Clone, Default)]
+pub struct Image {
+    /// `sha256:…` of the configuration.
+    pub id: String,
+    /// The full name it was found by (`docker.io/library/busybox:latest`); its id when it has none.
+    pub name: String,
+    pub defaults: ImageDefaults,
+    /// Key of the committed snapshot on which a container's own is prepared; empty for an image without layers.
+    pub chain_id: String,
+    /// `linux`.
+    pub os: String,
+}
+
+#[async_trait]
+pub trait ImageSource: Send + Sync {
+    /// By name, id, short id or digest; sees to it that the image is unpacked. [`ErrorKind::NotFound`] with Docker's
+    /// `No such image: x:latest`.
+    async fn resolve(&self, name: &str) -> Result<Image, PortError>;
+}
+
+/// How one container is to be reachable.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SandboxRequest {
+    pub container_id: String,
+    /// Without the slash.
+    pub name: String,
+    pub hostname: String,
+    pub domainname: String,
+    pub mode: SandboxMode,
+    /// Wanted endpoints; for [`SandboxMode::Networks`] at least one.
+    pub endpoints: Vec<EndpointRequest>,
+    /// Explicit publications, then (with `-P`) the exposed ports without a host port.
+    pub published: Vec<PortBinding>,
+    /// `80/tcp`.
+    pub exposed: Vec<String>,
+    pub dns: Vec<String>,
+    pub dns_options: Vec<String>,
+    pub dns_search: Vec<String>,
+    /// `name:address`.
+    pub extra_hosts: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum SandboxMode {
+    /// The host's own namespace.
+    Host,
+    /// A namespace with loopback only.
+    None,
+    /// The sandbox of another container, by full id.
+    Container(String),
+    /// The networks of [`SandboxRequest::endpoints`]; the default bridge is the network named `bridge`.
+    #[default]
+    Networks,
+}
+
+/// A ready sandbox. Stored with the container, so that `inspect` answers after a restart.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sandbox {
+    /// `None`: the host's namespace.
+    pub netns_path: Option<PathBuf>,
+    pub endpoints: Vec<Endpoint>,
+    pub published: Vec<PublishedPort>,
+    /// Contents of the two files inside the container.
+    pub resolv_conf: String,
+    pub hosts: String,
+}
+
+/// One attachment to a network (Engine API, EndpointSettings).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    pub network_name: String,
+    pub network_id: String,
+    pub endpoint_id: String,
+    pub mac: String,
+    pub ipv4: String,
+    pub ipv4_prefix: u8,
+    pub gateway: String,
+    pub ipv6: String,
+    pub ipv6_prefix: u8,
+    pub ipv6_gateway: String,
+    pub aliases: Vec<String>,
+    pub dns_names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// `80/tcp`.
+    pub container: String,
+    pub host_ip: String,
+    pub host_port: u16,
+}
+
+#[async_trait]
+pub trait Sandboxes: Send + Sync {
+    /// Idempotent: a second call for a container answers its sandbox.
+    async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, PortError>;
+    /// Idempotent: a container without sandbox is no error.
+    async fn release(&self, container_id: &str) -> Result<(), PortError>;
+    /// At the daemon's start: these containers run and keep theirs, all others are released. `pid` is the container's init.
+    async fn restore(&self, live: &[LiveSandbox]) -> Result<(), PortError>;
+    /// Whether a container may be created with this network (name or id).
+    async fn check(&self, network: &str) -> Result<(), PortError>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSandbox {
+    pub container_id: String,
+    pub pid: u32,
+}
+
+/// One thing that happened to a container (or a volume), for `docker events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerEvent {
+    pub subject: EventSubject,
+    /// `create`, `die`, `exec_start: sh -c …`.
+    pub action: String,
+    /// Full id; a volume's name.
+    pub id: String,
+    /// `image`, `name`, labels, and what belongs to the action.
+    pub attributes: BTreeMap<String, String>,
+    pub time_ns: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventSubject {
+    Container,
+    Volume,
+}
+
+/// Where events go; must not wait.
+pub trait EventSink: Send + Sync {
+    fn publish(&self, event: ContainerEvent);
+}

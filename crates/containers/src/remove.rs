@@ -1,0 +1,92 @@
+//! `docker rm`: what a container had is taken away, its intent last.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use container_core::{Event, State};
+use metadata::Durability;
+
+use crate::error::Error;
+use crate::record::{CONTAINERS, Container};
+use crate::request::RemoveOptions;
+use crate::service::Shared;
+use crate::{files, messages, stop, volumes};
+
+pub(crate) async fn remove(
+    shared: &Arc<Shared>,
+    container: &Arc<Container>,
+    options: RemoveOptions,
+) -> Result<(), Error> {
+    let record = container.record();
+    if record.state.counts_as_running() {
+        if !options.force {
+            return Err(messages::cannot_remove(&record.name, record.state.word()));
+        }
+        stop::kill_for_good(shared, container).await?;
+    }
+    let _gate = container.gate.lock().await;
+    if container.progress.borrow().removed {
+        // `--rm` was quicker; gone is gone.
+        return Ok(());
+    }
+    let record = container.record();
+    match &record.state {
+        State::Removing { .. } => Err(messages::removal_in_progress(&record.id)),
+        state if state.counts_as_running() => Err(messages::cannot_remove(&record.name, state.word())),
+        _ => begin_and_erase(shared, container, options.volumes).await,
+    }
+}
+
+/// The gate is the caller's.
+pub(crate) async fn begin_and_erase(
+    shared: &Arc<Shared>,
+    container: &Arc<Container>,
+    volumes: bool,
+) -> Result<(), Error> {
+    container.take(Event::RemovalBegun).map_err(|_| messages::removal_in_progress(&container.id))?;
+    // So that a daemon that dies now goes on with it.
+    container.store(&shared.database, Durability::Lazy).await?;
+    let erased = erase(shared, container, volumes).await;
+    if let Err(error) = &erased {
+        let text = errors::chain(error);
+        if let Err(refused) = container.take(Event::RemovalFailed { error: text.clone() }) {
+            tracing::error!(container = container.id, %refused, "a failed removal has no place in the container's life");
+        }
+        container.store(&shared.database, Durability::Lazy).await?;
+        container.notify(|progress| progress.error = Some(text));
+    }
+    erased
+}
+
+/// Snapshot, volumes, folder, record: each step may be done again.
+pub(crate) async fn erase(shared: &Arc<Shared>, container: &Arc<Container>, with_volumes: bool) -> Result<(), Error> {
+    let record = container.record();
+    container.drop_pending();
+    shared.containerd.remove_snapshot(&record.id).await?;
+    if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
+        tracing::warn!(container = record.id, %error, "cannot release the sandbox of a removed container");
+    }
+    files::remove_folder(&shared.settings.container_folder(&record.id))?;
+    remove_file(&shared.settings.attach_path(&record.id))?;
+    let id = record.id.clone();
+    let delete = move |tx: &mut metadata::WriteTx<'_>| CONTAINERS.delete(tx, &id).map(|_| ());
+    shared.database.write(record.durability(), delete).await.map_err(Error::Store)?;
+    shared.index().remove(&record.id);
+    shared.execs().retain(|_, exec| exec.container_id() != record.id);
+    if with_volumes {
+        volumes::remove_anonymous(shared, &record).await?;
+    }
+    shared.publish(&record, "destroy", &[]);
+    container.notify(|progress| {
+        progress.removed = true;
+        progress.running = false;
+    });
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", path, source)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,339 @@
+//! `docker start`: sandbox, files, specification, task, and the attached clients, in the order that loses nothing.
+//!
+//! The intent (`starting`) is durable before the task exists, so that a daemon that comes up after a crash knows whose
+//! the task is. Everything else is undone when a later step fails.
+
+use std::sync::Arc;
+
+use container_core::spec::{self, Join, Namespaces, NetworkFiles};
+use container_core::{Event, NetworkMode, State, resolve_user, restart};
+use containerd_api::types::Mount;
+use containerd_api::v1::types::Status;
+use errors::{ErrorKind, Kind};
+use metadata::Durability;
+
+use crate::containerd::NewTask;
+use crate::error::Error;
+use crate::ports::{Sandbox, SandboxMode, SandboxRequest};
+use crate::record::{Container, Record};
+use crate::rootfs::{self, Layers};
+use crate::service::{Shared, now};
+use crate::stdio::{self, Stdin};
+use crate::{devices, files, messages, remove};
+
+/// Why a container is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    User,
+    /// A restart that was due; called off when the container is not waiting for it any more.
+    Policy,
+    /// The daemon came up.
+    Daemon,
+}
+
+pub(crate) async fn start(shared: &Arc<Shared>, container: &Arc<Container>, cause: Cause) -> Result<(), Error> {
+    let _gate = container.gate.lock().await;
+    let record = container.record();
+    match (&record.state, cause) {
+        (State::Restarting { .. }, Cause::Policy) => {}
+        (_, Cause::Policy) => return Ok(()),
+        (State::Running { .. } | State::Restarting { .. }, _) => return Err(messages::already_running(&record.id)),
+        (State::Paused { .. }, _) => return Err(messages::start_paused()),
+        (State::Removing { .. } | State::Dead { .. }, _) => return Err(messages::start_removed()),
+        (State::Created { .. } | State::Exited { .. }, _) => {}
+    }
+    let begun = now();
+    container.change(|record| {
+        record.starting = Some(begun);
+        record.stopped_by_user = false;
+        if cause != Cause::Policy {
+            record.history = restart::History::default();
+        }
+    });
+    match attempt(shared, container).await {
+        Ok((pid, sandbox)) => {
+            let event = Event::Started { pid, at: begun };
+            // The gate is ours and the state was looked at: only the states above come here.
+            container
+                .take(event)
+                .map_err(|refused| Error::Refused { kind: ErrorKind::Internal, message: refused.to_string() })?;
+            let record = container.change(|record| {
+                record.starting = None;
+                record.sandbox = Some(Arc::new(sandbox));
+            });
+            container.store(&shared.database, Durability::Lazy).await?;
+            container.notify(|progress| {
+                progress.running = true;
+                progress.code = 0;
+                progress.error = None;
+            });
+            shared.publish(&record, "start", &[]);
+            Ok(())
+        }
+        Err(error) => Err(give_up(shared, container, error).await),
+    }
+}
+
+/// Leaves the failure in the container and answers it in Docker's words.
+async fn give_up(shared: &Arc<Shared>, container: &Arc<Container>, error: Error) -> Error {
+    let text = errors::chain(&error);
+    let (kind, code, message) = match error {
+        Error::Containerd { ref source, .. } if source.kind() == ErrorKind::Unavailable => {
+            (ErrorKind::Unavailable, 128, text)
+        }
+        Error::Containerd { .. } => messages::start_failure(&text),
+        other => (other.kind(), 128, text),
+    };
+    container.drop_pending();
+    let failed = Event::StartFailed { code, error: message.clone(), at: now() };
+    if let Err(refused) = container.take(failed) {
+        tracing::error!(container = container.id, %refused, "a failed start has no place in the container's life");
+    }
+    container.change(|record| record.starting = None);
+    if let Err(second) = container.store(&shared.database, Durability::Lazy).await {
+        tracing::error!(container = container.id, error = %errors::chain(&second), "cannot store a failed start");
+    }
+    container.notify(|progress| {
+        progress.running = false;
+        progress.code = code;
+        progress.error = Some(message.clone());
+    });
+    if container.record().host_config.auto_remove
+        && let Err(second) = remove::begin_and_erase(shared, container, true).await
+    {
+        tracing::warn!(container = container.id, error = %errors::chain(&second), "cannot remove a container that failed to start");
+    }
+    Error::Refused { kind, message }
+}
+
+/// Everything from the intent to the running process.
+async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u32, Sandbox), Error> {
+    let record = container.record();
+    let (stored, sandbox) = tokio::join!(
+        container.store(&shared.database, record.durability()),
+        shared.neighbours.sandboxes.acquire(sandbox_request(shared, &record)?),
+    );
+    let sandbox = sandbox?;
+    let run = async {
+        stored?;
+        let rootfs = shared.containerd.snapshot_mounts(&record.id).await?;
+        let spec = specification(shared, &record, &sandbox, &rootfs)?;
+        let image = &record.config.image;
+        shared.containerd.create_container(&record.id, image, spec).await?;
+        let run = run_task(shared, container, rootfs).await;
+        if run.is_err() {
+            // Behind the error that counts: what stays is removed by the next start of the daemon.
+            let _ = shared.containerd.delete_container(&record.id).await;
+        }
+        run
+    };
+    match run.await {
+        Ok(pid) => Ok((pid, sandbox)),
+        Err(error) => {
+            if let Err(second) = shared.neighbours.sandboxes.release(&record.id).await {
+                tracing::warn!(container = record.id, error = %second, "cannot release the sandbox of a failed start");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Task, clients, go.
+async fn run_task(shared: &Arc<Shared>, container: &Arc<Container>, rootfs: Vec<Mount>) -> Result<u32, Error> {
+    let record = container.record();
+    let socket = shared.settings.attach_path(&record.id);
+    let streams = stdio::Streams {
+        socket: socket.clone(),
+        log: stdio::log_file(&record.host_config.log_config, shared.settings.log_path(&record.id))?,
+        stdin: match (record.config.open_stdin, record.config.stdin_once) {
+            (false, _) => Stdin::None,
+            (true, true) => Stdin::Once,
+            (true, false) => Stdin::Open,
+        },
+    };
+    let task = NewTask { id: record.id.clone(), rootfs, stdio: streams.uri(), terminal: record.config.tty };
+    create_task(shared, &task).await?;
+    let begun = async {
+        if !socket.exists() {
+            return Err(messages::foreign_shim());
+        }
+        connect_waiting(shared, container).await;
+        shared.containerd.start(&record.id, "").await
+    };
+    let begun = begun.await;
+    if begun.is_err() {
+        discard_task(shared, &record.id).await;
+    }
+    begun
+}
+
+/// A create that got no answer is looked at, and done again when nothing came of it.
+async fn create_task(shared: &Arc<Shared>, task: &NewTask) -> Result<u32, Error> {
+    match shared.containerd.create_task(task).await {
+        Err(error) if error.kind() == ErrorKind::Unavailable => match shared.containerd.get(&task.id, "").await? {
+            Some(state) if state.status == Status::Created => Ok(state.pid),
+            Some(_) => Err(error),
+            None => shared.containerd.create_task(task).await,
+        },
+        answer => answer,
+    }
+}
+
+/// Ends a task whatever it does; used when its container must not run.
+pub(crate) async fn discard_task(shared: &Arc<Shared>, id: &str) {
+    let discard = async {
+        if shared.containerd.kill(id, "", 9).await? {
+            shared.containerd.wait(id).await?;
+        }
+        shared.containerd.delete_task(id).await
+    };
+    if let Err(error) = discard.await {
+        tracing::warn!(container = id, error = %errors::chain(&error), "cannot discard a task");
+    }
+}
+
+/// Hands every client that waits its stream, before the process runs.
+async fn connect_waiting(shared: &Arc<Shared>, container: &Arc<Container>) {
+    let waiting = {
+        let mut attachable = container.attachable();
+        attachable.now = true;
+        std::mem::take(&mut attachable.waiting)
+    };
+    let socket = shared.settings.attach_path(&container.id);
+    for pending in waiting {
+        let stream = stdio::connect(&socket, pending.request).await;
+        // A client that has gone meanwhile is no error of the start.
+        let _ = pending.connected.send(stream);
+    }
+}
+
+fn sandbox_request(shared: &Shared, record: &Record) -> Result<SandboxRequest, Error> {
+    let host_config = &record.host_config;
+    let mode = match NetworkMode::parse(&host_config.network_mode) {
+        _ if record.config.network_disabled => SandboxMode::None,
+        NetworkMode::Host => SandboxMode::Host,
+        NetworkMode::None => SandboxMode::None,
+        NetworkMode::Container(reference) => {
+            SandboxMode::Container(running_other(shared, record, reference)?.id.clone())
+        }
+        NetworkMode::Network(_) => SandboxMode::Networks,
+    };
+    let mut endpoints = Vec::new();
+    if let (SandboxMode::Networks, NetworkMode::Network(network)) =
+        (&mode, NetworkMode::parse(&host_config.network_mode))
+    {
+        endpoints.clone_from(&record.endpoints);
+        // `default` is how clients call the bridge in EndpointsConfig.
+        for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.network == "default") {
+            "bridge".clone_into(&mut endpoint.network);
+        }
+        if endpoints.is_empty() {
+            endpoints.push(container_core::EndpointRequest { network: network.to_owned(), ..Default::default() });
+        }
+    }
+    let mut published = host_config.port_bindings.clone();
+    if host_config.publish_all_ports {
+        let missing =
+            record.config.exposed_ports.iter().filter(|port| !published.iter().any(|p| p.container == **port));
+        let missing: Vec<_> = missing.cloned().collect();
+        published.extend(
+            missing.into_iter().map(|container| container_core::PortBinding { container, ..Default::default() }),
+        );
+    }
+    Ok(SandboxRequest {
+        container_id: record.id.clone(),
+        name: record.name.clone(),
+        hostname: record.config.hostname.clone(),
+        domainname: record.config.domainname.clone(),
+        mode,
+        endpoints,
+        published,
+        exposed: record.config.exposed_ports.iter().cloned().collect(),
+        dns: host_config.dns.clone(),
+        dns_options: host_config.dns_options.clone(),
+        dns_search: host_config.dns_search.clone(),
+        extra_hosts: host_config.extra_hosts.clone(),
+    })
+}
+
+/// Another container whose namespace is joined.
+fn running_other(shared: &Shared, record: &Record, reference: &str) -> Result<Arc<Record>, Error> {
+    let other = shared.find(reference)?.record();
+    match &other.state {
+        _ if other.id == record.id => Err(messages::join_itself()),
+        State::Restarting { .. } => Err(messages::is_restarting(&other.id)),
+        state if state.has_process() => Ok(other),
+        _ => Err(messages::join_not_running(&other.id)),
+    }
+}
+
+fn specification(shared: &Shared, record: &Record, sandbox: &Sandbox, rootfs: &[Mount]) -> Result<Vec<u8>, Error> {
+    let namespaces = namespaces(shared, record, sandbox)?;
+    let files = network_files(shared, record, sandbox)?;
+    let layers = Layers::of(rootfs).unwrap_or_default();
+    let user = resolve_user(
+        &record.config.user,
+        &record.host_config.group_add,
+        &rootfs::read_small(&layers, "etc", "passwd")?,
+        &rootfs::read_small(&layers, "etc", "group")?,
+    )?;
+    for mount in record.mounts.iter().filter(|mount| mount.kind == container_core::MountKind::Bind) {
+        provide_source(mount)?;
+    }
+    let spec = spec::generate(&spec::Input {
+        id: &record.id,
+        config: &record.config,
+        host_config: &record.host_config,
+        mounts: &record.mounts,
+        user: &user,
+        namespaces: &namespaces,
+        files: &files,
+        devices: &devices::nodes(&record.host_config)?,
+        host: &shared.host,
+    })?;
+    serde_json::to_vec(&spec).map_err(|source| Error::Refused {
+        kind: ErrorKind::Internal,
+        message: format!("cannot write the spec: {source}"),
+    })
+}
+
+/// A `-v` source that is not there becomes a folder, as Docker has it; a `--mount` source must be there.
+fn provide_source(mount: &container_core::MountPoint) -> Result<(), Error> {
+    let path = std::path::Path::new(&mount.source);
+    if path.exists() {
+        return Ok(());
+    }
+    if !mount.create_source {
+        return Err(messages::bind_source_missing(&mount.source));
+    }
+    std::fs::create_dir_all(path).map_err(|source| Error::file("create the bind mount's source path", path, source))
+}
+
+fn namespaces(shared: &Shared, record: &Record, sandbox: &Sandbox) -> Result<Namespaces, Error> {
+    let host_config = &record.host_config;
+    let or_own = |host: bool| if host { Join::Host } else { Join::Own };
+    let network =
+        sandbox.netns_path.as_ref().map_or(Join::Host, |path| Join::Path(path.to_string_lossy().into_owned()));
+    let pid = match host_config.pid_mode.strip_prefix("container:") {
+        Some(reference) => {
+            Join::Path(format!("/proc/{}/ns/pid", running_other(shared, record, reference)?.state.pid()))
+        }
+        None => or_own(host_config.pid_mode == "host"),
+    };
+    Ok(Namespaces {
+        network_is_own: sandbox.netns_path.is_some()
+            && !matches!(NetworkMode::parse(&host_config.network_mode), NetworkMode::Container(_)),
+        network,
+        pid,
+        ipc: or_own(host_config.ipc_mode == "host"),
+        uts: or_own(host_config.uts_mode == "host"),
+        cgroup: or_own(host_config.cgroupns_mode != "private"),
+    })
+}
+
+fn network_files(shared: &Shared, record: &Record, sandbox: &Sandbox) -> Result<NetworkFiles, Error> {
+    match NetworkMode::parse(&record.host_config.network_mode) {
+        NetworkMode::Container(other) => Ok(files::shared(&shared.settings.container_folder(other))),
+        _ => files::write(&shared.settings.container_folder(&record.id), &record.config.hostname, sandbox),
+    }
+}

@@ -1,0 +1,166 @@
+//! Copying what an image has at a place into a fresh volume.
+//!
+//! The image is an attacker's: it is read through a detached mount, every path is resolved inside it, links are copied and
+//! never followed, and files are reached by descriptor only.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use crate::rootfs::Layers;
+
+/// Folders inside folders; deeper trees are refused.
+const DEEPEST: u32 = 256;
+
+/// Nothing happens when the image has no folder there.
+pub(crate) fn copy_up(layers: &Layers, inside: &Path, volume: &Path) -> std::io::Result<()> {
+    let root = layers.mount()?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let source = match rustix::fs::openat2(&root, inside, folder, Mode::empty(), resolve) {
+        Ok(source) => source,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let target = rustix::fs::open(volume, folder, Mode::empty())?;
+    copy_folder(source.as_fd(), target.as_fd(), 0)?;
+    Ok(())
+}
+
+fn copy_folder(source: BorrowedFd<'_>, target: BorrowedFd<'_>, depth: u32) -> std::io::Result<()> {
+    if depth > DEEPEST {
+        return Err(std::io::Error::other("folders are nested too deeply"));
+    }
+    for entry in Dir::read_from(source)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            copy_entry(source, target, name, depth)?;
+        }
+    }
+    let stat = rustix::fs::fstat(source)?;
+    copy_attributes(source, target);
+    rustix::fs::fchown(target, owner(&stat).0, owner(&stat).1)?;
+    rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode))?;
+    rustix::fs::futimens(target, &times(&stat))?;
+    Ok(())
+}
+
+fn copy_entry(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr, depth: u32) -> std::io::Result<()> {
+    let stat = rustix::fs::statat(source, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let open =
+        |flags: OFlags| rustix::fs::openat(source, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    match kind {
+        FileType::Directory => {
+            let inner = open(OFlags::RDONLY | OFlags::DIRECTORY)?;
+            rustix::fs::mkdirat(target, name, Mode::RWXU)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(target, name, flags, Mode::empty())?;
+            return copy_folder(inner.as_fd(), made.as_fd(), depth + 1);
+        }
+        FileType::RegularFile => {
+            let from = open(OFlags::RDONLY | OFlags::NONBLOCK)?;
+            return copy_file(from, target, name, &stat);
+        }
+        FileType::Symlink => {
+            let link = rustix::fs::readlinkat(source, name, Vec::new())?;
+            rustix::fs::symlinkat(link, target, name)?;
+        }
+        FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo => {
+            rustix::fs::mknodat(target, name, kind, Mode::RUSR, stat.st_rdev)?;
+            rustix::fs::chmodat(target, name, Mode::from_raw_mode(stat.st_mode), AtFlags::empty())?;
+        }
+        // A socket without its listener is of no use to anyone.
+        _ => return Ok(()),
+    }
+    let (uid, gid) = owner(&stat);
+    rustix::fs::chownat(target, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::utimensat(target, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
+
+fn copy_file(from: OwnedFd, target: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> std::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let to = rustix::fs::openat(target, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let (mut from, mut to) = (File::from(from), File::from(to));
+    std::io::copy(&mut from, &mut to)?;
+    let (uid, gid) = owner(stat);
+    // The owner first: a change of it takes set-user-ID and capabilities away (chown(2)).
+    rustix::fs::fchown(&to, uid, gid)?;
+    rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode))?;
+    copy_attributes(from.as_fd(), to.as_fd());
+    rustix::fs::futimens(&to, &times(stat))?;
+    Ok(())
+}
+
+/// Capabilities and the users' own attributes; a file system that has none is no obstacle.
+fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+    let mut names = vec![0_u8; 4096];
+    let Ok(length) = rustix::fs::flistxattr(from, &mut names[..]) else { return };
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        if name != b"security.capability" && !name.starts_with(b"user.") {
+            continue;
+        }
+        let mut value = vec![0_u8; 4096];
+        if let Ok(length) = rustix::fs::fgetxattr(from, name, &mut value[..]) {
+            // Best effort, as said above.
+            let _ = rustix::fs::fsetxattr(to, name, &value[..length], rustix::fs::XattrFlags::empty());
+        }
+    }
+}
+
+fn owner(stat: &Stat) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
+    (Some(rustix::fs::Uid::from_raw(stat.st_uid)), Some(rustix::fs::Gid::from_raw(stat.st_gid)))
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = |seconds: i64, nanos: u64| Timespec { tv_sec: seconds, tv_nsec: i64::try_from(nanos).unwrap_or(0) };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_tree_is_copied_with_owners_modes_and_links_and_nothing_of_the_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, volume) = (folder.path().join("image"), folder.path().join("volume"));
+        fs::create_dir_all(image.join("srv/inner")).unwrap();
+        fs::create_dir(&volume).unwrap();
+        fs::write(image.join("srv/inner/file"), "text").unwrap();
+        fs::set_permissions(image.join("srv"), fs::Permissions::from_mode(0o1770)).unwrap();
+        std::os::unix::fs::chown(image.join("srv/inner/file"), Some(7), Some(8)).unwrap();
+        fs::set_permissions(image.join("srv/inner/file"), fs::Permissions::from_mode(0o4751)).unwrap();
+        symlink("/etc/passwd", image.join("srv/link")).unwrap();
+        let layers = Layers { directories: vec![image.clone()], ..Layers::default() };
+        copy_up(&layers, Path::new("/srv"), &volume).unwrap();
+        let copied = fs::metadata(volume.join("inner/file")).unwrap();
+        assert_eq!((copied.uid(), copied.gid(), copied.mode() & 0o7777), (7, 8, 0o4751));
+        assert_eq!(fs::read_link(volume.join("link")).unwrap(), Path::new("/etc/passwd"));
+        assert_eq!(fs::metadata(&volume).unwrap().mode() & 0o7777, 0o1770);
+    }
+
+    #[test]
+    fn a_link_to_the_host_in_the_images_path_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, volume) = (folder.path().join("image"), folder.path().join("volume"));
+        fs::create_dir_all(&image).unwrap();
+        fs::create_dir(&volume).unwrap();
+        symlink("/etc", image.join("srv")).unwrap();
+        let layers = Layers { directories: vec![image], ..Layers::default() };
+        copy_up(&layers, Path::new("/srv"), &volume).unwrap();
+        assert_eq!(fs::read_dir(&volume).unwrap().count(), 0);
+    }
+}
