@@ -38,7 +38,7 @@ impl Overlay {
         let boot = fs::read_to_string(boot_path).map_err(disk("read", boot_path))?.trim().to_owned();
         let settled = settle(&folder, &database, &boot)?;
         let index = Path::new("/sys/module/overlay/parameters/index").exists();
-        let sweeper = Sweeper::new(folder, database.clone());
+        let sweeper = Sweeper::new(folder, database.clone(), boot.clone());
         for path in settled.leftovers {
             sweeper.remove(path);
         }

@@ -26,6 +26,7 @@ pub(crate) struct Sweeper {
 struct Shared {
     folder: PathBuf,
     database: Database,
+    boot: String,
     work: Mutex<Work>,
     changed: Condvar,
 }
@@ -49,8 +50,8 @@ pub(crate) struct Settled {
 }
 
 impl Sweeper {
-    pub(crate) fn new(folder: PathBuf, database: Database) -> Self {
-        let shared = Shared { folder, database, work: Mutex::new(Work::default()), changed: Condvar::new() };
+    pub(crate) fn new(folder: PathBuf, database: Database, boot: String) -> Self {
+        let shared = Shared { folder, database, boot, work: Mutex::new(Work::default()), changed: Condvar::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -152,10 +153,12 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Syncs the file system and notes it for every snapshot that had been committed before.
+    /// Syncs the file system and notes it for every snapshot that had been committed before, in this boot: what an
+    /// earlier one lost does not come back.
     fn sync(&self) -> Result<(), Error> {
         let before: Vec<_> = self.database.view(record::list_all)?;
-        let committed: Vec<_> = before.into_iter().filter(|(_, _, record)| record.unsynced_boot.is_some()).collect();
+        let waits = |record: &Record| record.unsynced_boot.as_ref() == Some(&self.boot);
+        let committed: Vec<_> = before.into_iter().filter(|(_, _, record)| waits(record)).collect();
         if committed.is_empty() {
             return Ok(());
         }
@@ -182,8 +185,8 @@ pub(crate) fn settle(folder: &Path, database: &Database, boot: &str) -> Result<S
     let names = folder_names(folder)?;
     let all = database.view(record::list_all)?;
     let suspects = suspects(&all, &names, boot);
-    let mut kept: HashMap<u64, bool> =
-        all.iter().map(|(_, _, record)| (record.id, record.unsynced_boot.is_some())).collect();
+    let waits = |record: &Record| record.unsynced_boot.as_deref() == Some(boot);
+    let mut kept: HashMap<u64, bool> = all.iter().map(|(_, _, record)| (record.id, waits(record))).collect();
     if !suspects.is_empty() {
         let dropped = database.write_blocking(Durability::Lazy, move |tx| {
             let mut dropped = Vec::new();

@@ -29,6 +29,7 @@ fn main() {
         ("left_over_folders_are_removed_at_open", leftovers),
         ("a_removed_snapshot_leaves_nothing_on_the_disk", removal),
         ("an_unsynced_snapshot_of_an_earlier_boot_is_dropped", unsynced),
+        ("an_unsynced_snapshot_in_use_stays_marked", unsynced_in_use),
         ("a_record_without_its_folder_is_dropped", lost_folder),
     ];
     trials.extend(own.iter().map(|(name, run)| {
@@ -142,6 +143,25 @@ fn unsynced() {
     assert_eq!(overlay.stat(NS, "C").unwrap_err().kind(), ErrorKind::NotFound);
     overlay.cleanup().unwrap();
     assert_eq!(folders(folder.path()), ["1"]);
+}
+
+/// Its child is a container's: dropping it would lose what nobody can unpack again.
+fn unsynced_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let overlay = open(folder.path());
+    overlay.prepare(NS, "x", None, Extras::default()).unwrap();
+    overlay.commit(NS, "A", "x", Extras::default()).unwrap();
+    overlay.prepare(NS, "container", Some("A"), Extras::default()).unwrap();
+    drop(overlay);
+    age(folder.path(), &["A"]);
+    let overlay = open(folder.path());
+    overlay.prepare(NS, "y", None, Extras::default()).unwrap();
+    overlay.commit(NS, "B", "y", Extras::default()).unwrap();
+    overlay.remove(NS, "container").unwrap();
+    drop(overlay);
+    let overlay = open(folder.path());
+    assert_eq!(overlay.stat(NS, "A").unwrap_err().kind(), ErrorKind::NotFound, "dropped as soon as it is not in use");
+    assert!(overlay.stat(NS, "B").is_ok());
 }
 
 fn age(folder: &Path, names: &[&str]) {
