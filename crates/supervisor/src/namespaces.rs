@@ -22,9 +22,11 @@ impl Namespaces {
         Self { store, events }
     }
 
+    /// The labels of a namespace. One that nobody has made has none, which is no error: clients look before they create
+    /// anything (containerd's `NewWithConn` does).
     pub fn get(&self, name: &str) -> Result<Namespace> {
-        let labels = self.store.database.view(|tx| NAMESPACES.get(tx, name))?;
-        let labels = labels.ok_or_else(|| messages::namespace_not_found(name))?;
+        identifier::check(name)?;
+        let labels = self.store.database.view(|tx| NAMESPACES.get(tx, name))?.unwrap_or_default();
         Ok(Namespace { name: name.to_owned(), labels })
     }
 
@@ -54,12 +56,12 @@ impl Namespaces {
 
     /// Sets the labels that `paths` name (`labels.x`), or all; an empty value takes a label away.
     pub async fn update(&self, given: Namespace, paths: Vec<String>) -> Result<Namespace> {
+        identifier::check(&given.name)?;
         let updated = self
             .store
             .database
             .write(Durability::Synced, move |tx| {
-                let known = NAMESPACES.get(tx, &given.name)?;
-                let mut labels = known.ok_or_else(|| messages::namespace_not_found(&given.name))?;
+                let mut labels = NAMESPACES.get(tx, &given.name)?.unwrap_or_default();
                 if paths.is_empty() {
                     labels = HashMap::new();
                 }

@@ -123,7 +123,12 @@ pub(super) async fn copy_log(log: pipe::Receiver, id: String, closed: impl Futur
             Ok(_) => {
                 let text = String::from_utf8_lossy(&chunk);
                 for line in text.lines().filter(|line| !line.trim().is_empty()) {
-                    tracing::warn!(%id, line, "shim");
+                    // Shims in Go tell their whole life in logrus lines.
+                    if line.contains("level=info") || line.contains("level=debug") {
+                        tracing::debug!(%id, line, "shim");
+                    } else {
+                        tracing::warn!(%id, line, "shim");
+                    }
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
