@@ -1,1 +1,46 @@
-//! The daemon's images: pull, push, list, inspect, tag, import, remove.
+//! Images, as dockerd's users know them: pulled, pushed, listed, named, imported, removed.
+//!
+//! Entry point: [`Images`]. The one image store is containerd's: content, image records and snapshots of the namespace
+//! that the service is given; this crate keeps nothing on disk itself and has only caches of what never changes (a digest's
+//! content, a chain's size).
+//!
+//! An image is a configuration digest, its id, with one or more manifests and any number of names. A name is a record
+//! under a full reference (`docker.io/library/x:latest`); what lost its last name is kept under
+//! `moby-dangling@sha256:…`. Layers are unpacked through containerd's diff service onto snapshots named by chain id, with
+//! containerd's own keys and labels, so that `ctr` sees normal images.
+//!
+//! Who uses an image is asked through [`ImageUsers`], events go to an [`EventSink`]; the daemon implements both. No HTTP
+//! and no type of the Engine API appears here.
+
+mod backend;
+mod blobs;
+mod error;
+mod events;
+mod flights;
+mod history;
+
+mod lease;
+mod list;
+mod loaded;
+mod messages;
+mod name;
+mod progress;
+mod pull;
+
+mod resolve;
+mod service;
+mod unpack;
+
+pub use error::ImagesError;
+pub use events::{EventSink, ImageEvent, ImageEventKind, ImageUser, ImageUsers};
+pub use history::HistoryLine;
+
+pub use list::{ImageSummary, ListFilters};
+pub use progress::{Progress, ProgressSender, PushResult};
+pub use pull::PullRequest;
+
+pub use resolve::ResolvedImage;
+pub use service::{Images, ImagesConfig};
+
+pub use image_core::{ContainerConfig, Healthcheck, ImageConfig, Platform};
+pub use registry_client::{Credentials, RegistryOptions, Secret};

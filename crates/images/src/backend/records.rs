@@ -1,0 +1,103 @@
+//! Image records: names and what they stand for.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use containerd_api::services::images::v1 as api;
+use containerd_api::services::images::v1::images_client::ImagesClient;
+use containerd_api::time::{from_timestamp, to_timestamp};
+use containerd_api::{FieldMask, Timestamp};
+use image_core::Descriptor;
+use tonic::transport::Channel;
+
+use super::{Backend, MAX_MESSAGE, from_wire, to_wire};
+use crate::error::ImagesError;
+
+/// A name in the image store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub name: String,
+    pub target: Descriptor,
+    pub labels: HashMap<String, String>,
+    pub updated: SystemTime,
+}
+
+impl Record {
+    pub fn new(name: String, target: Descriptor) -> Self {
+        Self { name, target, labels: HashMap::new(), updated: SystemTime::UNIX_EPOCH }
+    }
+}
+
+impl Backend {
+    fn images(&self) -> ImagesClient<Channel> {
+        ImagesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub async fn record(&self, name: &str) -> Result<Option<Record>, ImagesError> {
+        let request = self.request(api::GetImageRequest { name: name.to_owned() });
+        match self.images().get(request).await {
+            Ok(answer) => answer.into_inner().image.map(read).transpose(),
+            Err(status) if status.code() == tonic::Code::NotFound => Ok(None),
+            Err(status) => Err(status.into()),
+        }
+    }
+
+    /// All records, by name. One that cannot be read is somebody else's and left out.
+    pub async fn records(&self) -> Result<Vec<Record>, ImagesError> {
+        let request = self.request(api::ListImagesRequest { filters: Vec::new() });
+        let images = self.images().list(request).await?.into_inner().images;
+        let mut records: Vec<Record> = images.into_iter().filter_map(|image| read(image).ok()).collect();
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(records)
+    }
+
+    /// Makes the name stand for this, whatever it stood for before.
+    pub async fn put_record(&self, record: &Record) -> Result<(), ImagesError> {
+        let now = to_timestamp(SystemTime::now());
+        let request = api::CreateImageRequest { image: Some(write(record, now)), source_date_epoch: None };
+        match self.images().create(self.request(request)).await {
+            Err(status) if status.code() == tonic::Code::AlreadyExists => {}
+            answer => return answer.map(|_| ()).map_err(Into::into),
+        }
+        let paths = vec!["target".to_owned(), "labels".to_owned()];
+        let request = api::UpdateImageRequest {
+            image: Some(write(record, now)),
+            update_mask: Some(FieldMask { paths }),
+            source_date_epoch: None,
+        };
+        self.images().update(self.request(request)).await?;
+        Ok(())
+    }
+
+    /// Removes a name; with `collect` what nothing else refers to is gone when this returns.
+    pub async fn delete_record(&self, name: &str, collect: Collect) -> Result<(), ImagesError> {
+        let request = api::DeleteImageRequest { name: name.to_owned(), sync: collect == Collect::Now, target: None };
+        match self.images().delete(self.request(request)).await {
+            Err(status) if status.code() != tonic::Code::NotFound => Err(status.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// When containerd collects what a removed record leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collect {
+    Now,
+    Later,
+}
+
+fn read(image: api::Image) -> Result<Record, ImagesError> {
+    let target = image.target.ok_or_else(|| ImagesError::Store { what: "image", reason: "no target".to_owned() })?;
+    let updated = from_timestamp(image.updated_at.as_ref());
+    Ok(Record { name: image.name, target: from_wire(target)?, labels: image.labels, updated })
+}
+
+fn write(record: &Record, now: Timestamp) -> api::Image {
+    api::Image {
+        name: record.name.clone(),
+        labels: record.labels.clone(),
+        target: Some(to_wire(&record.target)),
+        created_at: Some(now),
+        updated_at: Some(now),
+    }
+}

@@ -1,0 +1,166 @@
+//! Blobs between a registry and the content store.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use errors::{ErrorKind, Kind};
+use ids::{Digest, Reference};
+use image_core::Descriptor;
+use registry_client::{RegistryError, Repository, Verify};
+
+use crate::backend::{Backend, BlobWriter};
+use crate::error::ImagesError;
+
+/// The label that names the repositories of a registry that a blob was seen in; push mounts from them.
+const SOURCE: &str = "containerd.io/distribution.source.";
+/// Repositories remembered for one blob.
+const MAX_SOURCES: usize = 16;
+/// How long someone else's ingest of the same blob is waited for, and how often it is looked at.
+const LOCKED_TRIES: u32 = 600;
+const LOCKED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The key of an ingest, by what it will be: containerd's own scheme, so that a pull that `ctr` has begun is continued.
+pub(crate) fn ingest_key(kind: &str, digest: &Digest) -> String {
+    format!("{kind}-{digest}")
+}
+
+/// The label that says: this blob came from that repository.
+pub(crate) fn source_label(reference: &Reference, known: Option<&str>) -> (String, String) {
+    let key = format!("{SOURCE}{}", reference.domain());
+    let known = known.unwrap_or_default();
+    let mut sources: Vec<&str> = known.split(',').filter(|source| !source.is_empty()).collect();
+    if !sources.contains(&reference.path()) {
+        sources.push(reference.path());
+    }
+    let first = sources.len().saturating_sub(MAX_SOURCES);
+    (key, sources[first..].join(","))
+}
+
+/// The repositories of this registry that a blob came from.
+pub(crate) fn sources(labels: &HashMap<String, String>, domain: &str) -> Vec<String> {
+    let known = labels.get(&format!("{SOURCE}{domain}")).map(String::as_str).unwrap_or_default();
+    known.split(',').filter(|source| !source.is_empty()).map(str::to_owned).collect()
+}
+
+impl Backend {
+    /// Adds the repository to what is known of the blob.
+    pub async fn add_source(&self, digest: &Digest, reference: &Reference) -> Result<(), ImagesError> {
+        let Some(info) = self.blob_info(digest).await? else { return Err(ImagesError::MissingBlob(*digest)) };
+        let key = format!("{SOURCE}{}", reference.domain());
+        let (key, value) = source_label(reference, info.labels.get(&key).map(String::as_str));
+        if info.labels.get(&key) == Some(&value) {
+            return Ok(());
+        }
+        self.label_blob(digest, [(key, value)].into()).await
+    }
+
+    /// Opens an ingest; waits while another writer has it.
+    pub async fn write_blob_in_turn(
+        &self,
+        key: &str,
+        expected: Option<(Digest, u64)>,
+    ) -> Result<Option<BlobWriter>, ImagesError> {
+        let mut tries = LOCKED_TRIES;
+        loop {
+            match self.write_blob(key, expected).await {
+                Err(ImagesError::Backend { message, kind: ErrorKind::Unavailable })
+                    if tries > 0 && message.contains("locked") =>
+                {
+                    tries -= 1;
+                    tokio::time::sleep(LOCKED_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+/// A manifest or configuration: small, verified before anything looks into it.
+pub(crate) async fn fetch_small(
+    repository: &Repository,
+    descriptor: &Descriptor,
+    limit: usize,
+) -> Result<Bytes, ImagesError> {
+    if descriptor.size > limit as u64 {
+        return Err(RegistryError::TooLarge { what: "blob", limit: limit as u64 }.into());
+    }
+    let mut reader = repository.blob(descriptor.digest, descriptor.size, 0, Verify::Here).await?;
+    let mut bytes = Vec::with_capacity(usize::try_from(descriptor.size).unwrap_or(0));
+    while let Some(piece) = reader.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.into())
+}
+
+/// Fetches a layer into the content store, going on where an earlier attempt ended. `received` hears of the bytes, and of
+/// all of them before the store verifies.
+pub(crate) async fn fetch_layer(
+    backend: &Backend,
+    repository: &Repository,
+    layer: &Descriptor,
+    labels: HashMap<String, String>,
+    received: &(dyn Fn(u64) + Send + Sync),
+) -> Result<(), ImagesError> {
+    let key = ingest_key("layer", &layer.digest);
+    let Some(mut writer) = backend.write_blob_in_turn(&key, Some((layer.digest, layer.size))).await? else {
+        return backend.label_blob(&layer.digest, labels).await;
+    };
+    let start = writer.offset().min(layer.size);
+    let fetched = async {
+        let mut reader = repository.blob(layer.digest, layer.size, start, Verify::Receiver).await?;
+        let mut offset = start;
+        while let Some(piece) = reader.next().await? {
+            offset += piece.len() as u64;
+            writer.write(&piece).await?;
+            received(offset);
+        }
+        match writer.commit(labels.clone()).await {
+            Err(error) if error.already_exists() => backend.label_blob(&layer.digest, labels).await,
+            Err(error) => Err(if is_mismatch(&error) { ImagesError::LayerDigest(layer.digest) } else { error }),
+            Ok(_) => Ok(()),
+        }
+    };
+    let answer = fetched.await;
+    if let Err(error) = &answer
+        && is_useless(error)
+        && let Err(second) = backend.abort_write(&key).await
+    {
+        tracing::warn!(key, error = %second, "half a layer not removed");
+    }
+    answer
+}
+
+/// containerd's answer to bytes that are not what was announced.
+fn is_mismatch(error: &ImagesError) -> bool {
+    let ImagesError::Backend { message, kind } = error else { return false };
+    matches!(kind, ErrorKind::FailedPrecondition | ErrorKind::DataLoss | ErrorKind::InvalidArgument)
+        && (message.contains("digest") || message.contains("size"))
+}
+
+/// Whether what was received so far is of no use to the next attempt.
+fn is_useless(error: &ImagesError) -> bool {
+    match error {
+        ImagesError::LayerDigest(_) => true,
+        ImagesError::Registry(error) => matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::DataLoss),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_added_once_and_bounded() {
+        let reference = |path: &str| Reference::parse_familiar(&format!("reg:5000/{path}")).unwrap();
+        let (key, value) = source_label(&reference("a"), None);
+        assert_eq!((key.as_str(), value.as_str()), ("containerd.io/distribution.source.reg:5000", "a"));
+        assert_eq!(source_label(&reference("b"), Some("a")).1, "a,b");
+        assert_eq!(source_label(&reference("a"), Some("a,b")).1, "a,b");
+        let many = (0..40).fold(String::new(), |all, n| source_label(&reference(&format!("r{n}")), Some(&all)).1);
+        assert_eq!(many.split(',').count(), MAX_SOURCES);
+        assert!(many.ends_with("r39"));
+        assert_eq!(sources(&[(key, "a,b".to_owned())].into(), "reg:5000"), ["a", "b"]);
+    }
+}

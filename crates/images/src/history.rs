@@ -1,0 +1,48 @@
+//! `docker image history`.
+
+use crate::error::ImagesError;
+use crate::resolve::tags;
+use crate::service::Images;
+
+/// One line, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryLine {
+    /// The image's id on the first line, `<missing>` below: intermediate images are not kept.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: i64,
+    pub created_by: String,
+    pub names: Vec<String>,
+    /// Unpacked bytes of the line's layer.
+    pub size: u64,
+    pub comment: String,
+}
+
+impl Images {
+    pub async fn history(&self, name: &str) -> Result<Vec<HistoryLine>, ImagesError> {
+        let found = self.find(name).await?;
+        let image = &found.image;
+        let mut lines = Vec::new();
+        for (line, layer) in image.config.history_with_layers() {
+            let size = match layer {
+                Some(at) => self.layer_bytes(&image.chain[at]).await?,
+                None => 0,
+            };
+            let created = line.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            lines.push(HistoryLine {
+                id: "<missing>".to_owned(),
+                created: created.map_or(0, jiff::Timestamp::as_second),
+                created_by: line.created_by.clone(),
+                names: Vec::new(),
+                size,
+                comment: line.comment.clone(),
+            });
+        }
+        lines.reverse();
+        if let Some(first) = lines.first_mut() {
+            first.id = image.id.to_string();
+            first.names = tags(&found.records);
+        }
+        Ok(lines)
+    }
+}

@@ -1,0 +1,329 @@
+//! Pull: manifests first, then layers, several at a time, each unpacked as soon as those below it are.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use errors::Kind;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use ids::{Digest, Reference, short};
+use image_core::{Descriptor, Document, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Platform, choose, media_type};
+use registry_client::{Credentials, RegistryError, Repository};
+use tokio::sync::mpsc;
+
+use crate::backend::{Backend, Collect, Record};
+use crate::blobs::{fetch_layer, fetch_small, ingest_key, source_label};
+use crate::error::ImagesError;
+use crate::events::ImageEventKind;
+use crate::lease::Lease;
+use crate::loaded::{LoadedImage, MAX_DEPTH};
+use crate::messages;
+use crate::name::dangling;
+use crate::progress::ProgressSender;
+use crate::service::{Images, lock};
+use crate::unpack::{config_labels, index_labels, manifest_labels};
+
+/// What to pull.
+#[derive(Debug, Clone)]
+pub struct PullRequest {
+    /// Without tag and digest it is `latest`.
+    pub reference: Reference,
+    /// The host's if none.
+    pub platform: Option<Platform>,
+    pub credentials: Credentials,
+}
+
+/// A document of the way from a name to an image, to be stored when the image is whole.
+struct Step {
+    descriptor: Descriptor,
+    bytes: Bytes,
+    labels: HashMap<String, String>,
+}
+
+/// One pull on its way.
+struct Pulling<'a> {
+    images: &'a Images,
+    request: &'a PullRequest,
+    reference: Reference,
+    repository: Repository,
+    lease: Lease,
+    backend: Backend,
+    progress: &'a ProgressSender,
+}
+
+impl Images {
+    /// Pulls an image; answers its id. After an error no name has changed, and what was fetched is collected unless a
+    /// later attempt continues it.
+    pub async fn pull(&self, request: &PullRequest, progress: &ProgressSender) -> Result<Digest, ImagesError> {
+        let reference = request.reference.clone().with_default_tag();
+        let repository = self.shared.registries.repository(&reference, request.credentials.clone());
+        let lease = Lease::new(&self.backend).await?;
+        let backend = lease.backend();
+        let pulling = Pulling { images: self, request, reference, repository, lease, backend, progress };
+        pulling.run().await.map_err(|error| pulling.worded(error))
+    }
+
+    /// All tags of a repository, as `docker pull --all-tags` names them.
+    pub async fn remote_tags(
+        &self,
+        reference: &Reference,
+        credentials: Credentials,
+    ) -> Result<Vec<String>, ImagesError> {
+        let repository = self.shared.registries.repository(reference, credentials);
+        let name = reference.familiar_name();
+        repository.tags().await.map_err(|error| refused(&name, &name, error))
+    }
+}
+
+impl Pulling<'_> {
+    async fn run(&self) -> Result<Digest, ImagesError> {
+        let wanted = match self.reference.digest() {
+            Some(digest) => digest.to_string(),
+            None => self.reference.tag().unwrap_or_default().to_owned(),
+        };
+        let target = self.repository.resolve(&wanted).await?;
+        self.progress.message(&wanted, messages::pulling_from(self.reference.path())).await;
+        let (steps, image) = self.follow(target.clone()).await?;
+        let target = steps.first().map_or(target, |step| step.descriptor.clone());
+        self.check_platform(&image)?;
+        self.fetch_layers(&image).await?;
+        self.store(steps, &image).await?;
+        let newer = self.name(&target).await?;
+        lock(&self.images.shared.loaded).remove(&target.digest);
+        let familiar = self.reference.familiar();
+        self.progress.message("", messages::digest(&target.digest)).await;
+        let status = if newer { messages::newer(&familiar) } else { messages::up_to_date(&familiar) };
+        self.progress.message("", status).await;
+        let name = self.reference.familiar_name();
+        self.images.event(ImageEventKind::Pull, &familiar, &name, &image.config);
+        Ok(image.id)
+    }
+
+    /// From the name's target through indexes to one manifest and its configuration.
+    async fn follow(&self, target: Descriptor) -> Result<(Vec<Step>, LoadedImage), ImagesError> {
+        let platform = self.request.platform.clone().unwrap_or_else(|| self.images.platform.clone());
+        let mut steps = Vec::new();
+        let mut next = target;
+        for _ in 0..=MAX_DEPTH {
+            let (descriptor, bytes) = self.document(&next).await?;
+            match Document::parse(&bytes, &descriptor.media_type, &self.reference.to_string())? {
+                Document::Index(index) => {
+                    let labels = index_labels(&index.manifests);
+                    let mut chosen = choose(&index, &platform)?.clone();
+                    chosen.media_type = known_type(&chosen.media_type);
+                    let descriptor = Descriptor { media_type: index.media_type, ..descriptor };
+                    steps.push(Step { descriptor, bytes, labels });
+                    next = chosen;
+                }
+                Document::Manifest(manifest) => {
+                    let labels = manifest_labels(&manifest.config.digest, &manifest.layers);
+                    let descriptor = Descriptor { media_type: manifest.media_type.clone(), ..descriptor };
+                    let raw = self.config(&manifest.config).await?;
+                    let image = LoadedImage::parse(descriptor.digest, manifest, raw)?;
+                    steps.push(Step { descriptor, bytes, labels });
+                    return Ok((steps, image));
+                }
+            }
+        }
+        Err(image_core::ImageError::Manifest("too many indexes within indexes").into())
+    }
+
+    /// From the store, else from the registry, verified either way. The size of what a registry announced is its word.
+    async fn document(&self, descriptor: &Descriptor) -> Result<(Descriptor, Bytes), ImagesError> {
+        match self.backend.read_blob(&descriptor.digest, MAX_MANIFEST_BYTES).await {
+            Ok(bytes) => {
+                self.lease.keep(&descriptor.digest).await?;
+                return Ok((Descriptor { size: bytes.len() as u64, ..descriptor.clone() }, bytes));
+            }
+            Err(ImagesError::MissingBlob(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let fetched = self.repository.manifest(&descriptor.digest.to_string()).await?;
+        let media_type =
+            if descriptor.media_type.is_empty() { fetched.media_type } else { descriptor.media_type.clone() };
+        let size = fetched.bytes.len() as u64;
+        Ok((Descriptor { media_type, size, ..descriptor.clone() }, fetched.bytes))
+    }
+
+    async fn config(&self, descriptor: &Descriptor) -> Result<Bytes, ImagesError> {
+        match self.backend.read_blob(&descriptor.digest, MAX_CONFIG_BYTES).await {
+            Ok(bytes) => {
+                self.lease.keep(&descriptor.digest).await?;
+                Ok(bytes)
+            }
+            Err(ImagesError::MissingBlob(_)) => {
+                fetch_small(&self.repository, descriptor, MAX_CONFIG_BYTES).await.map_err(|error| match error {
+                    ImagesError::Registry(RegistryError::Digest(digest)) => {
+                        image_core::ImageError::ConfigDigest(digest).into()
+                    }
+                    other => other,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_platform(&self, image: &LoadedImage) -> Result<(), ImagesError> {
+        let found = image.config.platform();
+        if found.os != self.images.platform.os {
+            return Err(ImagesError::OperatingSystem(found.os));
+        }
+        match &self.request.platform {
+            Some(wanted) if wanted.rank(&found).is_none() => Err(ImagesError::Platform {
+                reference: self.reference.familiar(),
+                found: found.to_string(),
+                wanted: wanted.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn fetch_layers(&self, image: &LoadedImage) -> Result<(), ImagesError> {
+        let unpacked = self.images.count_unpacked(&self.backend, image).await?;
+        let mut missing = Vec::new();
+        for (at, layer) in image.manifest.layers.iter().enumerate() {
+            let present = self.backend.blob_info(&layer.digest).await?.is_some();
+            if present {
+                self.lease.keep(&layer.digest).await?;
+            }
+            missing.push(!present);
+            let done = present && at < unpacked;
+            let status = if done { messages::PULL_EXISTS } else { messages::PULLING_LAYER };
+            self.progress.message(&layer_id(layer), status).await;
+        }
+        // Downloads go on while the layers below are unpacked.
+        let (done, mut ready) = mpsc::unbounded_channel();
+        let download = async {
+            let layers = image.manifest.layers.iter().zip(&missing);
+            let mut downloads: FuturesOrdered<_> = layers
+                .map(|(layer, missing)| async move { if *missing { self.download(layer).await } else { Ok(()) } })
+                .collect();
+            while let Some(downloaded) = downloads.next().await {
+                downloaded?;
+                let _ = done.send(());
+            }
+            Ok::<(), ImagesError>(())
+        };
+        let unpack = async {
+            for (at, missing) in missing.iter().enumerate() {
+                // Ends early only with the downloads, whose error is the one that counts.
+                if ready.recv().await.is_none() {
+                    break;
+                }
+                self.extract(image, at, at < unpacked, *missing).await?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(download, unpack).map(|_| ())
+    }
+
+    async fn extract(&self, image: &LoadedImage, at: usize, unpacked: bool, missing: bool) -> Result<(), ImagesError> {
+        let layer = &image.manifest.layers[at];
+        let id = layer_id(layer);
+        if !unpacked {
+            self.progress.bytes(&id, messages::EXTRACTING, layer.size, layer.size).await;
+            self.images.unpack_layer(&self.backend, image, at).await?;
+        }
+        if !unpacked || missing {
+            self.progress.message(&id, messages::PULLED).await;
+        }
+        Ok(())
+    }
+
+    async fn download(&self, layer: &Descriptor) -> Result<(), ImagesError> {
+        let id = layer_id(layer);
+        let shared = &self.images.shared;
+        let permit = match shared.downloads.try_acquire() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                self.progress.message(&id, messages::WAITING).await;
+                // The semaphore is never closed.
+                shared.downloads.acquire().await.ok()
+            }
+        };
+        let _alone = shared.flights.enter(&layer.digest).await;
+        if self.backend.blob_info(&layer.digest).await?.is_some() {
+            self.lease.keep(&layer.digest).await?;
+        } else {
+            let meter = self.progress.meter(&id, messages::DOWNLOADING, layer.size);
+            let (key, value) = source_label(&self.reference, None);
+            let received = |bytes| meter.set(bytes);
+            fetch_layer(&self.backend, &self.repository, layer, [(key, value)].into(), &received).await?;
+            self.progress.message(&id, messages::VERIFYING).await;
+        }
+        drop(permit);
+        self.progress.message(&id, messages::DOWNLOADED).await;
+        Ok(())
+    }
+
+    /// Configuration and manifests, from the inside out, with the labels that hold them together.
+    async fn store(&self, steps: Vec<Step>, image: &LoadedImage) -> Result<(), ImagesError> {
+        let labels = config_labels(self.backend.snapshotter(), &image.chain_id());
+        self.put("config", &image.config_raw, labels).await?;
+        for step in steps.into_iter().rev() {
+            let kind = if media_type::is_index(&step.descriptor.media_type) { "index" } else { "manifest" };
+            self.put(kind, &step.bytes, step.labels).await?;
+        }
+        for layer in &image.manifest.layers {
+            self.backend.add_source(&layer.digest, &self.reference).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, kind: &str, bytes: &Bytes, labels: HashMap<String, String>) -> Result<(), ImagesError> {
+        let digest = self.backend.put_blob(&ingest_key(kind, &Digest::of(bytes)), bytes, labels).await?;
+        self.backend.add_source(&digest, &self.reference).await
+    }
+
+    /// Lets the name stand for the target; true if it stood for something else before, or for nothing.
+    async fn name(&self, target: &Descriptor) -> Result<bool, ImagesError> {
+        let name = self.reference.to_string();
+        let old = self.backend.record(&name).await?;
+        let newer = old.as_ref().is_none_or(|old| old.target.digest != target.digest);
+        self.backend.put_record(&Record::new(name, target.clone())).await?;
+        if newer && let Some(old) = old {
+            self.images.keep_nameless(&old).await?;
+        }
+        self.backend.delete_record(&dangling(&target.digest), Collect::Later).await?;
+        Ok(newer)
+    }
+
+    fn worded(&self, error: ImagesError) -> ImagesError {
+        match error {
+            ImagesError::Registry(error) => refused(&self.reference.familiar(), &self.reference.familiar_name(), error),
+            other => other,
+        }
+    }
+}
+
+impl Images {
+    /// Keeps what a record stood for, under a name of its own, unless another name has it.
+    pub(crate) async fn keep_nameless(&self, old: &Record) -> Result<(), ImagesError> {
+        let records = self.backend.records().await?;
+        if records.iter().any(|record| record.target.digest == old.target.digest) {
+            return Ok(());
+        }
+        self.backend.put_record(&Record::new(dangling(&old.target.digest), old.target.clone())).await
+    }
+}
+
+fn refused(reference: &str, name: &str, error: RegistryError) -> ImagesError {
+    match messages::pull_refused(reference, name, &error) {
+        // Docker answers 404 to an image that is not there and to one that may not be seen.
+        Some(message) => ImagesError::Refused { message, kind: errors::ErrorKind::NotFound },
+        None => match &error {
+            RegistryError::Api { .. } | RegistryError::Body { .. } => {
+                ImagesError::Refused { message: error.to_string(), kind: error.kind() }
+            }
+            _ => ImagesError::Registry(error),
+        },
+    }
+}
+
+fn layer_id(layer: &Descriptor) -> String {
+    short(&layer.digest.to_string()).to_owned()
+}
+
+/// An index's entry without a type is a manifest.
+fn known_type(media_type: &str) -> String {
+    if media_type.is_empty() { media_type::OCI_MANIFEST.to_owned() } else { media_type.to_owned() }
+}
