@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use metadata::{Database, Durability};
@@ -39,6 +40,7 @@ struct Work {
     last_commit: Option<Instant>,
     syncer: bool,
     closing: bool,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What was found at open.
@@ -69,7 +71,7 @@ impl Sweeper {
         let mut work = self.shared.work();
         work.folders.push(target);
         if !work.removers {
-            work.removers = spawn("snapshot-remove", &self.shared, Shared::remove_loop);
+            work.removers = spawn("snapshot-remove", &self.shared, &mut work.threads, Shared::remove_loop);
         }
     }
 
@@ -85,29 +87,41 @@ impl Sweeper {
         let mut work = self.shared.work();
         work.last_commit = Some(Instant::now());
         if !work.syncer {
-            work.syncer = spawn("snapshot-sync", &self.shared, Shared::sync_loop);
+            work.syncer = spawn("snapshot-sync", &self.shared, &mut work.threads, Shared::sync_loop);
         }
     }
 
     /// Syncs what is not synced now and ends both threads; folders that are still there are removed at the next open.
     pub(crate) fn close(&self) {
-        self.shared.work().closing = true;
+        let threads = {
+            let mut work = self.shared.work();
+            work.closing = true;
+            std::mem::take(&mut work.threads)
+        };
         self.shared.changed.notify_all();
-        self.wait_until_removed();
-        let mut work = self.shared.work();
-        while work.syncer {
-            work = self.shared.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+        // Joined, not only told: they hold the database, and who opens it next must not find it in use.
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the snapshotter panicked");
+            }
         }
     }
 }
 
-fn spawn(name: &str, shared: &Arc<Shared>, run: fn(&Shared)) -> bool {
+/// Says whether the thread was started. Threads that have ended are forgotten on the way.
+fn spawn(name: &str, shared: &Arc<Shared>, threads: &mut Vec<JoinHandle<()>>, run: fn(&Shared)) -> bool {
     let shared = Arc::clone(shared);
-    let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
-    if let Err(error) = &started {
-        tracing::warn!(name, %error, "cannot start a thread; the work is done at the next open");
+    threads.retain(|thread| !thread.is_finished());
+    match std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared)) {
+        Ok(thread) => {
+            threads.push(thread);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(name, %error, "cannot start a thread; the work is done at the next open");
+            false
+        }
     }
-    started.is_ok()
 }
 
 impl Shared {

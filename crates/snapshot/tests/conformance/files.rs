@@ -6,9 +6,9 @@ use std::path::Path;
 
 use snapshot::{Extras, Usage};
 
-use super::{NS, Room};
+use super::{Case, NS, Room};
 
-pub const CASES: &[(&str, fn(&Room))] = &[
+pub const CASES: &[Case] = &[
     ("what_was_written_is_seen_by_children", basic),
     ("changes_stay_in_their_own_snapshot", isolation),
     ("a_view_cannot_be_written_to", read_only),

@@ -20,6 +20,9 @@ pub struct Room {
 /// Makes an empty implementation.
 pub type Make = fn() -> Room;
 
+/// The promise, and what checks it.
+pub type Case = (&'static str, fn(&Room));
+
 /// One trial for each promise.
 pub fn cases(implementation: &str, make: Make) -> Vec<Trial> {
     let cases = names::CASES.iter().chain(files::CASES);

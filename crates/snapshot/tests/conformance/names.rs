@@ -3,9 +3,9 @@
 use errors::{ErrorKind, Kind as _};
 use snapshot::{Extras, Kind};
 
-use super::{NS, Room, labels};
+use super::{Case, NS, Room, labels};
 
-pub const CASES: &[(&str, fn(&Room))] = &[
+pub const CASES: &[Case] = &[
     ("an_active_snapshot_is_listed_as_such", stat_active),
     ("a_commit_takes_the_key_away_and_gives_the_name", stat_committed),
     ("a_key_or_name_is_used_once", used_once),
