@@ -1,0 +1,254 @@
+//! docker-containerd as Debian's `ctr` drives it, with Debian's shim and runc behind: each test on a host of its own.
+
+mod daemon;
+mod image;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use daemon::{Daemon, SHIM, ShimOf};
+use testhost::{Host, Needs, Test, test, wait_until};
+
+const NEEDS: &[Needs] = &[
+    Needs::Program("ctr", "containerd"),
+    Needs::Path(SHIM),
+    Needs::Program("runc", "runc"),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Path("/bin/busybox"),
+];
+
+const TESTS: &[Test] = &[
+    test("an_image_is_pulled_run_and_leaves_nothing_when_it_is_removed", NEEDS, pull_run_remove),
+    test("processes_are_added_to_a_task_and_signalled", NEEDS, exec_and_kill),
+    test("tasks_live_through_a_kill_of_the_daemon_and_exits_meanwhile_are_reported", NEEDS, daemon_killed),
+    test("the_task_of_a_killed_shim_is_reported_with_137_and_cleaned_up", NEEDS, shim_killed),
+    test("the_task_of_a_shim_that_died_with_the_daemon_is_reported_with_137", NEEDS, both_killed),
+    test("half_made_bundles_are_removed_at_start", NEEDS, half_made_bundle),
+    test("a_sick_shim_holds_up_nobody_else", NEEDS, sick_shim),
+    test("events_come_from_shims_and_from_publish", NEEDS, events),
+    test("a_namespace_goes_only_when_it_is_empty", NEEDS, namespaces),
+    test("what_a_container_changed_becomes_a_layer", NEEDS, diff),
+    test("content_with_a_root_label_stays_until_the_label_goes", NEEDS, root_label),
+    test("one_root_has_one_daemon", NEEDS, one_daemon),
+];
+
+fn main() -> ExitCode {
+    testhost::run(TESTS)
+}
+
+fn pull_run_remove(host: &Host) -> Result<()> {
+    let daemon = Daemon::start(host, ShimOf::Debian)?;
+    let registry = host.registry()?;
+    let image = image::push(host, &registry)?;
+    daemon.ctr(&["images", "pull", "--plain-http", &image])?;
+    ensure!(daemon.ctr(&["images", "ls", "-q"])?.trim() == image);
+    ensure!(daemon.ctr(&["run", "--rm", &image, "one", "echo", "hello"])? == "hello\n");
+    let failed = daemon.run_ctr(&["run", "--rm", &image, "two", "sh", "-c", "exit 7"])?;
+    ensure!(failed.status.code() == Some(7), "{failed:?}");
+    let missing = daemon.run_ctr(&["run", "--rm", &image, "three", "/no/such/program"])?;
+    ensure!(!missing.status.success());
+    ensure!(String::from_utf8_lossy(&missing.stderr).contains("no such file or directory"), "{missing:?}");
+    ensure!(daemon.ctr(&["containers", "ls", "-q"])?.is_empty());
+    ensure!(daemon.ctr(&["tasks", "ls", "-q"])?.is_empty());
+    daemon.ctr(&["images", "rm", "--sync", &image])?;
+    ensure!(daemon.ctr(&["content", "ls", "-q"])?.is_empty());
+    ensure!(daemon.names_in("root/io.containerd.content.v1.content/blobs/sha256").is_empty());
+    wait_until("the snapshots to go", || {
+        daemon.names_in("root/io.containerd.snapshotter.v1.overlayfs/snapshots").is_empty().then_some(())
+    })?;
+    ensure!(daemon.bundles().is_empty());
+    Ok(())
+}
+
+fn exec_and_kill(host: &Host) -> Result<()> {
+    let daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    daemon.run_sleeper("one")?;
+    ensure!(daemon.ctr(&["tasks", "exec", "--exec-id", "e1", "one", "echo", "added"])? == "added\n");
+    let failed = daemon.run_ctr(&["tasks", "exec", "--exec-id", "e2", "one", "sh", "-c", "exit 3"])?;
+    ensure!(failed.status.code() == Some(3), "{failed:?}");
+    ensure!(daemon.status_of("one")? == "RUNNING");
+    daemon.ctr(&["tasks", "pause", "one"])?;
+    ensure!(daemon.status_of("one")? == "PAUSED");
+    daemon.ctr(&["tasks", "resume", "one"])?;
+    let refused = daemon.run_ctr(&["tasks", "rm", "one"])?;
+    ensure!(String::from_utf8_lossy(&refused.stderr).contains("must be stopped"), "{refused:?}");
+    daemon.ctr(&["tasks", "kill", "-s", "SIGKILL", "one"])?;
+    daemon.wait_for_status("one", "STOPPED")?;
+    daemon.ctr(&["tasks", "rm", "one"])?;
+    daemon.ctr(&["containers", "rm", "one"])?;
+    let unknown = daemon.run_ctr(&["containers", "info", "one"])?;
+    let words = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    ensure!(words.contains("container \"one\" in namespace \"default\": not found"), "{words}");
+    Ok(())
+}
+
+fn daemon_killed(host: &Host) -> Result<()> {
+    let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    daemon.run_sleeper("long")?;
+    let pid = daemon.pid_of("long")?;
+    let script = "trap 'exit 9' USR1; while :; do sleep 0.01; done";
+    daemon.ctr(&["run", "--detach", daemon::IMAGE, "short", "sh", "-c", script])?;
+    let short = daemon.pid_of("short")?;
+    daemon.kill()?;
+    // Nobody but its shim is there to see it end.
+    daemon.end_by_signal("short", short)?;
+    daemon.restart()?;
+    ensure!(daemon.pid_of("long")? == pid);
+    daemon.wait_for_status("short", "STOPPED")?;
+    ensure!(daemon.exit_code_of_rm("short")? == 9);
+    ensure!(daemon.ctr(&["tasks", "exec", "--exec-id", "e", "long", "echo", "still"])? == "still\n");
+    daemon.remove_sleeper("long")?;
+    daemon.ctr(&["containers", "rm", "short"])?;
+    ensure!(daemon.bundles().is_empty());
+    Ok(())
+}
+
+fn shim_killed(host: &Host) -> Result<()> {
+    let daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    daemon.run_sleeper("one")?;
+    daemon.kill_shim("one")?;
+    daemon.wait_for_status("one", "STOPPED")?;
+    ensure!(daemon.exit_code_of_rm("one")? == 137);
+    ensure!(daemon.bundles().is_empty());
+    daemon.ctr(&["containers", "rm", "one"])?;
+    Ok(())
+}
+
+fn both_killed(host: &Host) -> Result<()> {
+    let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    daemon.run_sleeper("one")?;
+    daemon.kill()?;
+    daemon.kill_shim("one")?;
+    daemon.restart()?;
+    daemon.wait_for_status("one", "STOPPED")?;
+    // Remembered until somebody asks, over another restart as well.
+    daemon.kill()?;
+    daemon.restart()?;
+    ensure!(daemon.status_of("one")? == "STOPPED");
+    ensure!(daemon.exit_code_of_rm("one")? == 137);
+    daemon.ctr(&["containers", "rm", "one"])?;
+    Ok(())
+}
+
+fn half_made_bundle(host: &Host) -> Result<()> {
+    let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    daemon.kill()?;
+    let state = daemon.path("state/io.containerd.runtime.v2.task/default");
+    std::fs::create_dir_all(state.join("folder-only/rootfs"))?;
+    std::fs::create_dir_all(state.join(".removed/rootfs"))?;
+    std::fs::create_dir_all(state.join("shim-to-come/rootfs"))?;
+    std::fs::write(state.join("shim-to-come/config.json"), "{}")?;
+    std::fs::write(state.join("shim-to-come/shim-binary-path"), SHIM)?;
+    daemon.restart()?;
+    wait_until("the bundles to go", || daemon.bundles().is_empty().then_some(()))?;
+    ensure!(daemon.ctr(&["tasks", "ls", "-q"])?.is_empty());
+    // The name is free.
+    daemon.run_sleeper("folder-only")?;
+    daemon.remove_sleeper("folder-only")
+}
+
+fn sick_shim(host: &Host) -> Result<()> {
+    let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    daemon.run_sleeper("sick")?;
+    daemon.run_sleeper("well")?;
+    daemon.stop_shim("sick")?;
+    ensure!(daemon.status_of("well")? == "RUNNING");
+    ensure!(daemon.status_of("sick")? == "UNKNOWN");
+    daemon.kill()?;
+    daemon.restart()?;
+    ensure!(daemon.ctr(&["tasks", "exec", "--exec-id", "e", "well", "echo", "ok"])? == "ok\n");
+    daemon.continue_shim("sick")?;
+    daemon.wait_for_status("sick", "RUNNING")?;
+    daemon.remove_sleeper("sick")?;
+    daemon.remove_sleeper("well")
+}
+
+fn events(host: &Host) -> Result<()> {
+    let daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    let log = daemon.follow_events()?;
+    // The subscription stands when the first event arrives; until then one is sent again and again.
+    wait_until("the subscription", || {
+        daemon.publish("default", "/test/ready").ok()?;
+        std::fs::read_to_string(&log).ok()?.contains("/test/ready").then_some(())
+    })?;
+    daemon.ctr(&["run", "--rm", daemon::IMAGE, "one", "true"])?;
+    daemon.publish("other", "/test/published")?;
+    let seen = wait_until("the last event", || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.contains("/test/published").then_some(text)
+    })?;
+    let order = [
+        "/snapshot/prepare",
+        "/containers/create",
+        "/tasks/create",
+        "/tasks/start",
+        "/tasks/exit",
+        "/tasks/delete",
+        "/containers/delete",
+        "/test/published",
+    ];
+    let places: Vec<Option<usize>> = order.iter().map(|topic| seen.find(topic)).collect();
+    ensure!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in\n{seen}");
+    Ok(())
+}
+
+fn namespaces(host: &Host) -> Result<()> {
+    let daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    daemon.ctr(&["namespaces", "create", "extra", "colour=red"])?;
+    let listed = daemon.ctr(&["namespaces", "ls"])?;
+    ensure!(listed.contains("extra") && listed.contains("colour=red") && listed.contains("default"), "{listed}");
+    let refused = daemon.run_ctr(&["namespaces", "rm", "default"])?;
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(
+        words.contains("namespace \"default\" must be empty, but it still has images, blobs, snapshots"),
+        "{words}"
+    );
+    daemon.ctr(&["namespaces", "rm", "extra"])?;
+    ensure!(!daemon.ctr(&["namespaces", "ls", "-q"])?.contains("extra"));
+    let again = daemon.run_ctr(&["namespaces", "create", "default"])?;
+    ensure!(String::from_utf8_lossy(&again.stderr).contains("already exists"), "{again:?}");
+    Ok(())
+}
+
+fn diff(host: &Host) -> Result<()> {
+    let daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    daemon.ctr(&["run", daemon::IMAGE, "one", "sh", "-c", "echo new > /added; rm /etc/group"])?;
+    let parent = daemon.ctr(&["snapshots", "info", "one"])?;
+    let parent: serde_json::Value = serde_json::from_str(&parent)?;
+    let parent = parent["Parent"].as_str().unwrap_or_default().to_owned();
+    let layer = daemon.run_ctr(&["snapshots", "diff", &parent, "one"])?;
+    ensure!(layer.status.success(), "{layer:?}");
+    let file = host.path("layer.tar.gz");
+    std::fs::write(&file, layer.stdout)?;
+    let names = host.command("tar", &["-tzf", &file.to_string_lossy()])?;
+    ensure!(names.lines().any(|name| name == "added") && names.lines().any(|name| name == "etc/.wh.group"), "{names}");
+    ensure!(!names.contains("busybox"), "only the difference: {names}");
+    daemon.ctr(&["containers", "rm", "one"])?;
+    Ok(())
+}
+
+fn root_label(host: &Host) -> Result<()> {
+    let daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    let listed = daemon.ctr(&["images", "ls"])?;
+    let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap_or_default();
+    daemon.ctr(&["content", "label", digest, "containerd.io/gc.root=yes"])?;
+    daemon.ctr(&["images", "rm", "--sync", daemon::IMAGE])?;
+    // The manifest, and what its labels refer to: configuration, layer, and the snapshot of it.
+    ensure!(daemon.ctr(&["content", "ls", "-q"])?.lines().count() == 3);
+    ensure!(daemon.ctr(&["snapshots", "ls"])?.lines().count() == 2);
+    daemon.ctr(&["content", "label", digest, "containerd.io/gc.root="])?;
+    daemon.ctr(&["leases", "create", "--id", "mine"])?;
+    ensure!(daemon.ctr(&["leases", "ls", "-q"])? == "mine\n");
+    wait_until("the content to go", || daemon.ctr(&["content", "ls", "-q"]).ok()?.is_empty().then_some(()))?;
+    Ok(())
+}
+
+fn one_daemon(host: &Host) -> Result<()> {
+    let daemon = Daemon::start(host, ShimOf::Debian)?;
+    let second = daemon.command().output()?;
+    ensure!(!second.status.success());
+    let words = String::from_utf8_lossy(&second.stderr).into_owned();
+    ensure!(words.contains("in use by another process"), "{words}");
+    ensure!(daemon.ctr(&["version"])?.contains("Server:"));
+    Ok(())
+}
