@@ -165,9 +165,9 @@ impl<C: Clone> Forwarder<C> {
         tickets
     }
 
-    /// Whether the ticket still waits.
-    pub fn waits(&self, ticket: u64) -> bool {
-        self.pending.contains_key(&ticket)
+    /// Who waits under that ticket.
+    pub fn asker(&self, ticket: u64) -> Option<&C> {
+        self.pending.get(&ticket).map(|pending| &pending.client)
     }
 
     fn take(&mut self, ticket: u64) -> Option<Pending<C>> {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!((sent.server, &sent.message[..2]), (servers()[0], &[0xab, 0xcd][..]));
         let (client, _, reply) = forwarder.receive(sent.ticket, &answer(&sent)).expect("an answer");
         assert_eq!((client, &reply[..2]), ("client", &[0x11, 0x11][..]));
-        assert!(!forwarder.waits(sent.ticket));
+        assert_eq!(forwarder.asker(sent.ticket), None);
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub use error::Error;
 pub use events::{Event, EventAction, EventSink};
 pub use record::{NetworkRecord, SubnetRecord};
 pub use request::{
-    Attached, CreateNetwork, Created, Endpoint, EndpointRequest, NetworkView, Sandbox, SandboxMode, SandboxRequest,
-    SubnetRequest,
+    Address, Attached, CreateNetwork, Created, Endpoint, EndpointRequest, NetworkView, Sandbox, SandboxMode,
+    SandboxRequest, SubnetRequest,
 };
 pub use service::Networks;
 

@@ -81,15 +81,11 @@ impl SandboxRecord {
             return None;
         }
         let namespace = self.sandbox.netns_path.clone().filter(|_| !named.is_empty());
-        let endpoints = named.iter().map(|endpoint| {
-            let mut names = endpoint.dns_names.clone();
-            names.push(self.container_id.clone());
-            netd::Endpoint {
-                network_id: endpoint.network_id.clone(),
-                network_name: endpoint.network_name.clone(),
-                addresses: endpoint.addresses(),
-                names,
-            }
+        let endpoints = named.iter().map(|endpoint| netd::Endpoint {
+            network_id: endpoint.network_id.clone(),
+            network_name: endpoint.network_name.clone(),
+            addresses: endpoint.addresses(),
+            names: endpoint.dns_names.clone(),
         });
         Some(netd::Sandbox {
             id: self.container_id.clone(),

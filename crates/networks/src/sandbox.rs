@@ -33,7 +33,7 @@ impl Inner {
         if let Some(ready) = self.ready_sandbox(&request.container_id)? {
             return Ok(ready);
         }
-        let facts = self.host_facts(request)?;
+        let mut facts = self.host_facts(request)?;
         let mut refused = Refused::new();
         for _ in 0..PORT_TRIES {
             let record = {
@@ -65,6 +65,8 @@ impl Inner {
                         return Err(port_in_use(&record, &port));
                     }
                     refused.insert((port.protocol, port.host_port));
+                    // Links are named after endpoints, and those of this try vanish in the background.
+                    facts = self.host_facts(request)?;
                 }
                 Err(Failure::Other(error)) => {
                     let _ = self.tear_down(&record, &[]);

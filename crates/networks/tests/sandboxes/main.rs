@@ -1,0 +1,68 @@
+//! The service against the kernel and a real docker-netd, in network and mount namespaces of each test's own.
+//!
+//! This program plays three parts: the tests; docker-netd, when the service starts it with `--socket`; and a dockerd
+//! that is killed, with `--controller FOLDER`.
+
+mod host;
+mod names;
+mod ports;
+mod restart;
+mod traffic;
+
+use std::path::PathBuf;
+
+use libtest_mimic::{Arguments, Trial};
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MountPropagationFlags, mount_change};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--socket", socket, "--pid-file", pid_file] => {
+            let options = netd::Options {
+                socket: PathBuf::from(socket),
+                pid_file: PathBuf::from(pid_file),
+                resolv_conf: "/etc/resolv.conf".into(),
+            };
+            if let Err(error) = netd::run(&options) {
+                eprintln!("{}", errors::chain(&error));
+                std::process::exit(1);
+            }
+            return;
+        }
+        ["--controller", folder] => restart::controller(folder.as_ref()),
+        _ => {}
+    }
+    let mut arguments = Arguments::from_args();
+    // All trials of one process share its namespaces.
+    arguments.test_threads = Some(1);
+    if !arguments.list {
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("namespaces need root");
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("our mount namespace");
+    }
+    let trials = [
+        Trial::test("containers_of_the_default_bridge_reach_each_other_and_the_host", traffic::default_bridge),
+        Trial::test(
+            "what_leaves_hides_behind_the_host_and_nothing_unpublished_enters",
+            traffic::masquerade_and_direct_access,
+        ),
+        Trial::test("networks_are_isolated_and_internal_ones_have_no_way_out", traffic::isolation),
+        Trial::test("an_emptied_ruleset_is_loaded_again_by_the_next_container", traffic::flushed_ruleset),
+        Trial::test("networks_are_created_listed_and_removed_in_dockers_words", traffic::network_life),
+        Trial::test("a_container_is_plugged_into_a_second_network_and_out_again", traffic::connect_and_disconnect),
+        Trial::test("a_container_shares_the_sandbox_of_another", traffic::shared_sandbox),
+        Trial::test("a_published_port_answers_from_everywhere", ports::published),
+        Trial::test("what_is_published_on_loopback_answers_only_there", ports::loopback_only),
+        Trial::test("a_port_is_given_once_and_programs_of_the_host_are_respected", ports::conflicts),
+        Trial::test("a_published_udp_port_is_relayed", ports::udp),
+        Trial::test("large_transfers_pass_the_relay_whole", ports::large_transfer),
+        Trial::test("a_released_container_leaves_nothing", ports::nothing_left),
+        Trial::test("names_resolve_inside_user_networks_over_udp_and_tcp", names::resolve),
+        Trial::test("unknown_names_go_to_the_hosts_server_but_not_from_internal_networks", names::forward),
+        Trial::test("a_container_may_serve_port_53_itself", names::own_name_server),
+        Trial::test("names_and_ports_live_on_when_the_daemon_is_killed", restart::killed_daemon),
+        Trial::test("a_new_daemon_keeps_the_living_and_clears_the_dead", restart::restore),
+        Trial::test("a_docker_netd_that_dies_is_replaced_and_told_everything", restart::killed_netd),
+    ];
+    libtest_mimic::run(&arguments, trials.into()).exit();
+}

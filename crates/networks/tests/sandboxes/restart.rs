@@ -1,0 +1,115 @@
+//! Daemons that die, and what goes on without them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use libtest_mimic::Failed;
+use netlink::namespace;
+use networks::CreateNetwork;
+
+use crate::host::{
+    self, HOST, Host, address, ask, ask_within, code_and_address, id, netns, publish, reach, request, serve, wait_until,
+};
+
+/// A question into the gap is lost; the next one is not.
+const SHORT: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// A dockerd that makes two sandboxes and is killed.
+pub fn controller(folder: &Path) -> ! {
+    let run = || -> Result<(), Failed> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let networks = host::open(folder, &Arc::new(Mutex::new(Vec::new())))?;
+        runtime.block_on(async {
+            networks.create(CreateNetwork { name: "front".to_owned(), ..CreateNetwork::default() }).await?;
+            let mut web = request("a1", "web", &["front"]);
+            web.publish = vec![publish(None, "8080", 80)];
+            networks.acquire(web).await?;
+            networks.acquire(request("a2", "client", &["front"])).await
+        })?;
+        println!("ready");
+        std::io::stdout().flush()?;
+        loop {
+            std::thread::park();
+        }
+    };
+    if let Err(error) = run() {
+        println!("{}", error.message().unwrap_or("failed"));
+    }
+    std::process::exit(1);
+}
+
+/// A host whose daemon, the controller, was killed after it had made its sandboxes. The new one has done nothing yet.
+fn after_a_kill() -> Result<Host, Failed> {
+    let folder = Host::prepare()?;
+    let mut child =
+        Command::new(std::env::current_exe()?).arg("--controller").arg(folder.path()).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
+    child.kill()?;
+    child.wait()?;
+    assert_eq!(line, "ready\n");
+    Host::on(folder)
+}
+
+pub fn killed_daemon() -> Result<(), Failed> {
+    let host = after_a_kill()?;
+    let (web, client) = (host.folder.path().join("netns/a10000000000"), host.folder.path().join("netns/a20000000000"));
+    serve(&web, 80)?;
+    let (code, found) = code_and_address(&ask(&client, "web", 1)?);
+    assert_eq!(code, 0);
+    assert!(reach(Some(&client), (found, 80))?.is_some());
+    assert_eq!(reach(Some(&host.outside()), (HOST.into(), 8080))?.as_deref(), Some("192.0.2.2"));
+    assert!(reach(None, ([127, 0, 0, 1].into(), 8080))?.is_some());
+    Ok(())
+}
+
+pub fn restore() -> Result<(), Failed> {
+    let host = after_a_kill()?;
+    let pid = host.netd_pid();
+    let stray = host.folder.path().join("netns/stray");
+    namespace::create(&stray, || Ok(()))?;
+    host.runtime.block_on(host.networks.restore(&[id("a1")]))?;
+    assert_eq!(host.netd_pid(), pid, "the docker-netd that runs is found again");
+    assert!(!stray.exists());
+    assert!(host.networks.sandbox(&id("a2")).is_none());
+    let web = host.networks.sandbox(&id("a1")).ok_or("the living lost its sandbox")?;
+    serve(netns(&web), 80)?;
+    assert_eq!(reach(Some(&host.outside()), (HOST.into(), 8080))?.as_deref(), Some("192.0.2.2"));
+    // The address of the dead is free, that of the living is not.
+    let next = host.acquire(request("a3", "next", &["front"]))?;
+    assert_eq!(address(&next).to_string(), "172.18.0.3");
+    assert_eq!(code_and_address(&ask(netns(&next), "web", 1)?), (0, address(&web)));
+    assert_ne!(ask(netns(&next), "client", 1)?[3] & 0xf, 0);
+    let mut same = request("a4", "same", &["front"]);
+    same.publish = vec![publish(None, "8080", 80)];
+    assert!(host.acquire(same).is_err());
+    for id in [id("a1"), id("a3")] {
+        host.release(&id)?;
+    }
+    assert_eq!(std::fs::read_dir(host.folder.path().join("netns"))?.count(), 0);
+    Ok(())
+}
+
+pub fn killed_netd() -> Result<(), Failed> {
+    let host = Host::new()?;
+    host.runtime.block_on(host.networks.create(CreateNetwork { name: "front".to_owned(), ..Default::default() }))?;
+    let networks = host.networks.clone();
+    let follower = host.runtime.spawn(async move { networks.follow_netd().await });
+    let mut wanted = request("a1", "web", &["front"]);
+    wanted.publish = vec![publish(None, "8080", 80)];
+    let web = host.acquire(wanted)?;
+    let first = host.netd_pid();
+    host.end_netd();
+    wait_until("another docker-netd serves", || {
+        host.netd_pid() != first
+            && ask_within(netns(&web), "web", 1, SHORT).is_ok_and(|answer| code_and_address(&answer).0 == 0)
+    })?;
+    host.end_netd();
+    // The next request finds a dead connection and brings a new one up to date.
+    let client = host.acquire(request("a2", "client", &["front"]))?;
+    assert_eq!(code_and_address(&ask(netns(&client), "web", 1)?), (0, address(&web)));
+    follower.abort();
+    Ok(())
+}
