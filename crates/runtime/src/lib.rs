@@ -1,1 +1,32 @@
 //! The OCI runtime's operations: create, start, exec, kill, delete, state and their files.
+//!
+//! Each operation is a function that takes a [`Root`] (the folder with one folder a container) and its request. Facts it
+//! owns: `ROOT/ID/state.json` ([`record::Record`]), `ROOT/ID/exec.fifo` (there as long as the container is created and not
+//! started), `ROOT/ID/seccomp.bpf` (the compiled filter, for execs). No thread is ever made: the process that clones must be alone.
+
+pub mod bundle;
+pub mod create;
+pub mod delete;
+pub mod error;
+pub mod exec;
+pub mod fd;
+pub mod features;
+pub mod foreground;
+pub mod hooks;
+pub mod kill;
+pub mod launch;
+pub mod list;
+pub mod messages;
+pub mod pause;
+pub mod protect;
+pub mod record;
+pub mod start;
+pub mod statistics;
+pub mod time;
+pub mod update;
+
+pub use error::RuntimeError;
+pub use record::{Record, Root, Status};
+
+/// Warnings for the log, made while an operation ran.
+pub type Warnings = Vec<String>;

@@ -247,6 +247,13 @@ pub fn seal(fd: RawFd) -> Result<()> {
     check_unit(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, seals) }.into())
 }
 
+/// Whether a memfd can no longer be written; false for every other file.
+pub fn is_sealed(fd: RawFd) -> bool {
+    // SAFETY: no memory is passed.
+    let seals = unsafe { libc::fcntl(fd, libc::F_GET_SEALS) };
+    seals >= 0 && seals & libc::F_SEAL_WRITE != 0 && seals & libc::F_SEAL_SEAL != 0
+}
+
 /// Copies a whole regular file into another descriptor with sendfile(2).
 pub fn copy_all(from: RawFd, to: RawFd, length: usize) -> Result<()> {
     let mut left = length;

@@ -9,7 +9,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::mount::{MNT_DETACH, MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SHARED, MS_SLAVE, mount, umount};
+use crate::mount::{
+    MNT_DETACH, MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SHARED, MS_SLAVE, mount, umount,
+};
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,7 +184,8 @@ mod tests {
 
     #[test]
     fn layers_are_named_from_the_folder_that_they_share() {
-        let data = options(&["workdir=/r/s/9/work", "upperdir=/r/s/9/fs", "lowerdir=/r/s/10/fs:/r/s/1/fs", "index=off"]);
+        let data =
+            options(&["workdir=/r/s/9/work", "upperdir=/r/s/9/fs", "lowerdir=/r/s/10/fs:/r/s/1/fs", "index=off"]);
         let (folder, shorter) = shortened(&data).expect("they share one");
         assert_eq!(folder, Path::new("/r/s"));
         assert_eq!(shorter, options(&["workdir=9/work", "upperdir=9/fs", "lowerdir=10/fs:1/fs", "index=off"]));

@@ -5,7 +5,9 @@
 
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod capability;
+pub mod child_fds;
 pub mod console;
 pub mod errno;
 pub mod file;

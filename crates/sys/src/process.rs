@@ -33,12 +33,39 @@ struct CloneArgs {
 pub struct StringArray {
     pointers: Vec<*const libc::c_char>,
     _strings: Vec<CString>,
+    scratch: Vec<u8>,
 }
 
 impl StringArray {
     pub fn new(strings: Vec<CString>) -> Self {
         let pointers = strings.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
-        Self { pointers, _strings: strings }
+        Self { pointers, _strings: strings, scratch: Vec::new() }
+    }
+
+    /// The same with one more string behind the others, that can be overwritten later with up to `room` bytes.
+    pub fn with_room(strings: Vec<CString>, initial: &[u8], room: usize) -> Self {
+        let mut scratch = vec![0_u8; room + 1];
+        for (to, from) in scratch.iter_mut().take(room).zip(initial) {
+            *to = *from;
+        }
+        let mut array = Self::new(strings);
+        array.pointers.insert(array.pointers.len() - 1, scratch.as_mut_ptr().cast_const().cast());
+        array.scratch = scratch;
+        array
+    }
+
+    /// Overwrites the string with room: `first` and `second`, cut where they do not fit.
+    pub fn overwrite_last(&mut self, first: &[u8], second: &[u8]) {
+        let room = self.scratch.len().saturating_sub(1);
+        let bytes = first.iter().chain(second).copied().take(room).chain([0]);
+        for (to, from) in self.scratch.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        // The vector was borrowed anew: the pointer is taken anew as well.
+        let length = self.pointers.len();
+        if let Some(last) = length.checked_sub(2).and_then(|index| self.pointers.get_mut(index)) {
+            *last = self.scratch.as_ptr().cast();
+        }
     }
 }
 

@@ -1,0 +1,213 @@
+//! One function a step. Nothing here allocates, locks or panics.
+
+use crate::child::{Failure, Progress, degrade};
+use crate::message::{Detail, Message};
+use crate::prepared::Prepared;
+use crate::{console, mounts, program};
+use runtime_core::plan::{CapabilitySets, Plan, Slot, Step};
+use std::ffi::CStr;
+use sys::capability::{self, Sets};
+use sys::file::{self, AT_FDCWD};
+use sys::{Errno, keyring, mount, process, seccomp, signal, socket};
+
+pub type Outcome = Result<(), Failure>;
+
+pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
+    let Prepared { plan, fds, .. } = prepared;
+    let Plan { steps, .. } = plan;
+    let Some(step) = steps.get(progress.step) else { return Ok(()) };
+    match step {
+        Step::ResetSignals => signal::reset()?,
+        Step::HideFromTracers => process::set_dumpable(false)?,
+        Step::JoinCgroup { tasks } => {
+            file::write(fds.get(*tasks), b"0")?;
+        }
+        Step::WaitParent(point) => wait_parent(fds.get(Slot::SYNC), *point as u32)?,
+        Step::BecomeNamespaceRoot => {
+            process::set_gid(0)?;
+            process::set_uid(0)?;
+        }
+        Step::EnterNamespaceFile { slot, kind } => process::setns(fds.get(*slot), *kind)?,
+        Step::EnterNamespacesOf { init, kinds } => process::setns(fds.get(*init), *kinds)?,
+        Step::NewCgroupNamespace => process::unshare(process::CLONE_NEWCGROUP)?,
+        Step::NewSession => process::session_leader()?,
+        Step::SessionKeyring { name } => session_keyring(name)?,
+        Step::WriteProc { path, value, lenient, .. } => {
+            match write_proc(fds.get(Slot::PROC), path, value) {
+                Err(Errno::EACCES | Errno::EPERM) if *lenient => {}
+                other => return Ok(other?),
+            }
+            degrade(prepared, progress, Errno::EACCES);
+        }
+        Step::LoopbackUp => process::loopback_up()?,
+        Step::SetRootPropagation { kind } => mount::mount(None, c"/", None, *kind, None)?,
+        Step::SetPathPropagation { path, kind } => mount::mount(None, path, None, *kind, None)?,
+        Step::BindRoot { path } => {
+            mount::mount(Some(path), path, None, mount::MS_BIND | mount::MS_REC, None)?;
+            fds.set(Slot::ROOT, file::openat(AT_FDCWD, path, file::O_PATH | file::O_DIRECTORY, 0)?);
+        }
+        Step::MountFilesystem(step) => mounts::filesystem(fds.get(Slot::ROOT), step)?,
+        Step::MountBind(step) => mounts::bind(fds.get(Slot::ROOT), step)?,
+        Step::Populate { directory, entries } => mounts::populate(fds.get(Slot::ROOT), directory, entries)?,
+        Step::PivotRoot => mounts::pivot(fds)?,
+        Step::MoveRoot => mounts::move_root(fds)?,
+        Step::MakeReadonly { path } => mounts::make_readonly(fds.get(Slot::ROOT), path)?,
+        Step::OpenConsole { rows, columns, bind_console } => {
+            console::open(fds.get(Slot::ROOT), fds.get(Slot::CONSOLE), *rows, *columns, *bind_console)?;
+        }
+        Step::MakeDirectory { path } => file::close(mounts::make_directory(fds.get(Slot::ROOT), path)?),
+        Step::SetHostname(name) => process::set_hostname(name.to_bytes())?,
+        Step::SetDomainname(name) => process::set_domainname(name.to_bytes())?,
+        Step::ReadonlyPath(path) => mounts::readonly_path(fds.get(Slot::ROOT), path)?,
+        Step::MaskPath(path) => mounts::mask_path(fds, path)?,
+        Step::SetRlimit { resource, soft, hard, .. } => process::set_rlimit(*resource, *soft, *hard)?,
+        Step::OwnStandardStreams { uid } => own_standard_streams(*uid)?,
+        Step::SetUmask(mask) => {
+            process::umask(*mask);
+        }
+        Step::NoNewPrivileges => process::set_no_new_privileges()?,
+        Step::InstallSeccomp => {
+            seccomp::install(&prepared.filter, prepared.plan.seccomp_flags)?;
+        }
+        Step::DropBounding { keep, highest } => drop_bounding(*keep, *highest)?,
+        Step::KeepCapabilities => process::set_keep_capabilities(true)?,
+        Step::SetUser { uid, gid, groups } => set_user(*uid, *gid, groups.as_deref())?,
+        Step::SetCapabilities { sets, ambient } => set_capabilities(*sets, *ambient)?,
+        Step::ChangeDirectory { path, required } => change_directory(path, *required)?,
+        Step::CloseOnExec { first } => file::close_on_exec_from(*first as i32)?,
+        Step::FindProgram { candidates } => progress.program = Some((program::find(candidates)?, progress.step)),
+        Step::FindHome { uid } => program::find_home(*uid, prepared),
+        Step::Ready => ready(fds.get(Slot::SYNC), progress)?,
+        Step::WaitForStart => wait_for_start(fds)?,
+        Step::RunHooks { .. } => program::run_hooks(prepared, progress)?,
+        Step::Execute => return Err(program::execute(prepared, progress).into()),
+    }
+    Ok(())
+}
+
+fn wait_parent(sync: i32, point: u32) -> Outcome {
+    socket::send(sync, &Message::Waiting { point }.encode()).map_err(Failure::at(Detail::Parent))?;
+    let mut answer = [0; 1];
+    match file::read(sync, &mut answer) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(Failure { errno: Errno::EPROTO, detail: Detail::Parent, number: 0 }),
+        Err(errno) => Err(Failure { errno, detail: Detail::Parent, number: 0 }),
+    }
+}
+
+fn session_keyring(name: &CStr) -> Outcome {
+    match keyring::join_session(name) {
+        // Kernels without CONFIG_KEYS, and filters around this runtime, have no keyrings to protect.
+        Err(Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+        Ok(keyring) => match keyring::let_user_search(keyring) {
+            // A keyring of another owner (an exec under other credentials) is joined as it is.
+            Err(Errno::EACCES | Errno::EPERM) | Ok(()) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        },
+    }
+}
+
+fn write_proc(proc: i32, path: &CStr, value: &CStr) -> Result<(), Errno> {
+    let fd = file::openat2(proc, path, file::O_WRONLY, 0, file::RESOLVE_BENEATH | file::RESOLVE_NO_MAGICLINKS)
+        .or_else(|errno| match errno {
+            // `self` and `thread-self` are magic to no one but leave nothing; older kernels call them so.
+            Errno::ELOOP | Errno::EXDEV => file::openat(proc, path, file::O_WRONLY, 0),
+            errno => Err(errno),
+        })?;
+    let answer = file::write(fd, value.to_bytes()).map(|_| ());
+    file::close(fd);
+    answer
+}
+
+/// A program may want to open its terminal or pipe again as its own user. Shared things like /dev/null are left alone.
+fn own_standard_streams(uid: u32) -> Outcome {
+    for fd in 0..3 {
+        let Ok(stat) = file::fstat(fd) else { continue };
+        let null = stat.st_mode & file::S_IFMT == file::S_IFCHR && stat.st_rdev == file::device_number(1, 3);
+        if stat.st_uid == uid || null {
+            continue;
+        }
+        match file::fchown(fd, uid, stat.st_gid) {
+            Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn drop_bounding(keep: u64, highest: u32) -> Outcome {
+    capability::clear_ambient()?;
+    for capability in 0..=highest.min(63) {
+        if keep & (1 << capability) == 0 {
+            capability::drop_bounding(capability)?;
+        }
+    }
+    Ok(())
+}
+
+fn set_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Outcome {
+    if let Some(groups) = groups {
+        process::set_groups(groups)?;
+    }
+    process::set_gid(gid)?;
+    process::set_uid(uid)?;
+    Ok(())
+}
+
+fn set_capabilities(sets: CapabilitySets, ambient: u64) -> Outcome {
+    let CapabilitySets { effective, permitted, inheritable } = sets;
+    capability::set(Sets { effective, permitted, inheritable })?;
+    process::set_keep_capabilities(false)?;
+    for capability in (0..64).filter(|bit| ambient & (1 << bit) != 0) {
+        capability::raise_ambient(capability)?;
+    }
+    Ok(())
+}
+
+/// chdir(2), and afterwards a look whether the directory is inside the root at all: a leaked descriptor of the host's
+/// would do for `/proc/self/fd/N` (CVE-2024-21626).
+fn change_directory(path: &CStr, required: bool) -> Outcome {
+    match file::chdir(path) {
+        Err(Errno::EACCES) if !required => return Ok(()),
+        other => other?,
+    }
+    let mut buffer = [0; libc::PATH_MAX as usize];
+    match file::getcwd(&mut buffer) {
+        Ok([b'/', ..]) => Ok(()),
+        Ok(_) | Err(Errno::ENOENT) => Err(Failure { errno: Errno::ENOENT, detail: Detail::OutsideRoot, number: 0 }),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn ready(sync: i32, progress: &mut Progress) -> Outcome {
+    socket::send(sync, &Message::Ready.encode()).map_err(Failure::at(Detail::Parent))?;
+    progress.ready = true;
+    Ok(())
+}
+
+/// Opens the FIFO for writing: that blocks until `start` opens it for reading.
+fn wait_for_start(fds: &mut crate::Fds) -> Outcome {
+    // "self/fd/" and the digits of a small number.
+    let mut path = *b"self/fd/\0\0\0\0\0\0\0\0\0\0\0\0";
+    let mut digits = [0_u8; 10];
+    let mut count = 0;
+    let mut number = fds.get(Slot::FIFO).max(0);
+    loop {
+        digits[count.min(9)] = b'0' + (number % 10) as u8;
+        count += 1;
+        number /= 10;
+        if number == 0 || count >= digits.len() {
+            break;
+        }
+    }
+    for (place, digit) in path[8..].iter_mut().zip(digits[..count.min(10)].iter().rev()) {
+        *place = *digit;
+    }
+    let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::EINVAL)?;
+    let fifo = file::openat(fds.get(Slot::PROC), path, file::O_WRONLY, 0)?;
+    file::write(fifo, b"0")?;
+    file::close(fifo);
+    file::close(fds.get(Slot::FIFO));
+    Ok(())
+}

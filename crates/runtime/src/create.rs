@@ -1,0 +1,306 @@
+//! `create` and `run`: a bundle becomes a container.
+
+use crate::bundle::{self, Bundle};
+use crate::fd::Fd;
+use crate::foreground::{self, Terminal};
+use crate::launch::{self, Given, Launched};
+use crate::record::{FIFO, FILTER, Record, process_stat};
+use crate::{Root, RuntimeError, Status, Warnings, delete, hooks, time};
+use cgroup::{Group, Layout};
+use runtime_core::cgroup_values::Occasion;
+use runtime_core::device_rules;
+use runtime_core::plan::create::{self as planner, CreateOptions};
+use runtime_core::plan::{Plan, Point};
+use runtime_core::seccomp::{self, Arch, Filter};
+use runtime_core::spec::{IdMapping, Spec};
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use sys::file::{self, AT_FDCWD, O_PATH};
+use sys::{process, socket};
+
+#[derive(Debug, Clone, Default)]
+pub struct CreateRequest {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub console_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    pub preserve_fds: u32,
+}
+
+/// What happens once the container is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It waits for `start`.
+    Create,
+    /// It runs and this process ends.
+    Detached,
+    /// It runs and this process waits for its end.
+    Foreground { keep: bool, subreaper: bool },
+}
+
+/// The exit code for the caller: 0, or the container's own.
+pub fn create(root: &Root, request: &CreateRequest, mode: Mode, warnings: &mut Warnings) -> Result<i32, RuntimeError> {
+    let bundle = bundle::load(&request.bundle)?;
+    let terminal = bundle.spec.process.as_ref().is_some_and(|process| process.terminal);
+    foreground::check_terminal(terminal, request.console_socket.is_some(), matches!(mode, Mode::Foreground { .. }))?;
+    let folder = root.claim(&request.id)?;
+    let mut container = Container { root, request, mode, bundle, folder, group: Group::default(), claimed: true };
+    let set_up = container.set_up(warnings);
+    let (launched, mut record, ours) = match set_up {
+        Ok(parts) => parts,
+        Err(error) => return Err(error.with_clean_up(container.undo(None))),
+    };
+    match container.finish(launched, &mut record, ours, warnings) {
+        Ok(code) => Ok(code),
+        Err(error) => Err(error.with_clean_up(container.undo(Some(&record)))),
+    }
+}
+
+struct Container<'a> {
+    root: &'a Root,
+    request: &'a CreateRequest,
+    mode: Mode,
+    bundle: Bundle,
+    folder: PathBuf,
+    group: Group,
+    claimed: bool,
+}
+
+impl Container<'_> {
+    /// Everything up to a child that is ready.
+    fn set_up(&mut self, warnings: &mut Warnings) -> Result<(Launched, Record, Option<Terminal>), RuntimeError> {
+        let spec = &self.bundle.spec;
+        let layout = Layout::detect()?;
+        let rootfs = self.bundle.rootfs()?;
+        let group = self.plan_group(&layout)?;
+        let mut facts = bundle::facts(&group, spec.process.as_ref())?;
+        facts.bundle.clone_from(&self.bundle.path);
+        facts.cgroup = bundle::cgroup_facts(&layout, &group);
+        if spec.linux.rootfs_propagation.ends_with("shared") {
+            facts.rootfs_parent_mount = bundle::mount_point_of(&rootfs);
+        }
+        facts.rootfs.clone_from(&rootfs);
+        let filter = spec.linux.seccomp.as_ref().map(|profile| seccomp::compile(profile, Arch::host())).transpose()?;
+        let options = CreateOptions {
+            id: self.request.id.clone(),
+            no_pivot: self.request.no_pivot,
+            no_new_keyring: self.request.no_new_keyring,
+            preserve_fds: self.request.preserve_fds,
+            wait_for_start: self.mode == Mode::Create,
+        };
+        let plan = planner::plan(spec, &facts, filter.as_ref(), &options)?;
+        let rules = device_rules::normalise(&spec.linux.resources.devices)?;
+        self.group = group;
+        self.group.create()?;
+        self.group.apply(&spec.linux.resources, Occasion::Create)?;
+        if !self.group.v1.is_empty() || self.group.v2.is_some() {
+            self.group.restrict_devices(&rules)?;
+        }
+        if let Some(filter) = &filter {
+            save_filter(&self.folder.join(FILTER), filter)?;
+        }
+        let mut record = self.record(rootfs, filter.as_ref())?;
+        let (given, ours) = self.given(&plan)?;
+        let mut launched = launch::launch(plan, &given)?;
+        record.pid = launched.pid;
+        let followed = self.follow(&mut launched, &mut record, &given, spec);
+        warnings.append(&mut launched.warnings);
+        drop(given);
+        if let Err(error) = followed {
+            launched.abort();
+            return Err(error);
+        }
+        Ok((launched, record, ours))
+    }
+
+    fn plan_group(&self, layout: &Layout) -> Result<Group, RuntimeError> {
+        let spec = &self.bundle.spec;
+        let wanted = &spec.linux.cgroups_path;
+        // A user who may not make cgroups gets a container without, as long as it asks for none.
+        if process::uid() != 0 && wanted.is_empty() {
+            return Ok(Group::default());
+        }
+        Ok(Group::plan(layout, wanted, &self.request.id)?)
+    }
+
+    fn record(&self, rootfs: String, filter: Option<&Filter>) -> Result<Record, RuntimeError> {
+        let spec = &self.bundle.spec;
+        Ok(Record {
+            oci_version: spec.oci_version.clone(),
+            id: self.request.id.clone(),
+            bundle: self.bundle.path.clone(),
+            rootfs,
+            created: time::now(),
+            owner: process::uid(),
+            annotations: spec.annotations.clone(),
+            namespaces: planner::joined_by_exec(spec)?,
+            group: self.group.clone(),
+            hooks: spec.hooks.clone(),
+            seccomp_flags: filter.map_or(0, |filter| filter.flags),
+            no_new_keyring: self.request.no_new_keyring,
+            ..Record::default()
+        })
+    }
+
+    fn given(&self, plan: &Plan) -> Result<(Given, Option<Terminal>), RuntimeError> {
+        let mut given = Given { cgroup: self.group.open_v2()?, ..Given::default() };
+        if self.mode == Mode::Create {
+            given.fifo = Some(make_fifo(&self.folder.join(FIFO))?);
+        }
+        let terminal = self.bundle.spec.process.as_ref().is_some_and(|process| process.terminal);
+        let mut ours = None;
+        if terminal {
+            (given.console, ours) = console_ends(self.request.console_socket.as_deref())?;
+        }
+        let hooked = |step: &runtime_core::plan::Step| matches!(step, runtime_core::plan::Step::RunHooks { .. });
+        if plan.steps.iter().any(hooked) {
+            let memory = file::memfd(c"state", 0).map_err(RuntimeError::system("memfd_create"))?;
+            given.hook_state = Some(Fd::new(memory));
+        }
+        Ok((given, ours))
+    }
+
+    /// The parent's part while the child sets itself up. The record is written meanwhile.
+    fn follow(
+        &self,
+        launched: &mut Launched,
+        record: &mut Record,
+        given: &Given,
+        spec: &Spec,
+    ) -> Result<(), RuntimeError> {
+        record.start_time = process_stat(record.pid).map_or(0, |(_, start)| start);
+        if let Some(memory) = &given.hook_state {
+            let pid = if planner::has_own_pid_namespace(spec)? { 1 } else { record.pid };
+            let state = record.oci_state(Status::Creating, pid).to_string();
+            file::pwrite(memory.raw(), state.as_bytes(), 0).map_err(RuntimeError::system("write the hooks' state"))?;
+        }
+        self.root.save(record)?;
+        let record = &*record;
+        launched.wait_ready(|point| match point {
+            Point::IdMaps => write_id_maps(record.pid, &spec.linux.uid_mappings, &spec.linux.gid_mappings),
+            Point::RuntimeHooks => {
+                hooks::run("prestart", &spec.hooks.prestart, record, Status::Creating)?;
+                hooks::run("createRuntime", &spec.hooks.create_runtime, record, Status::Creating)
+            }
+        })
+    }
+
+    fn finish(
+        &mut self,
+        mut launched: Launched,
+        record: &mut Record,
+        ours: Option<Terminal>,
+        warnings: &mut Warnings,
+    ) -> Result<i32, RuntimeError> {
+        let pid = launched.pid;
+        let written = self.request.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, pid));
+        if let Err(error) = written {
+            launched.abort();
+            return Err(error);
+        }
+        if self.mode == Mode::Create {
+            return Ok(0);
+        }
+        if let Err(error) = launched.wait_executed() {
+            launched.abort();
+            return Err(error);
+        }
+        warnings.append(&mut launched.warnings);
+        warnings.extend(hooks::run_all("poststart", &record.hooks.poststart, record, Status::Running));
+        let Mode::Foreground { keep, subreaper } = self.mode else { return Ok(0) };
+        let code = foreground::wait(pid, ours, subreaper)?;
+        if !keep {
+            delete::remove(self.root, record, warnings)?;
+        }
+        Ok(code)
+    }
+
+    /// Takes back what a failed create has made.
+    fn undo(&mut self, record: Option<&Record>) -> Result<(), RuntimeError> {
+        if record.is_some_and(Record::is_alive) {
+            let _ = process::kill(record.map_or(0, |record| record.pid), libc::SIGKILL);
+        }
+        let group = self.group.remove().map_err(RuntimeError::from);
+        let folder = if self.claimed { self.root.remove(&self.request.id) } else { Ok(()) };
+        self.claimed = false;
+        group.and(folder)
+    }
+}
+
+fn make_fifo(path: &Path) -> Result<Fd, RuntimeError> {
+    let failed = |errno| RuntimeError::System { what: format!("cannot make {}", path.display()), errno };
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| failed(sys::Errno::EINVAL))?;
+    // The container's user, whoever it is, opens it for writing; the folder keeps all others out.
+    let mask = process::umask(0);
+    let made = file::mknodat(AT_FDCWD, &name, file::S_IFIFO | 0o622, 0);
+    process::umask(mask);
+    made.map_err(failed)?;
+    file::openat(AT_FDCWD, &name, O_PATH, 0).map(Fd::new).map_err(failed)
+}
+
+/// The end for the child, and for a foreground run our own end, through which the master comes.
+pub(crate) fn console_ends(socket_path: Option<&Path>) -> Result<(Option<Fd>, Option<Terminal>), RuntimeError> {
+    if let Some(path) = socket_path {
+        let what = format!("connect to the console socket {}", path.display());
+        let socket = socket::connect(path.as_os_str().as_bytes()).map_err(RuntimeError::system(what))?;
+        return Ok((Some(Fd::new(socket)), None));
+    }
+    let (ours, theirs) = socket::packet_pair().map_err(RuntimeError::system("socketpair"))?;
+    Ok((Some(Fd::new(theirs)), Some(Terminal::new(Fd::new(ours)))))
+}
+
+/// A reader never sees half a number.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), RuntimeError> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let new = path.with_file_name(format!(".{name}"));
+    let what = format!("cannot write the pid file {}", path.display());
+    fs::write(&new, pid.to_string()).and_then(|()| fs::rename(&new, path)).map_err(RuntimeError::file(what))
+}
+
+fn write_id_maps(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), RuntimeError> {
+    let text = |maps: &[IdMapping]| {
+        maps.iter().map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size)).collect::<String>()
+    };
+    // Without CAP_SETGID a gid map needs setgroups denied (user_namespaces(7)).
+    let mut files = Vec::new();
+    if process::uid() != 0 {
+        files.push(("setgroups", "deny".to_string()));
+    }
+    files.push(("uid_map", text(uids)));
+    files.push(("gid_map", text(gids)));
+    for (name, value) in files {
+        let path = format!("/proc/{pid}/{name}");
+        fs::write(&path, value).map_err(RuntimeError::file(format!("cannot write {path}")))?;
+    }
+    Ok(())
+}
+
+/// Eight bytes an instruction, as the kernel has them.
+fn save_filter(path: &Path, filter: &Filter) -> Result<(), RuntimeError> {
+    let mut bytes = Vec::with_capacity(filter.program.len() * 8);
+    for i in &filter.program {
+        bytes.extend_from_slice(&i.code.to_ne_bytes());
+        bytes.extend_from_slice(&[i.jump_true, i.jump_false]);
+        bytes.extend_from_slice(&i.operand.to_ne_bytes());
+    }
+    fs::write(path, bytes).map_err(RuntimeError::file(format!("cannot write {}", path.display())))
+}
+
+/// The filter of a running container; `None` when it has none.
+pub(crate) fn load_filter(path: &Path, flags: u64) -> Result<Option<Filter>, RuntimeError> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(RuntimeError::file(format!("cannot read {}", path.display())))?,
+    };
+    let instruction = |chunk: &[u8]| seccomp::Instruction {
+        code: u16::from_ne_bytes([chunk[0], chunk[1]]),
+        jump_true: chunk[2],
+        jump_false: chunk[3],
+        operand: u32::from_ne_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]),
+    };
+    Ok(Some(Filter { program: bytes.chunks_exact(8).map(instruction).collect(), flags }))
+}

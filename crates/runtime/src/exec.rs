@@ -1,0 +1,173 @@
+//! `exec`: one more process in a running container.
+
+use crate::create::{console_ends, load_filter, write_pid_file};
+use crate::launch::{self, Given};
+use crate::record::FILTER;
+use crate::{Root, RuntimeError, Status, Warnings, bundle, foreground};
+use runtime_core::plan::exec::{self as planner, ExecOptions};
+use runtime_core::plan::namespaces::CLONE_NEWPID;
+use runtime_core::spec::{Capabilities, Process};
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, Default)]
+pub struct ExecRequest {
+    pub id: String,
+    pub process: ProcessSource,
+    pub console_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub detach: bool,
+    pub preserve_fds: u32,
+    pub ignore_paused: bool,
+    /// A cgroup below the container's own.
+    pub sub_cgroup: Option<String>,
+}
+
+/// Where the process's description comes from.
+#[derive(Debug, Clone)]
+pub enum ProcessSource {
+    File(PathBuf),
+    /// The container's own process with these changes.
+    Arguments(Box<Changes>),
+}
+
+impl Default for ProcessSource {
+    fn default() -> Self {
+        Self::Arguments(Box::default())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    pub args: Vec<String>,
+    pub terminal: bool,
+    pub cwd: Option<String>,
+    pub env: Vec<String>,
+    /// `uid[:gid]`.
+    pub user: Option<String>,
+    pub additional_gids: Vec<u32>,
+    pub capabilities: Vec<String>,
+    pub no_new_privileges: bool,
+    pub apparmor: Option<String>,
+    pub process_label: Option<String>,
+}
+
+/// The exit code for the caller.
+pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Result<i32, RuntimeError> {
+    let mut record = root.load(&request.id)?;
+    match root.status(&record) {
+        Status::Stopped | Status::Creating => return Err(RuntimeError::ExecStopped),
+        Status::Paused if !request.ignore_paused => return Err(RuntimeError::ExecPaused),
+        _ => {}
+    }
+    let process = match &request.process {
+        ProcessSource::File(path) => bundle::load_process(path)?,
+        ProcessSource::Arguments(changes) => changed(&record.bundle, changes)?,
+    };
+    foreground::check_terminal(process.terminal, request.console_socket.is_some(), !request.detach)?;
+    if let Some(name) = &request.sub_cgroup {
+        enter_sub_cgroup(&mut record.group, name)?;
+    }
+    let facts = bundle::facts(&record.group, Some(&process))?;
+    let filter = load_filter(&root.folder(&request.id)?.join(FILTER), record.seccomp_flags)?;
+    let options = ExecOptions {
+        id: request.id.clone(),
+        namespaces: record.namespaces,
+        preserve_fds: request.preserve_fds,
+        no_new_keyring: record.no_new_keyring,
+    };
+    let plan = planner::plan(&process, &facts, filter.as_ref(), &options)?;
+    let init = record.pidfd()?;
+    if record.namespaces & CLONE_NEWPID != 0 {
+        launch::join_pid_namespace(&init, "of the container")?;
+    }
+    let mut given = Given { init: Some(init), cgroup: record.group.open_v2()?, ..Given::default() };
+    let mut ours = None;
+    if process.terminal {
+        (given.console, ours) = console_ends(request.console_socket.as_deref())?;
+    }
+    let mut launched = launch::launch(plan, &given)?;
+    drop(given);
+    let followed = launched.wait_ready(|_| Ok(())).and_then(|()| launched.wait_executed());
+    warnings.append(&mut launched.warnings);
+    let written =
+        followed.and_then(|()| request.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, launched.pid)));
+    if let Err(error) = written {
+        launched.abort();
+        return Err(error);
+    }
+    if request.detach {
+        return Ok(0);
+    }
+    foreground::wait(launched.pid, ours, false)
+}
+
+/// The process of `config.json` with what the command line changes.
+fn changed(bundle_path: &str, changes: &Changes) -> Result<Process, RuntimeError> {
+    let bundle = bundle::load(&PathBuf::from(bundle_path))?;
+    let mut process = bundle.spec.process.unwrap_or_default();
+    process.args.clone_from(&changes.args);
+    process.terminal = changes.terminal;
+    if !changes.terminal {
+        process.console_size = None;
+    }
+    if let Some(cwd) = &changes.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    process.env.extend(changes.env.iter().cloned());
+    if let Some(user) = &changes.user {
+        let (uid, gid) = user.split_once(':').map_or((user.as_str(), None), |(uid, gid)| (uid, Some(gid)));
+        let number = |text: &str| {
+            text.parse().map_err(|_| RuntimeError::InvalidArgument(format!("parsing {text:?} as a number failed")))
+        };
+        process.user.uid = number(uid)?;
+        if let Some(gid) = gid {
+            process.user.gid = number(gid)?;
+        }
+    }
+    process.user.additional_gids.extend(&changes.additional_gids);
+    add_capabilities(&mut process, &changes.capabilities);
+    process.no_new_privileges |= changes.no_new_privileges;
+    if let Some(profile) = &changes.apparmor {
+        process.apparmor_profile.clone_from(profile);
+    }
+    if let Some(label) = &changes.process_label {
+        process.selinux_label.clone_from(label);
+    }
+    Ok(process)
+}
+
+/// Inheritable and ambient stay as they are: a capability given to one exec does not pass through files (CVE-2022-29162).
+fn add_capabilities(process: &mut Process, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    let sets = process.capabilities.get_or_insert_with(Capabilities::default);
+    for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+        set.extend(names.iter().map(|name| name.to_uppercase()));
+    }
+}
+
+/// `NAME`, or `CONTROLLER:NAME` on v1, below the container's cgroup.
+fn enter_sub_cgroup(group: &mut cgroup::Group, text: &str) -> Result<(), RuntimeError> {
+    let (controllers, name) =
+        text.split_once(':').map_or((None, text), |(controllers, name)| (Some(controllers), name));
+    if name.split('/').any(|part| part == "..") {
+        return Err(RuntimeError::InvalidArgument(format!("--cgroup {text:?} leaves the container's cgroup")));
+    }
+    let name = name.trim_matches('/');
+    for member in &mut group.v1 {
+        let chosen = |list: &str| list.split(',').any(|wanted| member.controllers.iter().any(|name| name == wanted));
+        if controllers.is_none_or(chosen) {
+            member.path.push(name);
+        }
+    }
+    if controllers.is_none()
+        && let Some(path) = &mut group.v2
+    {
+        path.push(name);
+    }
+    match group.paths().find(|path| !path.exists()) {
+        Some(missing) => Err(RuntimeError::InvalidArgument(format!("the cgroup {} does not exist", missing.display()))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,160 @@
+//! Cloning the child and following its set-up.
+
+use crate::fd::Fd;
+use crate::messages::{self, Failed};
+use crate::{RuntimeError, Warnings};
+use runtime_core::plan::{Open, Plan, Point, Slot};
+use runtime_init::{Fds, Message, Prepared};
+use std::ffi::CString;
+use std::os::fd::AsRawFd;
+use sys::file::{self, AT_FDCWD, O_PATH, O_RDONLY, O_WRONLY};
+use sys::{Errno, process, socket};
+
+/// Descriptors that only the operation knows.
+#[derive(Debug, Default)]
+pub struct Given {
+    pub fifo: Option<Fd>,
+    pub console: Option<Fd>,
+    pub hook_state: Option<Fd>,
+    /// The first process of the container that an exec joins.
+    pub init: Option<Fd>,
+    /// A v2 cgroup to be born in.
+    pub cgroup: Option<std::os::fd::OwnedFd>,
+}
+
+/// A child on its way to the program.
+#[derive(Debug)]
+pub struct Launched {
+    pub pid: i32,
+    sync: Fd,
+    plan: Plan,
+    pub warnings: Warnings,
+}
+
+/// Opens what the plan wants, clones, and gives the child its descriptors.
+pub fn launch(plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
+    let (ours, theirs) = socket::packet_pair().map_err(RuntimeError::system("socketpair"))?;
+    let (ours, theirs) = (Fd::new(ours), Fd::new(theirs));
+    let proc = open_proc()?;
+    let mut fds = Fds::default();
+    fds.set(Slot::PROC, proc.raw());
+    fds.set(Slot::SYNC, theirs.raw());
+    let optional = [(Slot::FIFO, &given.fifo), (Slot::CONSOLE, &given.console), (Slot::HOOK_STATE, &given.hook_state)];
+    for (slot, fd) in optional {
+        fds.set(slot, fd.as_ref().map_or(-1, Fd::raw));
+    }
+    let mut kept = Vec::with_capacity(plan.opens.len());
+    for (index, open) in plan.opens.iter().enumerate() {
+        let fd = match open {
+            Open::Namespace(path) => Some(open_path(path, O_RDONLY)?),
+            Open::CgroupTasks(path) => Some(open_path(path, O_WRONLY)?),
+            Open::Init => None,
+        };
+        let raw = fd.as_ref().or(given.init.as_ref()).map_or(-1, Fd::raw);
+        fds.set(Slot(Slot::FIRST_OPEN + index), raw);
+        kept.extend(fd);
+    }
+    if let Some(path) = &plan.pid_namespace {
+        let namespace = open_path(path, O_RDONLY)?;
+        join_pid_namespace(&namespace, path)?;
+    }
+    let warnings = plan.warnings.clone();
+    let mut prepared = Prepared::new(plan.clone(), fds);
+    let cgroup = given.cgroup.as_ref().map(AsRawFd::as_raw_fd);
+    let pid = match runtime_init::start(&mut prepared, cgroup) {
+        Ok(pid) => pid,
+        Err(errno) => {
+            let names = runtime_core::plan::namespaces::names(plan.clone_flags);
+            return Err(RuntimeError::Start(format!("clone into new namespaces ({names}): {errno}")));
+        }
+    };
+    Ok(Launched { pid, sync: ours, plan, warnings })
+}
+
+/// The namespace's members are children only: the next clone goes into it (pid_namespaces(7)).
+pub fn join_pid_namespace(namespace: &Fd, name: &str) -> Result<(), RuntimeError> {
+    process::setns(namespace.raw(), process::CLONE_NEWPID)
+        .map_err(|errno| RuntimeError::Start(format!("setns to the pid namespace {name}: {errno}")))
+}
+
+fn open_path(path: &str, flags: i32) -> Result<Fd, RuntimeError> {
+    let name =
+        CString::new(path).map_err(|_| RuntimeError::InvalidArgument(format!("path {path:?} has a NUL byte")))?;
+    let opened = file::openat(AT_FDCWD, &name, flags, 0);
+    opened.map(Fd::new).map_err(|errno| RuntimeError::Start(format!("open {path}: {errno}")))
+}
+
+/// The host's procfs, checked to be one and no bind mount of something else.
+fn open_proc() -> Result<Fd, RuntimeError> {
+    let proc = open_path("/proc", O_PATH | file::O_DIRECTORY)?;
+    match file::fstatfs_magic(proc.raw()) {
+        Ok(file::PROC_SUPER_MAGIC) => Ok(proc),
+        _ => Err(RuntimeError::Start("/proc is not a procfs".into())),
+    }
+}
+
+impl Launched {
+    /// Follows the child until it is ready; `at` does the parent's part where the child waits.
+    pub fn wait_ready(&mut self, mut at: impl FnMut(Point) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+        loop {
+            match self.next()? {
+                Some(Message::Ready) => return Ok(()),
+                Some(Message::Waiting { point }) => {
+                    let point = if point == Point::IdMaps as u32 { Point::IdMaps } else { Point::RuntimeHooks };
+                    at(point)?;
+                    socket::send(self.sync.raw(), b"0").map_err(|_| self.died())?;
+                }
+                Some(message) => self.note(message)?,
+                None => return Err(self.died()),
+            }
+        }
+    }
+
+    /// Follows the child until its program runs: execve(2) closes its end.
+    pub fn wait_executed(&mut self) -> Result<(), RuntimeError> {
+        while let Some(message) = self.next()? {
+            self.note(message)?;
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Result<Option<Message>, RuntimeError> {
+        let mut buffer = [0; Message::LENGTH];
+        let length = match socket::receive(self.sync.raw(), &mut buffer) {
+            Ok((length, _)) => length,
+            Err(Errno(libc::ECONNRESET)) => 0,
+            Err(errno) => return Err(RuntimeError::Start(format!("read from the init process: {errno}"))),
+        };
+        Ok(buffer.get(..length).and_then(Message::decode))
+    }
+
+    fn note(&mut self, message: Message) -> Result<(), RuntimeError> {
+        match message {
+            Message::Failed { step, errno, detail, number } => {
+                let failed = Failed { step, errno: Errno(errno), detail, number };
+                Err(RuntimeError::Start(messages::describe(&self.plan, &failed)))
+            }
+            Message::Degraded { step, errno } => {
+                let step = self.plan.steps.get(step as usize);
+                self.warnings.push(format!("left out: {step:?}: {}", Errno(errno)));
+                Ok(())
+            }
+            Message::Ready | Message::Waiting { .. } => Ok(()),
+        }
+    }
+
+    fn died(&self) -> RuntimeError {
+        match process::wait(self.pid, true) {
+            Ok(Some(exited)) => {
+                RuntimeError::Start(format!("the init process ended with status {} before it was ready", exited.code))
+            }
+            _ => RuntimeError::Start("the init process closed its socket before it was ready".into()),
+        }
+    }
+
+    /// Ends a child that must not run.
+    pub fn abort(&self) {
+        let _ = process::kill(self.pid, libc::SIGKILL);
+        let _ = process::wait(self.pid, false);
+    }
+}

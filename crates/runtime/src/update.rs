@@ -1,0 +1,17 @@
+//! `update`: other limits for a running container.
+
+use crate::{Root, RuntimeError, Status};
+use runtime_core::cgroup_values::Occasion;
+use runtime_core::spec_resources::Resources;
+
+pub fn update(root: &Root, id: &str, resources: &Resources) -> Result<(), RuntimeError> {
+    let record = root.load(id)?;
+    if root.status(&record) == Status::Stopped {
+        return Err(RuntimeError::NotRunning);
+    }
+    Ok(record.group.apply(resources, Occasion::Update)?)
+}
+
+pub fn parse_resources(bytes: &[u8]) -> Result<Resources, RuntimeError> {
+    serde_json::from_slice(bytes).map_err(|source| RuntimeError::Json { what: "the resources".into(), source })
+}
