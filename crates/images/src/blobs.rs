@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use errors::{ErrorKind, Kind};
+use errors::ErrorKind;
 use ids::{Digest, Reference};
 use image_core::Descriptor;
 use registry_client::{RegistryError, Repository, Verify};
@@ -138,11 +138,12 @@ fn is_mismatch(error: &ImagesError) -> bool {
         && (message.contains("digest") || message.contains("size"))
 }
 
-/// Whether what was received so far is of no use to the next attempt.
+/// Whether what was received so far is of no use to the next attempt: only a connection that broke off is continued.
 fn is_useless(error: &ImagesError) -> bool {
     match error {
         ImagesError::LayerDigest(_) => true,
-        ImagesError::Registry(error) => matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::DataLoss),
+        ImagesError::Registry(RegistryError::Transport { .. } | RegistryError::Short { .. }) => false,
+        ImagesError::Registry(_) => true,
         _ => false,
     }
 }

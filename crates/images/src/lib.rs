@@ -18,7 +18,7 @@ mod error;
 mod events;
 mod flights;
 mod history;
-
+mod import;
 mod lease;
 mod list;
 mod loaded;
@@ -26,19 +26,23 @@ mod messages;
 mod name;
 mod progress;
 mod pull;
-
+mod push;
+mod recode;
+mod remove;
 mod resolve;
 mod service;
+mod tag;
 mod unpack;
 
 pub use error::ImagesError;
 pub use events::{EventSink, ImageEvent, ImageEventKind, ImageUser, ImageUsers};
 pub use history::HistoryLine;
-
+pub use import::ImportRequest;
 pub use list::{ImageSummary, ListFilters};
 pub use progress::{Progress, ProgressSender, PushResult};
 pub use pull::PullRequest;
-
+pub use recode::ByteStream;
+pub use remove::{RemoveOptions, Removed};
 pub use resolve::ResolvedImage;
 pub use service::{Images, ImagesConfig};
 

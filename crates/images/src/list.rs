@@ -6,7 +6,6 @@ use ids::{Digest, Reference};
 use image_core::Platform;
 
 use crate::error::ImagesError;
-use crate::name::Name;
 use crate::resolve::{Found, repo_digests, tags};
 use crate::service::Images;
 
@@ -158,11 +157,6 @@ fn class(pattern: &[u8], c: u8) -> Option<(bool, &[u8])> {
         at = last + 1;
     }
     Some((found != negated, rest))
-}
-
-/// The name that a record shows in a list, or none.
-pub(crate) fn is_tagged(name: &str) -> bool {
-    matches!(Name::parse(name), Name::Reference(reference) if reference.digest().is_none())
 }
 
 #[cfg(test)]

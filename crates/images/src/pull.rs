@@ -1,9 +1,11 @@
 //! Pull: manifests first, then layers, several at a time, each unpacked as soon as those below it are.
 
 use std::collections::HashMap;
+use std::pin::pin;
 
 use bytes::Bytes;
 use errors::Kind;
+use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use ids::{Digest, Reference, short};
 use image_core::{Descriptor, Document, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Platform, choose, media_type};
@@ -193,6 +195,8 @@ impl Pulling<'_> {
         // Downloads go on while the layers below are unpacked.
         let (done, mut ready) = mpsc::unbounded_channel();
         let download = async {
+            // Gone with the downloads, which ends the unpacking.
+            let done = done;
             let layers = image.manifest.layers.iter().zip(&missing);
             let mut downloads: FuturesOrdered<_> = layers
                 .map(|(layer, missing)| async move { if *missing { self.download(layer).await } else { Ok(()) } })
@@ -213,7 +217,14 @@ impl Pulling<'_> {
             }
             Ok(())
         };
-        tokio::try_join!(download, unpack).map(|_| ())
+        match select(pin!(download), pin!(unpack)).await {
+            // The layer that is being unpacked is finished in any case: a half-filled snapshot would stay behind.
+            Either::Left((downloaded, unpack)) => downloaded.and(unpack.await),
+            Either::Right((unpacked, download)) => match unpacked {
+                Ok(()) => download.await,
+                Err(error) => Err(error),
+            },
+        }
     }
 
     async fn extract(&self, image: &LoadedImage, at: usize, unpacked: bool, missing: bool) -> Result<(), ImagesError> {

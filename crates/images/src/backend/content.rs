@@ -142,7 +142,7 @@ impl Backend {
         labels: HashMap<String, String>,
     ) -> Result<Digest, ImagesError> {
         let digest = Digest::of(bytes);
-        let writer = self.write_blob(reference, Some((digest, bytes.len() as u64))).await?;
+        let writer = self.write_blob_in_turn(reference, Some((digest, bytes.len() as u64))).await?;
         let Some(mut writer) = writer else {
             self.label_blob(&digest, labels).await?;
             return Ok(digest);
@@ -182,6 +182,12 @@ impl BlobWriter {
             self.send(chunk).await?;
         }
         Ok(())
+    }
+
+    /// The same where the digest was not known at first.
+    pub async fn commit_as(mut self, digest: Digest, labels: HashMap<String, String>) -> Result<Digest, ImagesError> {
+        self.expected = digest.to_string();
+        self.commit(labels).await
     }
 
     /// Sends the rest and makes the blob. containerd compares size and digest with what was announced.

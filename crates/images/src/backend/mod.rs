@@ -6,9 +6,8 @@ mod content;
 mod records;
 mod snapshots;
 
-pub(crate) use content::{BlobInfo, BlobWriter, as_io};
+pub(crate) use content::{BlobWriter, as_io};
 pub(crate) use records::{Collect, Record};
-pub(crate) use snapshots::Snapshot;
 
 use containerd_api::types;
 use ids::Digest;

@@ -1,0 +1,185 @@
+//! Layers between their plain and their compressed form, streamed through a thread that may block.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read, Write};
+use std::pin::Pin;
+
+use archive::{Compressor, Decompressed, Digests, Limits};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt;
+use ids::Digest;
+use image_core::{Descriptor, media_type};
+use tokio::sync::mpsc;
+
+use crate::backend::{Backend, BlobWriter, as_io};
+use crate::error::ImagesError;
+
+/// Pieces on their way to and from the thread.
+const QUEUE: usize = 4;
+const PIECE: usize = 256 << 10;
+/// On a plain layer: the digest of its compressed form.
+const COMPRESSED: &str = "com.longshore/compressed";
+
+/// Bytes as they come in, from wherever.
+pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// Compresses a plain layer, once: the same layer always has the same compressed form.
+pub(crate) async fn compress(backend: &Backend, plain: &Descriptor) -> Result<Descriptor, ImagesError> {
+    let info = backend.blob_info(&plain.digest).await?.ok_or(ImagesError::MissingBlob(plain.digest))?;
+    let media_type = media_type::compressed(&plain.media_type);
+    if let Some(known) = info.labels.get(COMPRESSED).and_then(|text| text.parse::<Digest>().ok())
+        && let Some(compressed) = backend.blob_info(&known).await?
+    {
+        return Ok(Descriptor::new(media_type, known, compressed.size));
+    }
+    let source: ByteStream = Box::pin(as_io(backend.stream_blob(&plain.digest).await?));
+    let digests = recode(
+        backend,
+        &format!("compress-{}", plain.digest),
+        source,
+        |digests| digests.compressed,
+        |input, output| {
+            let mut compressor = Compressor::new(output);
+            io::copy(input, &mut compressor)?;
+            let (output, digests) = compressor.finish()?;
+            output.flush()?;
+            Ok(digests)
+        },
+    )
+    .await?;
+    if digests.plain != plain.digest {
+        return Err(ImagesError::LayerDigest(plain.digest));
+    }
+    backend.label_blob(&plain.digest, [(COMPRESSED.to_owned(), digests.compressed.to_string())].into()).await?;
+    Ok(Descriptor::new(media_type, digests.compressed, digests.compressed_size))
+}
+
+/// Stores an archive in plain form, whatever form it comes in.
+pub(crate) async fn store_plain(backend: &Backend, key: &str, source: ByteStream) -> Result<Descriptor, ImagesError> {
+    let digests = recode(
+        backend,
+        key,
+        source,
+        |digests| digests.plain,
+        |input, output| {
+            let mut plain = Decompressed::new(input, Limits::default().archive_bytes)?;
+            loop {
+                let piece = plain.fill_buf()?;
+                if piece.is_empty() {
+                    break;
+                }
+                output.write_all(piece)?;
+                let length = piece.len();
+                plain.consume(length);
+            }
+            output.flush()?;
+            plain.finish()
+        },
+    )
+    .await?;
+    Ok(Descriptor::new(media_type::DOCKER_LAYER, digests.plain, digests.plain_size))
+}
+
+/// Runs `work` between a stream and a new blob, which is of the form that `made` picks.
+async fn recode(
+    backend: &Backend,
+    key: &str,
+    mut source: ByteStream,
+    made: fn(&Digests) -> Digest,
+    work: impl FnOnce(&mut Input, &mut Output) -> io::Result<Digests> + Send + 'static,
+) -> Result<Digests, ImagesError> {
+    // What an attempt before has left cannot be continued: compression has a state.
+    backend.abort_write(key).await?;
+    let Some(mut writer) = backend.write_blob_in_turn(key, None).await? else {
+        return Err(ImagesError::Store { what: "content", reason: format!("{key} is a blob already") });
+    };
+    let (to_work, received) = mpsc::channel(QUEUE);
+    let (sent, mut from_work) = mpsc::channel(QUEUE);
+    let work = tokio::task::spawn_blocking(move || {
+        let mut input = Input { pieces: received, piece: Bytes::new() };
+        let mut output = Output { pieces: sent, buffer: Vec::with_capacity(PIECE) };
+        work(&mut input, &mut output)
+    });
+    let feed = async move {
+        while let Some(piece) = source.next().await {
+            let broken = piece.is_err();
+            // The thread ends early only with an error of its own.
+            if to_work.send(piece).await.is_err() || broken {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let store = async {
+        while let Some(piece) = from_work.recv().await {
+            writer.write(&piece).await?;
+        }
+        Ok::<BlobWriter, ImagesError>(writer)
+    };
+    let stored = tokio::try_join!(feed, store).map(|((), writer)| writer);
+    let worked = work.await.map_err(|error| ImagesError::Input(io::Error::other(error)))?;
+    let finished = match (stored, worked) {
+        (Ok(writer), Ok(digests)) => commit(writer, made(&digests)).await.map(|()| digests),
+        (Err(error), _) => Err(error),
+        (_, Err(error)) => Err(ImagesError::Input(error)),
+    };
+    if finished.is_err()
+        && let Err(error) = backend.abort_write(key).await
+    {
+        tracing::warn!(key, %error, "half a blob not removed");
+    }
+    finished
+}
+
+async fn commit(writer: BlobWriter, digest: Digest) -> Result<(), ImagesError> {
+    match writer.commit_as(digest, HashMap::new()).await {
+        Err(error) if error.already_exists() => Ok(()),
+        answer => answer.map(|_| ()),
+    }
+}
+
+/// What comes in, as a reader for code that blocks.
+pub(crate) struct Input {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.piece.len());
+        buffer[..length].copy_from_slice(&self.piece.split_to(length));
+        Ok(length)
+    }
+}
+
+/// What goes out, in pieces of one size.
+pub(crate) struct Output {
+    pieces: mpsc::Sender<Bytes>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the bytes");
+        self.pieces.blocking_send(piece.into()).map_err(gone)
+    }
+}
