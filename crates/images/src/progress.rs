@@ -55,7 +55,7 @@ impl ProgressSender {
         self.send(Progress { id: id.to_owned(), status: status.to_owned(), current, total, pushed: None }).await;
     }
 
-    pub(crate) async fn send(&self, progress: Progress) {
+    pub async fn send(&self, progress: Progress) {
         let _ = self.0.send(progress).await;
     }
 

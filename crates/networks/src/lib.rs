@@ -8,8 +8,8 @@
 //! The state in memory is made from the records. What the kernel and docker-netd hold can always be made again from them.
 //!
 //! Invariants: no link is deleted while someone waits (a veth goes with its namespace); no other nftables table is read or
-//! written; no lock is held across kernel work, except that of a whole reload of the table. Blocking work runs on
-//! tokio's blocking threads, entered in `service.rs` only.
+//! written; no lock is held across kernel work but that of one nftables transaction, of which the kernel takes one at a
+//! time anyway. Blocking work runs on tokio's blocking threads, entered in `service.rs` only.
 
 mod bridge;
 mod config;

@@ -1,0 +1,124 @@
+//! Containers ask for sandboxes, the networks service makes them.
+
+use async_trait::async_trait;
+use container_core::{EndpointRequest, PortBinding};
+use containers::{Endpoint, LiveSandbox, PortError, PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes};
+use errors::{ErrorKind, Kind};
+use networks::{Address, Networks, Overrides, Publish, parse_container_port, parse_host_port};
+
+/// The networks service, as containers see it.
+pub struct NetworkSandboxes(pub Networks);
+
+#[async_trait]
+impl Sandboxes for NetworkSandboxes {
+    async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, PortError> {
+        let sandbox = self.0.acquire(to_networks(request)?).await.map_err(refused)?;
+        Ok(from_networks(sandbox))
+    }
+
+    async fn release(&self, container_id: &str) -> Result<(), PortError> {
+        self.0.release(container_id).await.map_err(refused)
+    }
+
+    async fn restore(&self, live: &[LiveSandbox]) -> Result<(), PortError> {
+        let ids: Vec<String> = live.iter().map(|sandbox| sandbox.container_id.clone()).collect();
+        self.0.restore(&ids).await.map_err(refused)
+    }
+
+    async fn check(&self, network: &str) -> Result<(), PortError> {
+        self.0.inspect(network).await.map(drop).map_err(refused)
+    }
+}
+
+fn refused<E: Kind + std::error::Error + 'static>(error: E) -> PortError {
+    PortError { kind: error.kind(), message: errors::chain(&error) }
+}
+
+fn invalid(what: &str, text: &str) -> PortError {
+    PortError { kind: ErrorKind::InvalidArgument, message: format!("invalid {what}: {text}") }
+}
+
+fn to_networks(request: SandboxRequest) -> Result<networks::SandboxRequest, PortError> {
+    let mode = match request.mode {
+        SandboxMode::Host => networks::SandboxMode::Host,
+        SandboxMode::None => networks::SandboxMode::None,
+        SandboxMode::Container(id) => networks::SandboxMode::Container(id),
+        SandboxMode::Networks => {
+            networks::SandboxMode::Networks(request.endpoints.into_iter().map(endpoint).collect::<Result<_, _>>()?)
+        }
+    };
+    let servers = request.dns.iter().map(|text| text.parse().map_err(|_| invalid("DNS server", text)));
+    Ok(networks::SandboxRequest {
+        container_id: request.container_id,
+        name: request.name,
+        hostname: request.hostname,
+        domainname: request.domainname,
+        mode,
+        publish: request.published.into_iter().map(publish).collect::<Result<_, _>>()?,
+        dns: Overrides {
+            servers: servers.collect::<Result<_, _>>()?,
+            search: request.dns_search,
+            options: request.dns_options,
+        },
+        extra_hosts: request.extra_hosts,
+    })
+}
+
+fn endpoint(wanted: EndpointRequest) -> Result<networks::EndpointRequest, PortError> {
+    let address =
+        |text: Option<String>| text.map(|text| text.parse().map_err(|_| invalid("address", &text))).transpose();
+    Ok(networks::EndpointRequest {
+        network: wanted.network,
+        aliases: wanted.aliases,
+        ipv4: address(wanted.ipv4)?,
+        ipv6: address(wanted.ipv6)?,
+        mac: wanted.mac.map(|text| text.parse().map_err(refused)).transpose()?,
+    })
+}
+
+fn publish(binding: PortBinding) -> Result<Publish, PortError> {
+    let (container_port, protocol) = parse_container_port(&binding.container).map_err(refused)?;
+    let host_address = match binding.host_ip.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| invalid("host address", text))?),
+    };
+    let host_ports = parse_host_port(&binding.host_port).map_err(refused)?;
+    Ok(Publish { container_port, protocol, host_address, host_ports })
+}
+
+fn from_networks(sandbox: networks::Sandbox) -> Sandbox {
+    let published = sandbox.ports.iter().map(|port| PublishedPort {
+        container: format!("{}/{}", port.container_port, port.protocol),
+        host_ip: port.host_address.to_string(),
+        host_port: port.host_port,
+    });
+    Sandbox {
+        netns_path: sandbox.netns_path.clone(),
+        endpoints: sandbox.endpoints.iter().map(from_endpoint).collect(),
+        published: published.collect(),
+        resolv_conf: sandbox.resolv_conf.clone(),
+        hosts: sandbox.hosts.clone(),
+    }
+}
+
+fn from_endpoint(endpoint: &networks::Endpoint) -> Endpoint {
+    let text = |address: Option<Address>| address.map(|a| a.address.to_string()).unwrap_or_default();
+    let gateway = |address: Option<Address>| {
+        address.and_then(|a| a.gateway).map(|gateway| gateway.to_string()).unwrap_or_default()
+    };
+    let prefix = |address: Option<Address>| address.map_or(0, |a| a.prefix);
+    Endpoint {
+        network_name: endpoint.network_name.clone(),
+        network_id: endpoint.network_id.clone(),
+        endpoint_id: endpoint.endpoint_id.clone(),
+        mac: endpoint.mac.to_string(),
+        ipv4: text(endpoint.ipv4),
+        ipv4_prefix: prefix(endpoint.ipv4),
+        gateway: gateway(endpoint.ipv4),
+        ipv6: text(endpoint.ipv6),
+        ipv6_prefix: prefix(endpoint.ipv6),
+        ipv6_gateway: gateway(endpoint.ipv6),
+        aliases: endpoint.aliases.clone(),
+        dns_names: endpoint.dns_names.clone(),
+    }
+}

@@ -1,0 +1,204 @@
+//! `/containers`: create, look at, start, stop, attach, wait, remove.
+
+mod create;
+mod host_config;
+mod inspect;
+mod list;
+
+use std::sync::Arc;
+
+use container_core::DetachKeys;
+use engine_api::adapt::{self, CgroupHierarchy};
+use engine_api::container as wire;
+use futures_util::stream;
+use http::{HeaderValue, StatusCode};
+
+use crate::Api;
+use crate::hijack::{self, Framing, Inbound};
+use crate::reply;
+use crate::request::Request;
+use crate::status::{Answer, Failure};
+use crate::streams::{Prefixes, log_pieces};
+use ::containers::{
+    AttachRequest, LogsRequest, RemoveOptions, StopOptions, TtySize, WaitCondition, WaitResult, Waiting,
+};
+use container_core::Timestamp;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+pub async fn list(api: &Api, request: &Request) -> Answer {
+    let listed = api.containers.containers.list(&list::from_query(&request.query)?).await?;
+    let mut listed: Vec<wire::Summary> = listed.into_iter().map(list::to_wire).collect();
+    adapt::container_list(&mut listed, request.version);
+    Ok(reply::ok(&listed))
+}
+
+pub async fn create(api: &Api, request: Request) -> Answer {
+    let (name, version) = (request.query.text("name").map(str::to_owned), request.version);
+    let mut body: wire::CreateRequest = request.json().await?;
+    let hierarchy = if api.engine.info().cgroup_version == "2" { CgroupHierarchy::V2 } else { CgroupHierarchy::V1 };
+    adapt::container_create(&mut body, version, hierarchy);
+    let created = api.containers.containers.create(create::from_wire(name, body)?).await?;
+    Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warnings: created.warnings }))
+}
+
+pub async fn inspect(api: &Api, request: &Request) -> Answer {
+    let view = api.containers.containers.inspect(&request.name).await?;
+    let mut answer = inspect::to_wire(view);
+    adapt::container_inspect(&mut answer, request.version);
+    Ok(reply::ok(&answer))
+}
+
+pub async fn top(api: &Api, request: &Request) -> Answer {
+    let arguments = request.query.text("ps_args").unwrap_or("-ef");
+    let processes = api.containers.streams.top(&request.name, arguments).await?;
+    Ok(reply::ok(&wire::TopResponse { processes: processes.rows, titles: processes.titles }))
+}
+
+pub async fn logs(api: Arc<Api>, request: &Request) -> Answer {
+    let query = &request.query;
+    let wanted = LogsRequest {
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        since: query.time_ns("since")?.map(Timestamp),
+        until: query.time_ns("until")?.map(Timestamp),
+        tail: match query.text("tail") {
+            // Whatever is no number means all of them, as in Docker.
+            Some(text) => text.parse().ok(),
+            None => None,
+        },
+        follow: query.flag("follow"),
+    };
+    if !wanted.stdout && !wanted.stderr {
+        return Err(Failure::bad_request("Bad parameters: you must choose at least one stream"));
+    }
+    let prefixes = Prefixes { timestamps: query.flag("timestamps"), details: query.flag("details") };
+    let logs = api.containers.streams.logs(&request.name, wanted).await?;
+    let content_type = HeaderValue::from_static(adapt::stream_type(logs.tty, request.version));
+    Ok(reply::chunks(content_type, log_pieces(logs, prefixes)))
+}
+
+pub async fn resize(api: &Api, request: &Request) -> Answer {
+    api.containers.lifecycle.resize(&request.name, tty_size(request)?).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+/// `h` and `w`, in characters.
+pub fn tty_size(request: &Request) -> Result<TtySize, Failure> {
+    let number = |name| Ok::<_, Failure>(request.query.number(name)?.unwrap_or(0));
+    Ok(TtySize { width: number("w")?, height: number("h")? })
+}
+
+pub async fn start(api: &Api, request: &Request) -> Answer {
+    api.containers.lifecycle.start(&request.name).await?;
+    Ok(reply::no_content())
+}
+
+pub async fn stop(api: &Api, request: &Request) -> Answer {
+    api.containers.lifecycle.stop(&request.name, stop_options(request)?).await?;
+    Ok(reply::no_content())
+}
+
+pub async fn restart(api: &Api, request: &Request) -> Answer {
+    api.containers.lifecycle.restart(&request.name, stop_options(request)?).await?;
+    Ok(reply::no_content())
+}
+
+fn stop_options(request: &Request) -> Result<StopOptions, Failure> {
+    let signal = request.query.text("signal").map(str::to_owned);
+    Ok(StopOptions { signal, timeout_s: request.query.number("t")? })
+}
+
+pub async fn kill(api: &Api, request: &Request) -> Answer {
+    api.containers.lifecycle.kill(&request.name, request.query.text("signal")).await?;
+    Ok(reply::no_content())
+}
+
+pub async fn rename(api: &Api, request: &Request) -> Answer {
+    api.containers.containers.rename(&request.name, request.query.text("name").unwrap_or_default()).await?;
+    Ok(reply::no_content())
+}
+
+pub async fn pause(api: &Api, request: &Request) -> Answer {
+    api.containers.lifecycle.pause(&request.name).await?;
+    Ok(reply::no_content())
+}
+
+pub async fn unpause(api: &Api, request: &Request) -> Answer {
+    api.containers.lifecycle.unpause(&request.name).await?;
+    Ok(reply::no_content())
+}
+
+pub async fn remove(api: &Api, request: &Request) -> Answer {
+    if request.query.flag("link") {
+        return Err(Failure::new(errors::ErrorKind::NotImplemented, "links cannot be removed by this engine"));
+    }
+    let options = RemoveOptions { force: request.query.flag("force"), volumes: request.query.flag("v") };
+    api.containers.containers.remove(&request.name, options).await?;
+    Ok(reply::no_content())
+}
+
+/// The headers go out at once, so that the client knows it is waiting before it starts the container; the body follows.
+pub async fn wait(api: Arc<Api>, request: &Request) -> Answer {
+    let condition = match request.query.text("condition") {
+        None | Some("not-running") => WaitCondition::NotRunning,
+        Some("next-exit") => WaitCondition::NextExit,
+        Some("removed") => WaitCondition::Removed,
+        Some(other) => return Err(Failure::bad_request(format!("invalid condition: \"{other}\""))),
+    };
+    let waiting = api.containers.lifecycle.wait(&request.name, condition)?;
+    Ok(reply::chunks(JSON, stream::once(answer_of(waiting))))
+}
+
+async fn answer_of(waiting: Waiting) -> std::io::Result<bytes::Bytes> {
+    let WaitResult { code, error } = waiting.done().await;
+    let error = error.map(|message| wire::WaitError { message });
+    let mut text = serde_json::to_vec(&wire::WaitResponse { error, status_code: i64::from(code) })?;
+    text.push(b'\n');
+    Ok(text.into())
+}
+
+/// Hijacks the connection, now if the container runs, or when it starts.
+pub async fn attach(api: Arc<Api>, request: Request) -> Answer {
+    let query = &request.query;
+    let streams =
+        AttachRequest { stdin: query.flag("stdin"), stdout: query.flag("stdout"), stderr: query.flag("stderr") };
+    let keys = DetachKeys::parse(query.text("detachKeys").unwrap_or_default())?;
+    let (name, wants_stream, version) = (request.name.clone(), query.flag("stream"), request.version);
+    let logs = if query.flag("logs") {
+        let wanted = LogsRequest { stdout: streams.stdout, stderr: streams.stderr, ..LogsRequest::default() };
+        Some(api.containers.streams.logs(&name, wanted).await?)
+    } else {
+        None
+    };
+    let attached = match wants_stream {
+        true => Some(api.containers.streams.attach(&name, streams)?),
+        false => None,
+    };
+    let tty = attached.as_ref().map_or_else(|| logs.as_ref().is_some_and(|logs| logs.tty), |attached| attached.tty);
+    let inbound = match (streams.stdin, tty) {
+        (false, _) => Inbound::Ignored,
+        (true, false) => Inbound::Plain,
+        (true, true) => Inbound::Typed(keys),
+    };
+    let hijacked = hijack::hijack(request.parts, Some(request.body), Framing::of(tty, version));
+    tokio::spawn(async move {
+        let Some(mut client) = hijacked.client.await else { return };
+        if let Some(logs) = logs
+            && client.send_all(log_pieces(logs, Prefixes { timestamps: false, details: false })).await.is_err()
+        {
+            return;
+        }
+        let Some(attached) = attached else { return client.close().await };
+        match attached.stream().await {
+            Ok(Some(process)) => hijack::connect(client, process, inbound).await.close().await,
+            // The container was removed, or its start failed: there is nothing to attach to.
+            Ok(None) => client.close().await,
+            Err(error) => {
+                tracing::debug!(error = errors::chain(&error), "cannot attach");
+                client.close().await;
+            }
+        }
+    });
+    Ok(hijacked.reply)
+}

@@ -1,0 +1,236 @@
+//! Streams that take the connection over: attach and exec start.
+//!
+//! A client that sends `Upgrade: tcp` gets 101 and the raw connection. One that does not gets 200 and the output as a
+//! body that ends with the process; what it sends as a body is the process's stdin.
+
+use std::io;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use container_core::{DetachKeys, Typed};
+use engine_api::ApiVersion;
+use engine_api::adapt;
+use futures_util::StreamExt;
+use futures_util::stream::Stream;
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::request::Parts;
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::io::StreamReader;
+
+use crate::reply::{self, Reply};
+
+const COPY_BUFFER: usize = 32 * 1024;
+
+/// How the output is framed, named for the client in the content type.
+#[derive(Clone, Copy)]
+pub struct Framing(&'static str);
+
+impl Framing {
+    pub fn of(tty: bool, version: ApiVersion) -> Self {
+        Self(adapt::stream_type(tty, version))
+    }
+}
+
+/// What becomes of what the client sends.
+pub enum Inbound {
+    /// The process has no stdin, or this client is not to feed it.
+    Ignored,
+    Plain,
+    /// From a terminal, on which keys may be typed that detach the client.
+    Typed(DetachKeys),
+}
+
+/// The client's two directions.
+pub struct Client {
+    input: Box<dyn AsyncRead + Send + Unpin>,
+    output: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl Client {
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.output.write_all(bytes).await?;
+        self.output.flush().await
+    }
+
+    /// Everything that the stream has.
+    pub async fn send_all<S: Stream<Item = io::Result<Bytes>>>(&mut self, pieces: S) -> io::Result<()> {
+        let mut pieces = std::pin::pin!(pieces);
+        while let Some(piece) = pieces.next().await {
+            self.send(&piece?).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn close(mut self) {
+        // The client may be gone already; there is nobody to tell.
+        let _ = self.output.shutdown().await;
+    }
+}
+
+/// The answer to give now, and the client's streams, which are there once the answer has been sent.
+pub struct Hijack {
+    pub reply: Reply,
+    pub client: Pin<Box<dyn Future<Output = Option<Client>> + Send>>,
+}
+
+/// Takes the connection of this request over. The body is `None` when it has been read for something else.
+pub fn hijack(parts: Parts, body: Option<Incoming>, framing: Framing) -> Hijack {
+    let content_type = HeaderValue::from_static(framing.0);
+    match parts.headers.get(UPGRADE).cloned() {
+        Some(protocol) => upgraded(parts, protocol, content_type),
+        None => as_body(body, content_type),
+    }
+}
+
+fn upgraded(parts: Parts, protocol: HeaderValue, content_type: HeaderValue) -> Hijack {
+    let mut reply = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
+    reply.headers_mut().insert(CONTENT_TYPE, content_type);
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    reply.headers_mut().insert(UPGRADE, protocol);
+    let client = async move {
+        let connection = hyper::upgrade::on(Request::from_parts(parts, ())).await.ok()?;
+        let (input, output) = tokio::io::split(TokioIo::new(connection));
+        Some(Client { input: Box::new(input), output: Box::new(output) })
+    };
+    Hijack { reply, client: Box::pin(client) }
+}
+
+fn as_body(body: Option<Incoming>, content_type: HeaderValue) -> Hijack {
+    let (output, answer) = tokio::io::duplex(COPY_BUFFER);
+    let reply = reply::reader(content_type, answer, COPY_BUFFER);
+    let input: Box<dyn AsyncRead + Send + Unpin> = match body {
+        Some(body) => Box::new(StreamReader::new(body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other)))),
+        None => Box::new(tokio::io::empty()),
+    };
+    let client = Client { input, output: Box::new(output) };
+    Hijack { reply, client: Box::pin(async move { Some(client) }) }
+}
+
+/// Why a connection between client and process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The process's output is over, or the client is gone.
+    Closed,
+    /// The client typed the detach keys.
+    Detached,
+}
+
+/// A client whose stream is over and not yet closed.
+pub struct Held {
+    pub ended: Ended,
+    output: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl Held {
+    pub async fn close(mut self) {
+        // The client may be gone already; there is nobody to tell.
+        let _ = self.output.shutdown().await;
+    }
+}
+
+/// Copies both ways until the process's output ends, the client goes, or it types the detach keys.
+pub async fn connect<P: AsyncRead + AsyncWrite>(client: Client, process: P, inbound: Inbound) -> Held {
+    let (from_process, to_process) = tokio::io::split(process);
+    let Client { input, mut output } = client;
+    let ended = {
+        let send = send_input(input, to_process, inbound);
+        let receive = receive_output(from_process, &mut output);
+        tokio::pin!(send, receive);
+        // An input that is over leaves the output going.
+        tokio::select! {
+            ended = &mut receive => ended,
+            Some(ended) = &mut send => ended,
+        }
+    };
+    Held { ended, output }
+}
+
+/// `None` when the input ended, and was passed on as ended.
+async fn send_input<I, P>(mut input: I, mut process: P, mut inbound: Inbound) -> Option<Ended>
+where
+    I: AsyncRead + Unpin,
+    P: AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; COPY_BUFFER];
+    loop {
+        let length = match input.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(_) => return Some(Ended::Closed),
+        };
+        let sent = match &mut inbound {
+            Inbound::Ignored => continue,
+            Inbound::Plain => process.write_all(&buffer[..length]).await,
+            Inbound::Typed(keys) => {
+                let Typed { pass, detached } = keys.typed(&buffer[..length]);
+                let sent = process.write_all(&pass).await;
+                if detached {
+                    return Some(Ended::Detached);
+                }
+                sent
+            }
+        };
+        if sent.is_err() {
+            break;
+        }
+    }
+    // The process may have gone first.
+    let _ = process.shutdown().await;
+    None
+}
+
+async fn receive_output<P: AsyncRead + Unpin, O: AsyncWrite + Unpin>(mut process: P, output: &mut O) -> Ended {
+    let mut buffer = vec![0; COPY_BUFFER];
+    loop {
+        let length = match process.read(&mut buffer).await {
+            Ok(0) | Err(_) => return Ended::Closed,
+            Ok(length) => length,
+        };
+        if output.write_all(&buffer[..length]).await.is_err() || output.flush().await.is_err() {
+            return Ended::Closed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(input: &'static [u8]) -> (Client, tokio::io::DuplexStream) {
+        let (output, seen) = tokio::io::duplex(1024);
+        (Client { input: Box::new(input), output: Box::new(output) }, seen)
+    }
+
+    #[tokio::test]
+    async fn input_that_ends_leaves_the_output_going() {
+        let (client, mut seen) = client(b"in");
+        let (process, mut inside) = tokio::io::duplex(1024);
+        let inside = tokio::spawn(async move {
+            let mut read = Vec::new();
+            inside.read_to_end(&mut read).await.unwrap();
+            inside.write_all(b"out").await.unwrap();
+            read
+        });
+        let held = connect(client, process, Inbound::Plain).await;
+        assert_eq!(held.ended, Ended::Closed);
+        held.close().await;
+        let mut text = String::new();
+        seen.read_to_string(&mut text).await.unwrap();
+        assert_eq!((inside.await.unwrap().as_slice(), text.as_str()), (&b"in"[..], "out"));
+    }
+
+    #[tokio::test]
+    async fn the_detach_keys_end_the_connection_and_stay_outside() {
+        let (client, _seen) = client(b"ls\x10\x11rest");
+        let (process, mut inside) = tokio::io::duplex(1024);
+        let held = connect(client, process, Inbound::Typed(DetachKeys::parse("").unwrap())).await;
+        assert_eq!(held.ended, Ended::Detached);
+        let mut read = Vec::new();
+        inside.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"ls");
+    }
+}

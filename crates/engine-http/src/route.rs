@@ -1,0 +1,58 @@
+//! One operation, one function: the whole map of the API.
+
+use std::sync::Arc;
+
+use engine_api::endpoint::Operation;
+use errors::ErrorKind;
+
+use crate::request::Request;
+use crate::status::{Answer, Failure};
+use crate::{Api, containers, exec, images, networks, system};
+
+/// Calls the function of the request's operation.
+pub async fn route(api: Arc<Api>, request: Request) -> Answer {
+    use Operation as Op;
+    match request.operation {
+        Op::Ping => Ok(system::ping()),
+        Op::Version => Ok(system::version(&api)),
+        Op::Info => system::info(&api, request.version).await,
+        Op::Events => system::events(api, &request),
+
+        Op::ContainerList => containers::list(&api, &request).await,
+        Op::ContainerCreate => containers::create(&api, request).await,
+        Op::ContainerInspect => containers::inspect(&api, &request).await,
+        Op::ContainerTop => containers::top(&api, &request).await,
+        Op::ContainerLogs => containers::logs(api, &request).await,
+        Op::ContainerResize => containers::resize(&api, &request).await,
+        Op::ContainerStart => containers::start(&api, &request).await,
+        Op::ContainerStop => containers::stop(&api, &request).await,
+        Op::ContainerRestart => containers::restart(&api, &request).await,
+        Op::ContainerKill => containers::kill(&api, &request).await,
+        Op::ContainerRename => containers::rename(&api, &request).await,
+        Op::ContainerPause => containers::pause(&api, &request).await,
+        Op::ContainerUnpause => containers::unpause(&api, &request).await,
+        Op::ContainerAttach => containers::attach(api, request).await,
+        Op::ContainerWait => containers::wait(api, &request).await,
+        Op::ContainerDelete => containers::remove(&api, &request).await,
+
+        Op::ContainerExec => exec::create(&api, request).await,
+        Op::ExecStart => exec::start(api, request).await,
+        Op::ExecResize => exec::resize(&api, &request).await,
+        Op::ExecInspect => exec::inspect(&api, &request).await,
+
+        Op::ImageList => images::list(&api, &request).await,
+        Op::ImageCreate => images::create(api, request).await,
+        Op::ImageInspect => images::inspect(&api, &request).await,
+        Op::ImageHistory => images::history(&api, &request).await,
+        Op::ImagePush => images::push(api, request).await,
+        Op::ImageTag => images::tag(&api, &request).await,
+        Op::ImageDelete => images::remove(&api, &request).await,
+
+        Op::NetworkList => networks::list(&api, &request).await,
+        Op::NetworkInspect => networks::inspect(&api, &request).await,
+        Op::NetworkCreate => networks::create(&api, request).await,
+        Op::NetworkDelete => networks::remove(&api, &request).await,
+
+        operation => Err(Failure::new(ErrorKind::NotImplemented, format!("{operation:?} is not part of this engine"))),
+    }
+}

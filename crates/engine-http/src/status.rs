@@ -1,0 +1,69 @@
+//! The one place where an error becomes an HTTP status and a body.
+
+use std::error::Error;
+
+use engine_api::ErrorResponse;
+use errors::{ErrorKind, Kind};
+use http::StatusCode;
+
+use crate::reply::{self, Reply};
+
+/// Every route fails with one of these: a status, and the words that the client prints behind "Error response from daemon: ".
+#[derive(Debug)]
+pub struct Failure {
+    pub status: StatusCode,
+    pub message: String,
+}
+
+pub type Answer = Result<Reply, Failure>;
+
+impl Failure {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { status: status_of(kind), message: message.into() }
+    }
+
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    /// What Docker answers for a path or a method that it does not have.
+    pub fn no_such_page() -> Self {
+        Self::new(ErrorKind::NotFound, "page not found")
+    }
+}
+
+impl<E: Kind + Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let failure = Self::new(error.kind(), errors::chain(&error));
+        if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::debug!(error = failure.message, "internal error answered");
+        }
+        failure
+    }
+}
+
+impl Failure {
+    /// The answer that says so.
+    pub fn into_reply(self) -> Reply {
+        if self.status == StatusCode::NOT_MODIFIED {
+            return reply::empty(self.status);
+        }
+        reply::json(self.status, &ErrorResponse { message: self.message })
+    }
+}
+
+fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::AlreadyExists | ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::NotModified => StatusCode::NOT_MODIFIED,
+        ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::FailedPrecondition => StatusCode::PRECONDITION_FAILED,
+        ErrorKind::ResourceExhausted => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::Cancelled | ErrorKind::DataLoss | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
