@@ -369,13 +369,25 @@ impl Client {
 }
 
 /// Inside the sandbox: what its processes send to 127.0.0.11, port 53, arrives at the resolver's ports.
-fn lead_port_53((udp, tcp): (u16, u16)) -> netlink::Result<()> {
-    const CHAIN: &str = "output";
+fn lead_port_53(ports: (u16, u16)) -> netlink::Result<()> {
     let mut transaction = Transaction::new(Table(TABLE.to_owned()));
-    // A table of a former docker-netd leads to ports that are closed.
-    transaction.add_table();
-    transaction.delete_table();
-    transaction.add_table();
+    transaction.create_table();
+    add_rules(&mut transaction, ports);
+    match transaction.commit() {
+        // A former docker-netd's leads to ports that are closed. Not done at once always: a deletion takes milliseconds.
+        Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
+            let mut transaction = Transaction::new(Table(TABLE.to_owned()));
+            transaction.delete_table();
+            transaction.create_table();
+            add_rules(&mut transaction, ports);
+            transaction.commit()
+        }
+        other => other,
+    }
+}
+
+fn add_rules(transaction: &mut Transaction, (udp, tcp): (u16, u16)) {
+    const CHAIN: &str = "output";
     transaction.add_chain(BaseChain { name: CHAIN, kind: "nat", hook: Hook::Output, priority: -100 });
     for (protocol, port) in [(17u8, udp), (6, tcp)] {
         let rule = [
@@ -392,7 +404,6 @@ fn lead_port_53((udp, tcp): (u16, u16)) -> netlink::Result<()> {
         ];
         transaction.add_rule(CHAIN, &rule);
     }
-    transaction.commit()
 }
 
 fn random_id() -> Option<u16> {

@@ -39,7 +39,8 @@ pub struct Socket {
 pub(crate) enum Answers {
     /// Every message asked for an acknowledgement (rtnetlink).
     Each,
-    /// Only the message with this number did; errors of others arrive before it (nfnetlink).
+    /// Only the message with this number did; errors of others arrive before it (nfnetlink). An error of the first message
+    /// ends the wait as well: what refuses the whole batch (a missing privilege) says nothing more.
     Only(u32),
 }
 
@@ -78,7 +79,7 @@ impl Socket {
                 acknowledged += 1;
                 done |= match answers {
                     Answers::Each => acknowledged >= batch.steps.len(),
-                    Answers::Only(sequence) => sequence == header.sequence,
+                    Answers::Only(sequence) => sequence == header.sequence || (code != 0 && header.sequence == 1),
                 };
             })?;
         }

@@ -23,6 +23,7 @@ fn main() {
         Trial::test("a_refusal_names_its_step_and_the_steps_behind_it_still_run", refusal_names_its_step),
         Trial::test("a_removed_namespace_takes_its_links_along", removal_takes_links),
         Trial::test("a_transaction_with_one_wrong_step_changes_nothing", transaction_is_atomic),
+        Trial::test("a_transaction_without_the_privilege_is_refused_at_once", unprivileged_transaction),
         Trial::test("elements_come_and_go_without_touching_the_rules", elements_come_and_go),
         Trial::test("a_thousand_elements_fit_one_transaction", many_elements),
     ];
@@ -101,6 +102,21 @@ fn removal_takes_links() -> Result<(), Failed> {
         std::thread::yield_now();
     }
     namespace::remove(&path)?;
+    Ok(())
+}
+
+/// Without the privilege the kernel refuses the whole batch and says so once.
+fn unprivileged_transaction() -> Result<(), Failed> {
+    let outcome = std::thread::spawn(|| {
+        let mut sets = rustix::thread::capabilities(None)?;
+        sets.effective.remove(rustix::thread::CapabilitySet::NET_ADMIN);
+        rustix::thread::set_capabilities(None, sets)?;
+        let mut transaction = table("forbidden");
+        transaction.add_table();
+        Ok::<_, rustix::io::Errno>(transaction.commit().map_err(|error| errors::Kind::kind(&error)))
+    });
+    let committed = outcome.join().map_err(|_| "the thread panicked")??;
+    assert_eq!(committed, Err(errors::ErrorKind::PermissionDenied));
     Ok(())
 }
 

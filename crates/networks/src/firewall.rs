@@ -9,12 +9,13 @@
 //! - `postrouting`: what leaves a bridge's subnet by another link hides behind the host.
 
 use std::net::IpAddr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError};
 
 use netlink::nft::{
     BaseChain, Comparison, CtKey, Element, Expression, Hook, Key, Meta, NatFamily, Payload, SetKind, SetSpec, Table,
     Transaction, Verdict,
 };
+use netlink::{Family, Socket};
 use network_core::firewall::Item;
 use rustix::io::Errno;
 
@@ -63,18 +64,22 @@ const TRANSLATED: u32 = 1 << 5;
 /// The table of one daemon.
 pub(crate) struct Firewall {
     table: Table,
-    /// Changes of single elements share it; a reload of everything has it alone.
-    reload: RwLock<()>,
+    /// Open since the first use: closing it would wait for readers of deleted elements. The kernel takes one transaction
+    /// at a time anyway; nothing but the transaction happens under this lock.
+    socket: Mutex<Option<Socket>>,
 }
 
 impl Firewall {
     pub(crate) fn new(table: String) -> Self {
-        Self { table: Table(table), reload: RwLock::new(()) }
+        Self { table: Table(table), socket: Mutex::new(None) }
     }
 
     /// Replaces whatever the table holds, in one transaction: no packet sees it missing or half full.
     pub(crate) fn load(&self, items: impl FnOnce() -> Vec<Item>) -> netlink::Result<()> {
-        let _alone = self.reload.write().unwrap_or_else(PoisonError::into_inner);
+        self.exclusively(|socket| self.load_on(socket, &items()))
+    }
+
+    fn load_on(&self, socket: &Socket, items: &[Item]) -> netlink::Result<()> {
         let mut transaction = Transaction::new(self.table.clone());
         // A table has to be there to be deleted.
         transaction.add_table();
@@ -87,8 +92,21 @@ impl Firewall {
         for (chain, rule) in rules() {
             transaction.add_rule(chain, &rule);
         }
-        add(&mut transaction, &items());
-        transaction.commit()
+        add(&mut transaction, items);
+        transaction.commit_on(socket)
+    }
+
+    fn exclusively(&self, work: impl FnOnce(&Socket) -> netlink::Result<()>) -> netlink::Result<()> {
+        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        if socket.is_none() {
+            *socket = Some(Socket::open(Family::Netfilter)?);
+        }
+        let done = socket.as_ref().map_or(Ok(()), work);
+        if done.is_err() {
+            // An answer that is still to come must not be taken for the next one's.
+            *socket = None;
+        }
+        done
     }
 
     /// Adds and takes out elements. Where somebody emptied the table meanwhile (`nft flush ruleset`), everything is loaded
@@ -102,21 +120,17 @@ impl Firewall {
         if added.is_empty() && removed.is_empty() {
             return Ok(());
         }
-        let changed = {
-            let _shared = self.reload.read().unwrap_or_else(PoisonError::into_inner);
-            let mut transaction = Transaction::new(self.table.clone());
-            for item in removed {
-                for (set, element) in elements(item) {
-                    transaction.delete_elements(set, &[element]);
-                }
+        let mut transaction = Transaction::new(self.table.clone());
+        for item in removed {
+            for (set, element) in elements(item) {
+                transaction.delete_elements(set, &[element]);
             }
-            add(&mut transaction, added);
-            transaction.commit()
-        };
-        match changed {
-            Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::EXIST)) => self.load(all),
-            other => other,
         }
+        add(&mut transaction, added);
+        self.exclusively(|socket| match transaction.commit_on(socket) {
+            Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::EXIST)) => self.load_on(socket, &all()),
+            other => other,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A transaction: everything in it happens at once or not at all. nfnetlink's batch messages carry it.
 
 use crate::error::Result;
-use crate::message::{ACK, Batch, CREATE};
+use crate::message::{ACK, Batch, CREATE, EXCL};
 use crate::nft::element::Element;
 use crate::nft::expression::Expression;
 use crate::socket::{Answers, Family, Socket};
@@ -144,6 +144,12 @@ impl Transaction {
         self.message(step, NFT_MSG_NEWTABLE, CREATE, |batch, table| batch.put_text(1, table));
     }
 
+    /// Fails where the table is there.
+    pub fn create_table(&mut self) {
+        let step = format!("create table {}", self.table.0);
+        self.message(step, NFT_MSG_NEWTABLE, CREATE | EXCL, |batch, table| batch.put_text(1, table));
+    }
+
     /// Fails where the table is not there: add it first.
     pub fn delete_table(&mut self) {
         let step = format!("delete table {}", self.table.0);
@@ -227,7 +233,8 @@ impl Transaction {
         }
     }
 
-    /// Commits in the namespace of the calling thread.
+    /// Commits in the namespace of the calling thread. After deletions the kernel holds the closing of the socket up until
+    /// readers of what was deleted are done (4 ms here): keep one open where that matters.
     pub fn commit(self) -> Result<()> {
         self.commit_on(&Socket::open(Family::Netfilter)?)
     }
