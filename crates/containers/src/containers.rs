@@ -68,8 +68,11 @@ impl Containers {
     pub async fn inspect(&self, reference: &str) -> Result<ContainerView, Error> {
         let container = self.shared.find(reference)?;
         // Shown when containerd is there; a container can be looked at when it is not.
-        let layers = self.shared.containerd.snapshot_mounts_now(&container.id).await.ok();
-        let layers = layers.and_then(|mounts| Layers::of(&mounts));
+        let known = match container.rootfs.get() {
+            Some(mounts) => Some(mounts.clone()),
+            None => self.shared.containerd.snapshot_mounts_now(&container.id).await.ok(),
+        };
+        let layers = known.and_then(|mounts| Layers::of(container.rootfs.get_or_init(|| mounts)));
         Ok(self.view(&container, layers))
     }
 

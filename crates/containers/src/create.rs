@@ -44,6 +44,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
         name: name.clone(),
         created: now(),
         image_id: image.id.clone(),
+        image_name: image.name.clone(),
         config: Arc::new(config),
         host_config: Arc::new(host_config),
         mounts: Arc::new(mounts),
@@ -76,7 +77,7 @@ async fn keep(shared: &Arc<Shared>, record: Record, image: &Image) -> Result<Arc
     let made = async {
         files::make_folder(&folder)?;
         let snapshot = shared.containerd.prepare_snapshot(&record.id, &image.chain_id).await?;
-        volumes::provide(shared, &container, &snapshot).await
+        volumes::provide(shared, &container, container.rootfs.get_or_init(|| snapshot)).await
     };
     if let Err(error) = made.await {
         if let Err(second) = crate::remove::erase(shared, &container, true).await {

@@ -16,17 +16,28 @@ use crate::{exec, remove};
 /// What Docker reports for a process that its shim took along.
 const KILLED: i32 = 137;
 
-/// Somebody says that a container's process has ended. Looked at before it is believed; nothing happens when it still
-/// runs, or when its end is known already.
-pub(crate) async fn ended(shared: &Arc<Shared>, container: &Arc<Container>, told: Option<Exit>) {
+/// An end as an event tells it: the shim's own words, if they are about this process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    pub pid: u32,
+    pub exit: Exit,
+}
+
+/// Somebody says that a container's process has ended. Looked at before it is believed, unless it is the shim that says so
+/// of the very process; nothing happens when it still runs, or when its end is known already.
+pub(crate) async fn ended(shared: &Arc<Shared>, container: &Arc<Container>, told: Option<Told>) {
     let _gate = container.gate.lock().await;
-    if !container.record().state.has_process() {
+    let record = container.record();
+    if !record.state.has_process() {
         return;
+    }
+    if let Some(told) = told.filter(|told| told.pid == record.state.pid()) {
+        return finish(shared, container, told.exit).await;
     }
     let exit = match shared.containerd.get(&container.id, "").await {
         Ok(Some(task)) if task.status == Status::Stopped => Exit { code: task.code, at: task.exited },
         Ok(Some(_)) => return,
-        Ok(None) => told.unwrap_or(Exit { code: KILLED, at: None }),
+        Ok(None) => told.map_or(Exit { code: KILLED, at: None }, |told| told.exit),
         Err(error) => {
             // The comparison after the next connection finds it again.
             tracing::warn!(container = container.id, error = %errors::chain(&error), "cannot ask how a container ended");
@@ -50,6 +61,7 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
         return;
     }
     let record = container.change(|record| {
+        record.sandbox = None;
         if let Restart::After { history, .. } = decision {
             record.history = history;
             record.restart_count = record.restart_count.saturating_add(1);
@@ -58,15 +70,21 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
     if let Err(error) = container.store(&shared.database, Durability::Lazy).await {
         tracing::error!(container = container.id, error = %errors::chain(&error), "cannot store an exit");
     }
-    clean_up(shared, container).await;
+    if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
+        tracing::warn!(container = record.id, %error, "cannot release a container's sandbox");
+    }
+    container.drop_pending();
+    exec::container_ended(shared, &record.id, KILLED);
     let attributes = [("exitCode", exit.code.to_string()), ("execDuration", ran_for.as_secs().to_string())];
     shared.publish(&record, "die", &attributes);
+    // Told before the shim is gone: whoever wants the container next waits at its gate, and nobody else needs the shim.
     container.notify(|progress| {
         progress.exits += 1;
         progress.running = decision != Restart::No;
         progress.code = exit.code;
         progress.error = None;
     });
+    clean_up(shared, &record.id).await;
     match decision {
         Restart::After { wait, .. } => restart_later(shared, container, wait),
         Restart::No if record.host_config.auto_remove && !container.kept() => {
@@ -82,23 +100,15 @@ fn running_since(state: &State) -> Option<Timestamp> {
     if state.has_process() { state.started() } else { None }
 }
 
-/// Shim, containerd's record, sandbox. What fails here is found again by the next start of the daemon.
-async fn clean_up(shared: &Arc<Shared>, container: &Arc<Container>) {
-    let id = &container.id;
+/// Shim and containerd's record. What fails here is found again by the next start of the daemon.
+async fn clean_up(shared: &Arc<Shared>, id: &str) {
     let task = async {
         shared.containerd.delete_task(id).await?;
         shared.containerd.delete_container(id).await
     };
-    let (task, sandbox) = tokio::join!(task, shared.neighbours.sandboxes.release(id));
-    if let Err(error) = task {
+    if let Err(error) = task.await {
         tracing::warn!(container = id, error = %errors::chain(&error), "cannot clean up after a container");
     }
-    if let Err(error) = sandbox {
-        tracing::warn!(container = id, %error, "cannot release a container's sandbox");
-    }
-    container.drop_pending();
-    container.change(|record| record.sandbox = None);
-    exec::container_ended(shared, id, KILLED);
 }
 
 /// Starts it again after the policy's wait, unless that is called off.

@@ -260,7 +260,7 @@ async fn process(
     size: Option<TtySize>,
 ) -> Result<Vec<u8>, Error> {
     let record = container.record();
-    let mounts = shared.containerd.snapshot_mounts(&record.id).await?;
+    let mounts = container.rootfs(&shared.containerd).await?;
     let layers = Layers::of(&mounts).unwrap_or_default();
     let user = if exec.config.user.is_empty() { &record.config.user } else { &exec.config.user };
     let user = resolve_user(

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tonic::Streaming;
 
 use crate::containerd::{Exit, code, timestamp};
+use crate::ending::Told;
 use crate::error::Error;
 use crate::service::Shared;
 use crate::{ending, exec};
@@ -100,7 +101,7 @@ async fn exited(shared: &Arc<Shared>, event: TaskExit) {
     }
     let container = shared.index().get(&event.container_id);
     if let Some(container) = container {
-        ending::ended(shared, &container, Some(told)).await;
+        ending::ended(shared, &container, Some(Told { pid: event.pid, exit: told })).await;
     }
 }
 

@@ -79,6 +79,7 @@ mod tests {
             name: name.to_owned(),
             created: container_core::Timestamp(0),
             image_id: String::new(),
+            image_name: String::new(),
             config: Arc::default(),
             host_config: Arc::default(),
             mounts: Arc::default(),

@@ -1,13 +1,15 @@
 //! One container: what is stored of it, and what lives in memory beside it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use container_core::{Config, EndpointRequest, Forbidden, HostConfig, MountPoint, State, Timestamp, restart};
+use containerd_api::types::Mount;
 use metadata::{Database, Durability, Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::containerd::Containerd;
 use crate::error::Error;
 use crate::ports::Sandbox;
 
@@ -22,6 +24,9 @@ pub(crate) struct Record {
     pub name: String,
     pub created: Timestamp,
     pub image_id: String,
+    /// In full, for containerd.
+    #[serde(default)]
+    pub image_name: String,
     pub config: Arc<Config>,
     pub host_config: Arc<HostConfig>,
     pub mounts: Arc<Vec<MountPoint>>,
@@ -76,6 +81,8 @@ pub(crate) struct Container {
     pub attachable: Mutex<Attachable>,
     /// Calls off a restart that waits for its time.
     pub restart_cancelled: Notify,
+    /// The snapshot's mounts, once containerd has told them: they are the same for the container's whole life.
+    pub rootfs: OnceLock<Vec<Mount>>,
     /// `docker restart`s under way: `--rm` waits for them.
     kept: AtomicUsize,
 }
@@ -103,6 +110,7 @@ impl Container {
             progress: watch::Sender::new(progress),
             attachable: Mutex::default(),
             restart_cancelled: Notify::new(),
+            rootfs: OnceLock::new(),
             kept: AtomicUsize::new(0),
         }
     }
@@ -150,6 +158,14 @@ impl Container {
 
     pub fn attachable(&self) -> std::sync::MutexGuard<'_, Attachable> {
         self.attachable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub async fn rootfs(&self, containerd: &Containerd) -> Result<Vec<Mount>, Error> {
+        if let Some(mounts) = self.rootfs.get() {
+            return Ok(mounts.clone());
+        }
+        let mounts = containerd.snapshot_mounts(&self.id).await?;
+        Ok(self.rootfs.get_or_init(|| mounts).clone())
     }
 
     /// Lets everyone who attached in vain go.

@@ -44,8 +44,10 @@ pub(crate) async fn begin_and_erase(
     volumes: bool,
 ) -> Result<(), Error> {
     container.take(Event::RemovalBegun).map_err(|_| messages::removal_in_progress(&container.id))?;
-    // So that a daemon that dies now goes on with it.
-    container.store(&shared.database, Durability::Lazy).await?;
+    // So that a daemon that dies now goes on with it; for `--rm` the stored end says as much.
+    if !container.record().host_config.auto_remove {
+        container.store(&shared.database, Durability::Lazy).await?;
+    }
     let erased = erase(shared, container, volumes).await;
     if let Err(error) = &erased {
         let text = errors::chain(error);

@@ -109,17 +109,18 @@ async fn give_up(shared: &Arc<Shared>, container: &Arc<Container>, error: Error)
 /// Everything from the intent to the running process.
 async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u32, Sandbox), Error> {
     let record = container.record();
-    let (stored, sandbox) = tokio::join!(
+    let request = sandbox_request(shared, &record)?;
+    let (stored, sandbox, rootfs) = tokio::join!(
         container.store(&shared.database, record.durability()),
-        shared.neighbours.sandboxes.acquire(sandbox_request(shared, &record)?),
+        shared.neighbours.sandboxes.acquire(request),
+        container.rootfs(&shared.containerd),
     );
     let sandbox = sandbox?;
     let run = async {
         stored?;
-        let rootfs = shared.containerd.snapshot_mounts(&record.id).await?;
+        let rootfs = rootfs?;
         let spec = specification(shared, &record, &sandbox, &rootfs)?;
-        let image = &record.config.image;
-        shared.containerd.create_container(&record.id, image, spec).await?;
+        shared.containerd.create_container(&record.id, &record.image_name, spec).await?;
         let run = run_task(shared, container, rootfs).await;
         if run.is_err() {
             // Behind the error that counts: what stays is removed by the next start of the daemon.
