@@ -1,7 +1,6 @@
 //! Blobs between a registry and the content store.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use errors::ErrorKind;
@@ -9,16 +8,15 @@ use ids::{Digest, Reference};
 use image_core::Descriptor;
 use registry_client::{RegistryError, Repository, Verify};
 
-use crate::backend::{Backend, BlobWriter};
+use crate::backend::{Backend, BlobWriter, Committed};
 use crate::error::ImagesError;
 
 /// The label that names the repositories of a registry that a blob was seen in; push mounts from them.
 const SOURCE: &str = "containerd.io/distribution.source.";
 /// Repositories remembered for one blob.
 const MAX_SOURCES: usize = 16;
-/// How long someone else's ingest of the same blob is waited for, and how often it is looked at.
-const LOCKED_TRIES: u32 = 600;
-const LOCKED_PAUSE: Duration = Duration::from_millis(100);
+/// How often someone else's ingest of the same blob is waited for, some seconds each time.
+const LOCKED_TRIES: u32 = 20;
 
 /// The key of an ingest, by what it will be: containerd's own scheme, so that a pull that `ctr` has begun is continued.
 pub(crate) fn ingest_key(kind: &str, digest: &Digest) -> String {
@@ -55,7 +53,7 @@ impl Backend {
         self.label_blob(digest, [(key, value)].into()).await
     }
 
-    /// Opens an ingest; waits while another writer has it.
+    /// Opens an ingest; waits while another writer has it. `None` if the blob is there already.
     pub async fn write_blob_in_turn(
         &self,
         key: &str,
@@ -64,15 +62,37 @@ impl Backend {
         let mut tries = LOCKED_TRIES;
         loop {
             match self.write_blob(key, expected).await {
+                // The client has waited some seconds by then.
                 Err(ImagesError::Backend { message, kind: ErrorKind::Unavailable })
                     if tries > 0 && message.contains("locked") =>
                 {
                     tries -= 1;
-                    tokio::time::sleep(LOCKED_PAUSE).await;
                 }
                 answer => return answer,
             }
         }
+    }
+
+    /// A small blob in one go.
+    pub async fn put_blob(
+        &self,
+        key: &str,
+        bytes: &Bytes,
+        labels: HashMap<String, String>,
+    ) -> Result<Digest, ImagesError> {
+        let digest = Digest::of(bytes);
+        let committed = match self.write_blob_in_turn(key, Some((digest, bytes.len() as u64))).await? {
+            Some(mut writer) => {
+                let known = usize::try_from(writer.offset()).unwrap_or(usize::MAX).min(bytes.len());
+                writer.write(&bytes[known..]).await?;
+                writer.commit(labels.clone()).await?
+            }
+            None => Committed::Existed,
+        };
+        if committed == Committed::Existed && !labels.is_empty() {
+            self.label_blob(&digest, labels).await?;
+        }
+        Ok(digest)
     }
 }
 
@@ -116,9 +136,9 @@ pub(crate) async fn fetch_layer(
             received(offset);
         }
         match writer.commit(labels.clone()).await {
-            Err(error) if error.already_exists() => backend.label_blob(&layer.digest, labels).await,
+            Ok(Committed::New(_)) => Ok(()),
+            Ok(Committed::Existed) => backend.label_blob(&layer.digest, labels).await,
             Err(error) => Err(if is_mismatch(&error) { ImagesError::LayerDigest(layer.digest) } else { error }),
-            Ok(_) => Ok(()),
         }
     };
     let answer = fetched.await;

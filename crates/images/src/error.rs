@@ -99,23 +99,14 @@ impl From<RegistryError> for ImagesError {
     }
 }
 
+impl From<containerd_client::Error> for ImagesError {
+    fn from(error: containerd_client::Error) -> Self {
+        Self::Backend { kind: error.kind(), message: error.to_string() }
+    }
+}
+
 impl From<tonic::Status> for ImagesError {
     fn from(status: tonic::Status) -> Self {
-        use tonic::Code;
-        let kind = match status.code() {
-            Code::InvalidArgument | Code::OutOfRange => ErrorKind::InvalidArgument,
-            Code::NotFound => ErrorKind::NotFound,
-            Code::AlreadyExists => ErrorKind::AlreadyExists,
-            Code::PermissionDenied => ErrorKind::PermissionDenied,
-            Code::Unauthenticated => ErrorKind::Unauthenticated,
-            Code::FailedPrecondition => ErrorKind::FailedPrecondition,
-            Code::ResourceExhausted => ErrorKind::ResourceExhausted,
-            Code::Unavailable => ErrorKind::Unavailable,
-            Code::Unimplemented => ErrorKind::NotImplemented,
-            Code::Cancelled | Code::DeadlineExceeded => ErrorKind::Cancelled,
-            Code::DataLoss => ErrorKind::DataLoss,
-            _ => ErrorKind::Internal,
-        };
-        Self::Backend { message: status.message().to_owned(), kind }
+        containerd_client::Error::from(status).into()
     }
 }

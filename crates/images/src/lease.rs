@@ -17,14 +17,13 @@ pub(crate) struct Lease {
 impl Lease {
     pub async fn new(backend: &Backend) -> Result<Self, ImagesError> {
         let id = format!("longshore-{}", random_hex());
-        let expire = jiff::Timestamp::now() + jiff::SignedDuration::try_from(LIFETIME).unwrap_or_default();
-        backend.create_lease(&id, &format!("{expire:.0}")).await?;
-        Ok(Self { backend: backend.clone(), id })
+        let backend = backend.create_lease(&id, LIFETIME).await?;
+        Ok(Self { backend, id })
     }
 
     /// A connection whose blobs and snapshots belong to the lease.
     pub fn backend(&self) -> Backend {
-        self.backend.under_lease(&self.id)
+        self.backend.clone()
     }
 
     /// A blob that is there already could lose its last owner meanwhile.

@@ -12,7 +12,7 @@ use ids::Digest;
 use image_core::{Descriptor, media_type};
 use tokio::sync::mpsc;
 
-use crate::backend::{Backend, BlobWriter, as_io};
+use crate::backend::{Backend, BlobWriter, Committed, as_io};
 use crate::error::ImagesError;
 
 /// Pieces on their way to and from the thread.
@@ -133,9 +133,9 @@ async fn recode(
 }
 
 async fn commit(writer: BlobWriter, digest: Digest) -> Result<(), ImagesError> {
-    match writer.commit_as(digest, HashMap::new()).await {
-        Err(error) if error.already_exists() => Ok(()),
-        answer => answer.map(|_| ()),
+    match writer.commit(HashMap::new()).await? {
+        Committed::New(found) if found != digest => Err(ImagesError::LayerDigest(digest)),
+        _ => Ok(()),
     }
 }
 

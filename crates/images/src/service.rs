@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use containerd_client::Client;
 use ids::Digest;
 use image_core::{ImageConfig, Platform};
 use registry_client::{Registries, RegistryOptions};
 use tokio::sync::Semaphore;
-use tonic::transport::Channel;
 
 use crate::backend::Backend;
 use crate::error::ImagesError;
@@ -20,10 +20,8 @@ const MAX_REMEMBERED: usize = 4096;
 
 /// Where images are kept and where they come from.
 pub struct ImagesConfig {
-    /// A connection to any containerd.
-    pub channel: Channel,
-    /// containerd's namespace: `moby`.
-    pub namespace: String,
+    /// A connection to any containerd, with the namespace: `moby`.
+    pub client: Client,
     /// containerd's snapshotter: `overlayfs`.
     pub snapshotter: String,
     pub registries: RegistryOptions,
@@ -34,10 +32,9 @@ pub struct ImagesConfig {
 
 impl ImagesConfig {
     /// Docker's defaults over this connection.
-    pub fn new(channel: Channel) -> Self {
+    pub fn new(client: Client) -> Self {
         Self {
-            channel,
-            namespace: "moby".to_owned(),
+            client,
             snapshotter: "overlayfs".to_owned(),
             registries: RegistryOptions::default(),
             max_concurrent_downloads: 3,
@@ -69,13 +66,9 @@ pub(crate) struct Shared {
 
 impl Images {
     /// A service over a containerd that may not be there yet: the first operation finds out.
-    pub fn new(
-        config: ImagesConfig,
-        users: Arc<dyn ImageUsers>,
-        events: Arc<dyn EventSink>,
-    ) -> Result<Self, ImagesError> {
-        Ok(Self {
-            backend: Backend::new(config.channel, &config.namespace, &config.snapshotter)?,
+    pub fn new(config: ImagesConfig, users: Arc<dyn ImageUsers>, events: Arc<dyn EventSink>) -> Self {
+        Self {
+            backend: Backend::new(config.client, &config.snapshotter),
             platform: Platform::host(),
             shared: Arc::new(Shared {
                 registries: Registries::new(config.registries),
@@ -87,7 +80,7 @@ impl Images {
                 loaded: Mutex::default(),
                 sizes: Mutex::default(),
             }),
-        })
+        }
     }
 
     pub(crate) fn event(&self, kind: ImageEventKind, id: &str, name: &str, config: &ImageConfig) {

@@ -6,79 +6,57 @@ mod content;
 mod records;
 mod snapshots;
 
-pub(crate) use content::{BlobWriter, as_io};
+pub(crate) use content::{BlobWriter, Committed, as_io};
 pub(crate) use records::{Collect, Record};
 
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
 use containerd_api::types;
+use containerd_client::{Client, Synchronous};
 use ids::Digest;
 use image_core::Descriptor;
-use tonic::Request;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::Channel;
 
 use crate::error::ImagesError;
-
-/// Bytes of one message: containerd's own limit.
-const MAX_MESSAGE: usize = 16 << 20;
 
 /// A connection to containerd; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Backend {
-    channel: Channel,
-    namespace: MetadataValue<Ascii>,
-    lease: Option<MetadataValue<Ascii>>,
+    client: Client,
     snapshotter: String,
 }
 
 impl Backend {
-    pub fn new(channel: Channel, namespace: &str, snapshotter: &str) -> Result<Self, ImagesError> {
-        let namespace = namespace
-            .parse()
-            .map_err(|_| ImagesError::Store { what: "namespace", reason: format!("{namespace:?} is no name") })?;
-        Ok(Self { channel, namespace, lease: None, snapshotter: snapshotter.to_owned() })
-    }
-
-    /// The same connection; what it makes belongs to this lease.
-    pub fn under_lease(&self, id: &str) -> Self {
-        Self { lease: id.parse().ok(), ..self.clone() }
+    pub fn new(client: Client, snapshotter: &str) -> Self {
+        Self { client, snapshotter: snapshotter.to_owned() }
     }
 
     pub fn snapshotter(&self) -> &str {
         &self.snapshotter
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("containerd-namespace", self.namespace.clone());
-        if let Some(lease) = &self.lease {
-            request.metadata_mut().insert("containerd-lease", lease.clone());
-        }
-        request
-    }
-
-    /// A lease that ends by itself at `expire` (RFC 3339) if it is not deleted before.
-    pub async fn create_lease(&self, id: &str, expire: &str) -> Result<(), ImagesError> {
-        use containerd_api::services::leases::v1::{CreateRequest, leases_client::LeasesClient};
-        let labels = [("containerd.io/gc.expire".to_owned(), expire.to_owned())].into();
-        let request = self.request(CreateRequest { id: id.to_owned(), labels });
-        LeasesClient::new(self.channel.clone()).create(request).await?;
-        Ok(())
+    /// Makes a lease that ends by itself after `lifetime`; what the answered connection makes belongs to it.
+    pub async fn create_lease(&self, id: &str, lifetime: Duration) -> Result<Self, ImagesError> {
+        self.client.create_lease(id, HashMap::new(), Some(lifetime)).await?;
+        Ok(Self { client: self.client.with_lease(id)?, ..self.clone() })
     }
 
     /// Keeps a blob that is there already under the lease as well.
     pub async fn lease_blob(&self, lease: &str, digest: &Digest) -> Result<(), ImagesError> {
-        use containerd_api::services::leases::v1::{AddResourceRequest, Resource, leases_client::LeasesClient};
-        let resource = Resource { id: digest.to_string(), r#type: "content".to_owned() };
-        let request = self.request(AddResourceRequest { id: lease.to_owned(), resource: Some(resource) });
-        LeasesClient::new(self.channel.clone()).add_resource(request).await?;
-        Ok(())
+        Ok(self.client.add_to_lease(lease, "content", &digest.to_string()).await?)
     }
 
     pub async fn delete_lease(&self, id: &str) -> Result<(), ImagesError> {
-        use containerd_api::services::leases::v1::{DeleteRequest, leases_client::LeasesClient};
-        let request = self.request(DeleteRequest { id: id.to_owned(), sync: false });
-        LeasesClient::new(self.channel.clone()).delete(request).await?;
-        Ok(())
+        Ok(self.client.delete_lease(id, Synchronous::No).await?)
+    }
+}
+
+/// `None` for what is not there.
+fn found<T>(answer: Result<T, containerd_client::Error>) -> Result<Option<T>, ImagesError> {
+    match answer.map_err(ImagesError::from) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -92,11 +70,10 @@ fn to_wire(descriptor: &Descriptor) -> types::Descriptor {
 }
 
 fn from_wire(descriptor: types::Descriptor) -> Result<Descriptor, ImagesError> {
-    let digest = digest(&descriptor.digest)?;
     let size = u64::try_from(descriptor.size).unwrap_or(0);
-    let mut made = Descriptor::new(&descriptor.media_type, digest, size);
-    made.annotations = Some(descriptor.annotations.into_iter().collect())
-        .filter(|all: &std::collections::BTreeMap<_, _>| !all.is_empty());
+    let mut made = Descriptor::new(&descriptor.media_type, digest(&descriptor.digest)?, size);
+    let annotations: BTreeMap<_, _> = descriptor.annotations.into_iter().collect();
+    made.annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
     Ok(made)
 }
 

@@ -4,13 +4,11 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use containerd_api::services::images::v1 as api;
-use containerd_api::services::images::v1::images_client::ImagesClient;
 use containerd_api::time::{from_timestamp, to_timestamp};
 use containerd_api::{FieldMask, Timestamp};
 use image_core::Descriptor;
-use tonic::transport::Channel;
 
-use super::{Backend, MAX_MESSAGE, from_wire, to_wire};
+use super::{Backend, found, from_wire, to_wire};
 use crate::error::ImagesError;
 
 /// A name in the image store.
@@ -29,23 +27,16 @@ impl Record {
 }
 
 impl Backend {
-    fn images(&self) -> ImagesClient<Channel> {
-        ImagesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
-    }
-
     pub async fn record(&self, name: &str) -> Result<Option<Record>, ImagesError> {
-        let request = self.request(api::GetImageRequest { name: name.to_owned() });
-        match self.images().get(request).await {
-            Ok(answer) => answer.into_inner().image.map(read).transpose(),
-            Err(status) if status.code() == tonic::Code::NotFound => Ok(None),
-            Err(status) => Err(status.into()),
-        }
+        let request = api::GetImageRequest { name: name.to_owned() };
+        let answer = found(self.client.images().get(request).await.map_err(Into::into))?;
+        answer.and_then(|answer| answer.into_inner().image).map(read).transpose()
     }
 
     /// All records, by name. One that cannot be read is somebody else's and left out.
     pub async fn records(&self) -> Result<Vec<Record>, ImagesError> {
-        let request = self.request(api::ListImagesRequest { filters: Vec::new() });
-        let images = self.images().list(request).await?.into_inner().images;
+        let request = api::ListImagesRequest { filters: Vec::new() };
+        let images = self.client.images().list(request).await?.into_inner().images;
         let mut records: Vec<Record> = images.into_iter().filter_map(|image| read(image).ok()).collect();
         records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(records)
@@ -55,9 +46,9 @@ impl Backend {
     pub async fn put_record(&self, record: &Record) -> Result<(), ImagesError> {
         let now = to_timestamp(SystemTime::now());
         let request = api::CreateImageRequest { image: Some(write(record, now)), source_date_epoch: None };
-        match self.images().create(self.request(request)).await {
-            Err(status) if status.code() == tonic::Code::AlreadyExists => {}
-            answer => return answer.map(|_| ()).map_err(Into::into),
+        match self.client.images().create(request).await.map_err(ImagesError::from) {
+            Err(error) if error.already_exists() => {}
+            answer => return answer.map(|_| ()),
         }
         let paths = vec!["target".to_owned(), "labels".to_owned()];
         let request = api::UpdateImageRequest {
@@ -65,17 +56,14 @@ impl Backend {
             update_mask: Some(FieldMask { paths }),
             source_date_epoch: None,
         };
-        self.images().update(self.request(request)).await?;
+        self.client.images().update(request).await?;
         Ok(())
     }
 
     /// Removes a name; with `collect` what nothing else refers to is gone when this returns.
     pub async fn delete_record(&self, name: &str, collect: Collect) -> Result<(), ImagesError> {
         let request = api::DeleteImageRequest { name: name.to_owned(), sync: collect == Collect::Now, target: None };
-        match self.images().delete(self.request(request)).await {
-            Err(status) if status.code() != tonic::Code::NotFound => Err(status.into()),
-            _ => Ok(()),
-        }
+        found(self.client.images().delete(request).await.map_err(Into::into)).map(|_| ())
     }
 }
 

@@ -15,8 +15,6 @@ use images::{
 };
 use registry_client::{BlobSource, Registries, Repository};
 use testhost::{Host, Registry, wait_until};
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
 
 /// Everything that one test works with.
 pub struct World<'a> {
@@ -55,8 +53,8 @@ impl<'a> World<'a> {
         let seen = Arc::new(Seen::default());
         let images = {
             let _inside = runtime.enter();
-            let config = ImagesConfig::new(connect(&socket)?);
-            Images::new(config, seen.clone(), seen.clone())?
+            let client = containerd_client::Client::new(socket.as_ref(), "moby")?;
+            Images::new(ImagesConfig::new(client), seen.clone(), seen.clone())
         };
         Ok(Self { host, registry, runtime, images, seen, socket })
     }
@@ -179,13 +177,4 @@ fn start_containerd(host: &Host) -> Result<String> {
     host.spawn("containerd", Command::new("containerd").arg("--config").arg(&config))?;
     wait_until("containerd", || std::os::unix::net::UnixStream::connect(&socket).ok())?;
     Ok(socket)
-}
-
-fn connect(socket: &str) -> Result<Channel> {
-    let socket = socket.to_owned();
-    let connector = tower::service_fn(move |_| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(hyper_util::rt::TokioIo::new) }
-    });
-    Ok(Endpoint::from_static("http://containerd").connect_with_connector_lazy(connector))
 }
