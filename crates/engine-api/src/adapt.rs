@@ -48,10 +48,10 @@ pub fn container_create(request: &mut CreateRequest, version: ApiVersion, cgroup
     if version < V1_41 && cgroup == CgroupHierarchy::V1 && host.cgroupns_mode.is_empty() {
         "host".clone_into(&mut host.cgroupns_mode);
     }
-    if version < V1_44 {
-        if let Some(health) = &mut request.config.healthcheck {
-            health.start_interval = 0;
-        }
+    if version < V1_44
+        && let Some(health) = &mut request.config.healthcheck
+    {
+        health.start_interval = 0;
     }
     mac_address(request, version);
     if version < V1_48 {
