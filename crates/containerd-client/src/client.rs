@@ -96,11 +96,6 @@ impl Client {
         Ok(client)
     }
 
-    /// The connection itself, for who builds clients of its own on it.
-    pub fn channel(&self) -> Channel {
-        self.channel.clone()
-    }
-
     pub fn namespace(&self) -> &str {
         &self.namespace
     }

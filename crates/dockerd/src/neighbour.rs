@@ -146,7 +146,9 @@ impl Neighbour {
 impl Running {
     fn open(pid: Pid) -> Result<Self> {
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd: AsyncFd::register(pidfd)? })
+        #[expect(deprecated, reason = "its successor is unsafe for descriptors that close too early; an OwnedFd does not")]
+        let pidfd = AsyncFd::new(pidfd)?;
+        Ok(Self { pid, pidfd })
     }
 
     /// Returns when the process has ended, and reaps it if it is a child of ours.

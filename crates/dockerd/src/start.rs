@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> Result<()> {
 
     let events = BusSinks::default();
     let users = UsersOfImages::default();
-    let images = open_images(&config, &client, &users, &events)?;
+    let images = open_images(&config, &client, &users, &events);
     let networks = open_networks(&config, &places, &database, &events)?;
     let neighbours = Neighbours {
         images: Arc::new(ImageLookup(images.clone())),
@@ -112,10 +112,10 @@ async fn containerd(config: &Config, places: &Places) -> Result<(PathBuf, Option
     Ok((socket, Some(OwnContainerd { neighbour, keeping })))
 }
 
-fn open_images(config: &Config, client: &Client, users: &UsersOfImages, events: &BusSinks) -> Result<Images> {
-    let mut images = ImagesConfig::new(client.channel());
+fn open_images(config: &Config, client: &Client, users: &UsersOfImages, events: &BusSinks) -> Images {
+    let mut images = ImagesConfig::new(client.clone());
     images.registries = RegistryOptions { insecure: config.insecure_registries.clone(), ..RegistryOptions::default() };
-    Ok(Images::new(images, Arc::new(users.clone()), Arc::new(events.clone()))?)
+    Images::new(images, Arc::new(users.clone()), Arc::new(events.clone()))
 }
 
 fn open_networks(config: &Config, places: &Places, database: &Database, events: &BusSinks) -> Result<Networks> {
