@@ -1,0 +1,137 @@
+//! One definition per flag: the parser, the help and the completion read the same row.
+
+/// What a flag takes, and what of it is refused while the line is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Takes a value only as `--flag=false`.
+    Bool,
+    Text,
+    Int,
+    Uint,
+    Uint16,
+    /// `512m`.
+    Bytes,
+    /// `1.5`, to a billionth.
+    Decimal,
+    /// Go's `1h2m3.5s`.
+    Duration,
+    /// `key=value`.
+    Filter,
+    /// May be given again and again.
+    List,
+    /// The same, and each may hold several, comma-separated.
+    Strings,
+    /// `key=value` again and again; the last one of a key counts.
+    Map,
+    Mount,
+    Network,
+    Ulimit,
+    Gpus,
+}
+
+/// A row of a command's flags.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    pub long: &'static str,
+    pub short: Option<char>,
+    pub kind: Kind,
+    /// As the help shows it; the value where the kind has one.
+    pub default: &'static str,
+    pub usage: &'static str,
+    /// Works and is not shown: an old spelling.
+    pub hidden: bool,
+    /// The flag whose value this one sets.
+    pub target: &'static str,
+    /// A rule beyond the kind's own.
+    pub check: Option<fn(&str) -> Result<(), String>>,
+}
+
+/// In the place of a short name.
+pub const NONE: char = '\0';
+
+/// A row.
+pub const fn flag(long: &'static str, short: char, kind: Kind, default: &'static str, usage: &'static str) -> Flag {
+    let short = if short == NONE { None } else { Some(short) };
+    Flag { long, short, kind, default, usage, hidden: false, target: long, check: None }
+}
+
+impl Flag {
+    /// An old spelling of `target`.
+    pub const fn alias_of(mut self, target: &'static str) -> Self {
+        self.hidden = true;
+        self.target = target;
+        self
+    }
+
+    pub const fn checked(mut self, check: fn(&str) -> Result<(), String>) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// The word behind the flag in the help; a boolean has none.
+    pub fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Bool => "",
+            Kind::Text => "string",
+            Kind::Int => "int",
+            Kind::Uint => "uint",
+            Kind::Uint16 => "uint16",
+            Kind::Bytes => "bytes",
+            Kind::Decimal => "decimal",
+            Kind::Duration => "duration",
+            Kind::Filter => "filter",
+            Kind::List => "list",
+            Kind::Strings => "strings",
+            Kind::Map => "map",
+            Kind::Mount => "mount",
+            Kind::Network => "network",
+            Kind::Ulimit => "ulimit",
+            Kind::Gpus => "gpu-request",
+        }
+    }
+
+    /// `-m, --memory`, as errors name it.
+    pub fn shown_name(&self) -> String {
+        match self.short {
+            Some(short) => format!("-{short}, --{}", self.long),
+            None => format!("--{}", self.long),
+        }
+    }
+
+    /// Refuses a value with the words that Go's parsers use.
+    pub fn check_value(&self, value: &str) -> Result<(), String> {
+        let syntax = |parser: &str| format!("strconv.{parser}: parsing {value:?}: invalid syntax");
+        match self.kind {
+            Kind::Bool => parse_bool(value).map(drop).ok_or_else(|| syntax("ParseBool"))?,
+            Kind::Int => value.parse::<i64>().map(drop).map_err(|_| syntax("ParseInt"))?,
+            Kind::Uint => value.parse::<u64>().map(drop).map_err(|_| syntax("ParseUint"))?,
+            Kind::Uint16 => value.parse::<u16>().map(drop).map_err(|_| syntax("ParseUint"))?,
+            Kind::Bytes if value == "-1" && self.long == "memory-swap" => {}
+            Kind::Bytes => {
+                crate::text::size::parse_bytes(value).ok_or_else(|| format!("invalid size: '{value}'"))?;
+            }
+            Kind::Decimal => crate::text::size::parse_nano_cpus(value).map(drop)?,
+            Kind::Duration => {
+                crate::text::duration::parse_duration(value)
+                    .ok_or_else(|| format!("time: invalid duration {value:?}"))?;
+            }
+            Kind::Filter if !value.is_empty() && !value.contains('=') => {
+                return Err("invalid argument: filter must be in the form of key=value".to_owned());
+            }
+            Kind::Ulimit => crate::container::options::parse_ulimit(value).map(drop)?,
+            Kind::Mount => crate::container::mounts::parse_mount(value).map(drop)?,
+            Kind::Network => crate::container::attachments::parse_network(value).map(drop)?,
+            _ => {}
+        }
+        self.check.map_or(Ok(()), |check| check(value))
+    }
+}
+
+/// What Go's `strconv.ParseBool` takes for a truth value.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}

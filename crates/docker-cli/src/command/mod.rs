@@ -1,0 +1,98 @@
+//! Commands as data, and the way from a command line to the one that is meant.
+
+pub mod flag;
+pub mod help;
+pub mod parse;
+pub mod tree;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::context::Context;
+use crate::failure::Failure;
+pub use flag::{Flag, Kind, NONE, flag};
+pub use parse::{Matches, Order};
+
+/// What a command does; its number is the exit status.
+pub type Action = for<'a> fn(&'a Context, &'a Matches) -> Running<'a>;
+/// A command under way.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Result<u8, Failure>> + 'a>>;
+
+/// How many positional arguments a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Args {
+    None,
+    Exactly(usize),
+    AtLeast(usize),
+    AtMost(usize),
+    Between(usize, usize),
+}
+
+/// A command, or a noun with commands below it.
+#[derive(Debug)]
+pub struct Command {
+    /// The word that is typed.
+    pub name: &'static str,
+    /// Other words for it.
+    pub names: &'static [&'static str],
+    /// Behind the command's words in the usage line.
+    pub usage: &'static str,
+    pub about: &'static str,
+    /// All spellings, for the help; empty when there is one.
+    pub aliases: &'static str,
+    pub flags: &'static [&'static [Flag]],
+    pub args: Args,
+    pub order: Order,
+    pub action: Option<Action>,
+    pub children: &'static [&'static Command],
+}
+
+impl Command {
+    /// What the rest of a row is filled with.
+    pub const EMPTY: Self = Self {
+        name: "",
+        names: &[],
+        usage: "",
+        about: "",
+        aliases: "",
+        flags: &[],
+        args: Args::None,
+        order: Order::Interspersed,
+        action: None,
+        children: &[],
+    };
+
+    pub fn child(&self, word: &str) -> Option<&'static Command> {
+        self.children.iter().copied().find(|child| child.name == word || child.names.contains(&word))
+    }
+}
+
+/// A command with the words that led to it: `docker container ls`.
+#[derive(Debug, Clone)]
+pub struct Path {
+    pub words: String,
+    pub command: &'static Command,
+}
+
+impl Args {
+    /// Refuses another number, in Docker's words.
+    pub fn check(self, count: usize, path: &Path) -> Result<(), Failure> {
+        let plural = |number: usize| if number == 1 { "argument" } else { "arguments" };
+        let (wanted, verb) = match self {
+            Self::None if count > 0 => ("accepts no arguments".to_owned(), "Run"),
+            Self::Exactly(n) if count != n => (format!("requires {n} {}", plural(n)), "Run"),
+            Self::AtLeast(n) if count < n => (format!("requires at least {n} {}", plural(n)), "See"),
+            Self::AtMost(n) if count > n => (format!("requires at most {n} {}", plural(n)), "Run"),
+            Self::Between(low, high) if count < low || count > high => {
+                (format!("requires at least {low} and at most {high} {}", plural(high)), "Run")
+            }
+            _ => return Ok(()),
+        };
+        let words = &path.words;
+        let usage = help::usage_line(path);
+        Err(Failure::Status {
+            code: 1,
+            message: format!("docker: '{words}' {wanted}\n\n{usage}\n\n{verb} '{words} --help' for more information"),
+        })
+    }
+}

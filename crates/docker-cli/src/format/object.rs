@@ -1,0 +1,169 @@
+//! `inspect --format`: a template over one object of the daemon.
+//!
+//! Docker's client fills the template with its own structures first: a member that the daemon left out has its zero
+//! value there, and `{{if .State.Health}}` is no error. Those members are listed here, since JSON does not name them.
+
+use serde_json::Value as Json;
+
+use crate::failure::Failure;
+use crate::template::{Mode, Template, Value};
+
+/// Members whose objects have keys of the user's choosing.
+const MAPS: &[&str] = &[
+    "Labels",
+    "Networks",
+    "Ports",
+    "PortBindings",
+    "ExposedPorts",
+    "Volumes",
+    "Options",
+    "DriverOpts",
+    "Annotations",
+    "Sysctls",
+    "Tmpfs",
+    "StorageOpt",
+    "Data",
+    "Containers",
+    "AuxiliaryAddresses",
+    "IndexConfigs",
+    "Runtimes",
+    "Details",
+    "Attributes",
+    "Status",
+];
+
+/// Members that Go leaves out when empty: name, a sibling that tells the structure, zero value as JSON.
+const LEFT_OUT: &[(&str, &str, &str)] = &[
+    ("Health", "OOMKilled", "null"),
+    ("SizeRw", "HostConfig", "null"),
+    ("SizeRootFs", "HostConfig", "null"),
+    ("ImageManifestDescriptor", "HostConfig", "null"),
+    ("ExposedPorts", "WorkingDir", "null"),
+    ("Healthcheck", "WorkingDir", "null"),
+    ("ArgsEscaped", "WorkingDir", "false"),
+    ("NetworkDisabled", "AttachStdin", "false"),
+    ("MacAddress", "AttachStdin", "\"\""),
+    ("StopSignal", "WorkingDir", "\"\""),
+    ("StopTimeout", "AttachStdin", "null"),
+    ("Shell", "WorkingDir", "null"),
+    ("Annotations", "LogConfig", "null"),
+    ("StorageOpt", "LogConfig", "null"),
+    ("Tmpfs", "LogConfig", "null"),
+    ("Sysctls", "LogConfig", "null"),
+    ("Runtime", "LogConfig", "\"\""),
+    ("Mounts", "LogConfig", "null"),
+    ("Init", "LogConfig", "null"),
+    ("Container", "RootFS", "\"\""),
+    ("ContainerConfig", "RootFS", "null"),
+    ("Created", "RootFS", "\"\""),
+    ("Variant", "RootFS", "\"\""),
+    ("OsVersion", "RootFS", "\"\""),
+    ("VirtualSize", "RootFS", "0"),
+    ("Descriptor", "RootFS", "null"),
+    ("Peers", "ConfigFrom", "null"),
+    ("Services", "ConfigFrom", "null"),
+    ("Name", "Destination", "\"\""),
+    ("Driver", "Destination", "\"\""),
+    ("Type", "Destination", "\"\""),
+];
+
+/// Members of an image's configuration, all of which may be left out.
+const IMAGE_CONFIG: &[(&str, &str)] = &[
+    ("User", "\"\""),
+    ("ExposedPorts", "null"),
+    ("Env", "null"),
+    ("Entrypoint", "null"),
+    ("Cmd", "null"),
+    ("Volumes", "null"),
+    ("WorkingDir", "\"\""),
+    ("Labels", "null"),
+    ("StopSignal", "\"\""),
+    ("ArgsEscaped", "false"),
+    ("Healthcheck", "null"),
+    ("OnBuild", "null"),
+    ("Shell", "null"),
+];
+
+/// Exit status for a template that cannot be read (sysexits' EX_USAGE, as in Docker).
+const USAGE: u8 = 64;
+
+/// A template for objects, with `json` for all of it.
+#[derive(Debug)]
+pub struct ObjectFormat(Template);
+
+impl ObjectFormat {
+    pub fn new(asked: &str) -> Result<Self, Failure> {
+        let text = if asked == "json" { "{{json .}}" } else { asked };
+        let text = text.replace("\\t", "\t").replace("\\n", "\n");
+        Template::parse(&text)
+            .map(Self)
+            .map_err(|error| Failure::Status { code: USAGE, message: format!("template parsing error: {error}") })
+    }
+
+    /// One object, as a line.
+    pub fn render(&self, object: &Json) -> Result<String, Failure> {
+        let value = complete(Value::from_json(object, &|name| MAPS.contains(&name)));
+        let text = self.0.render(&value, Mode::Object);
+        text.map(|text| text + "\n").map_err(|error| Failure::text(format!("template parsing error: {error}")))
+    }
+}
+
+/// Adds the members that were left out, at every depth.
+fn complete(value: Value) -> Value {
+    match value {
+        Value::List(items) => Value::List(items.into_iter().map(complete).collect()),
+        Value::Map(pairs) => Value::Map(pairs.into_iter().map(|(key, value)| (key, complete(value))).collect()),
+        Value::Struct(members) => {
+            let is_image = members.iter().any(|(name, _)| name == "RootFS");
+            let members = members.iter().cloned().map(|(name, value)| {
+                let value = complete(value);
+                let value = if is_image && name == "Config" { with_zero_values(value, IMAGE_CONFIG) } else { value };
+                (name, value)
+            });
+            let members: Vec<(String, Value)> = members.collect();
+            let has = |wanted: &str| members.iter().any(|(name, _)| name == wanted);
+            let missing: Vec<(&str, &str)> =
+                LEFT_OUT.iter().filter(|(_, sibling, _)| has(sibling)).map(|(name, _, zero)| (*name, *zero)).collect();
+            with_zero_values(Value::structure(members), &missing)
+        }
+        other => other,
+    }
+}
+
+fn with_zero_values(value: Value, zero_values: &[(&str, &str)]) -> Value {
+    let Value::Struct(members) = value else { return value };
+    let mut members = members.as_ref().clone();
+    for (name, zero) in zero_values {
+        if !members.iter().any(|(known, _)| known == name) {
+            let zero = match *zero {
+                "false" => Value::Bool(false),
+                "0" => Value::Int(0),
+                "\"\"" => Value::text(""),
+                _ => Value::Nil,
+            };
+            members.push(((*name).to_owned(), Value::LeftOut(std::rc::Rc::new(zero))));
+        }
+    }
+    Value::structure(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_were_left_out_are_there_and_unknown_ones_are_not() {
+        let container: Json = serde_json::from_str(
+            r#"{"Name":"/t","State":{"Status":"exited","OOMKilled":false},"Config":{"WorkingDir":"","AttachStdin":false,"Labels":{"a":"1"}},"HostConfig":{"LogConfig":{"Type":"json-file"}}}"#,
+        )
+        .unwrap();
+        let shown = |text: &str| ObjectFormat::new(text).and_then(|format| format.render(&container));
+        let text = shown("{{if .State.Health}}x{{end}}{{.Name}} {{.Config.Labels}} {{.HostConfig.Init}}").unwrap();
+        assert_eq!(text, "/t map[a:1] <nil>\n");
+        assert_eq!(shown("{{json .State}}").unwrap(), "{\"Status\":\"exited\",\"OOMKilled\":false}\n");
+        assert_eq!(
+            shown("{{.Foo}}").unwrap_err().to_string(),
+            "template parsing error: template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\""
+        );
+    }
+}

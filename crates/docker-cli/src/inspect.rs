@@ -1,0 +1,105 @@
+//! `docker inspect`, and what the nouns' own `inspect` commands share with it.
+
+use engine_client::Request;
+use serde_json::Value as Json;
+
+use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::format::indent;
+use crate::format::object::ObjectFormat;
+use crate::{container, image, network};
+
+/// The text that Docker has for `--format` of an object.
+pub const OBJECT_FORMAT_USAGE: &str = "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates";
+
+#[rustfmt::skip]
+const FLAGS: &[Flag] = &[
+    flag("format", 'f', Kind::Text, "", OBJECT_FORMAT_USAGE),
+    flag("size", 's', Kind::Bool, "", "Display total file sizes if the type is container"),
+    flag("type", NONE, Kind::Text, "", "Only inspect objects of the given type"),
+];
+
+pub const COMMAND: Command = Command {
+    name: "inspect",
+    usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+    about: "Return low-level information on Docker objects",
+    flags: &[FLAGS],
+    args: Args::AtLeast(1),
+    action: Some(|context, flags| Box::pin(execute(context, flags))),
+    ..Command::EMPTY
+};
+
+/// Kinds of objects, in the order in which a bare name is looked up.
+const KINDS: &[&str] = &["container", "image", "network", "volume"];
+/// Kinds that Docker's flag names.
+const ALL_KINDS: &[&str] =
+    &["config", "container", "image", "network", "node", "plugin", "secret", "service", "task", "volume"];
+
+async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
+    let kind = flags.text("type");
+    if flags.given("type") && kind.is_empty() {
+        return Err(Failure::text(
+            "type is empty: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"",
+        ));
+    }
+    if !kind.is_empty() && !ALL_KINDS.contains(&kind) {
+        let names: Vec<String> = ALL_KINDS.iter().map(|name| format!("{name:?}")).collect();
+        return Err(Failure::Text(format!("unknown type: {kind:?}: must be one of {}", names.join(", "))));
+    }
+    let size = flags.is_set("size");
+    show(flags, async |name: &str| {
+        for candidate in KINDS.iter().filter(|candidate| kind.is_empty() || **candidate == kind) {
+            match context.client.bytes(request(candidate, name, size)).await {
+                Err(error) if error.is_not_found() && kind.is_empty() => {}
+                other => return Ok(other?.to_vec()),
+            }
+        }
+        Err(Failure::Text(format!("Error: No such object: {name}")))
+    })
+    .await
+}
+
+fn request(kind: &str, name: &str, size: bool) -> Request {
+    match kind {
+        "container" => container::inspect::request(name, size),
+        "image" => image::inspect::request(name, ""),
+        "network" => network::inspect::request(name, false),
+        _ => Request::get(format!("/volumes/{}", engine_client::escape(name))),
+    }
+}
+
+/// Shows each named object: an indented array, or a template's line each; what was not found is said at the end.
+pub async fn show(flags: &Matches, find: impl AsyncFn(&str) -> Result<Vec<u8>, Failure>) -> Result<u8, Failure> {
+    let asked = flags.text("format");
+    let format = if asked.is_empty() { None } else { Some(ObjectFormat::new(asked)?) };
+    let (mut objects, mut errors) = (Vec::new(), Vec::new());
+    for name in &flags.args {
+        match find(name).await {
+            Ok(object) => objects.push(object),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    let mut text = Vec::new();
+    match &format {
+        None => text = indent::array(&objects),
+        Some(format) => {
+            for object in &objects {
+                let object: Json = serde_json::from_slice(object).map_err(|error| Failure::Text(error.to_string()))?;
+                match format.render(&object) {
+                    Ok(line) => text.extend_from_slice(line.as_bytes()),
+                    Err(error) => {
+                        text.push(b'\n');
+                        errors.push(error.to_string());
+                        break;
+                    }
+                }
+            }
+            if objects.is_empty() {
+                text.push(b'\n');
+            }
+        }
+    }
+    context::write_all(&text)?;
+    if errors.is_empty() { Ok(0) } else { Err(Failure::Text(errors.join("\n"))) }
+}

@@ -1,0 +1,78 @@
+//! The keys that leave a container running (`ctrl-p,ctrl-q`).
+
+/// What Docker's users have in their fingers.
+const DEFAULT: &[u8] = &[16, 17];
+
+/// Reads `ctrl-a,b`: letters by themselves or with `ctrl-`, and `ctrl-@ [ \ ] ^ _`. Empty text is the default.
+pub fn parse_keys(text: &str) -> Result<Vec<u8>, String> {
+    if text.is_empty() {
+        return Ok(DEFAULT.to_vec());
+    }
+    text.split(',').map(|key| parse_key(key).ok_or_else(|| format!("Unknown character: '{key}'"))).collect()
+}
+
+fn parse_key(key: &str) -> Option<u8> {
+    let lower = key.strip_prefix("ctrl-").map(str::as_bytes);
+    match (lower, key.as_bytes()) {
+        (Some([letter @ b'a'..=b'z']), _) => Some(letter - b'a' + 1),
+        (Some([b'@']), _) => Some(0),
+        (Some([sign @ b'['..=b'_']), _) => Some(sign - b'[' + 27),
+        (None, [one]) => Some(*one),
+        _ => None,
+    }
+}
+
+/// Watches what is typed for the keys. Keys that began well and went wrong are passed on late, not lost.
+#[derive(Debug)]
+pub struct Escape {
+    keys: Vec<u8>,
+    matched: usize,
+}
+
+impl Escape {
+    pub fn new(keys: Vec<u8>) -> Self {
+        Self { keys, matched: 0 }
+    }
+
+    /// What goes to the container; `true` beside it when the keys are complete.
+    pub fn filter(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
+        let mut out = Vec::with_capacity(typed.len());
+        for byte in typed {
+            if self.keys.get(self.matched) == Some(byte) {
+                self.matched += 1;
+                if self.matched == self.keys.len() {
+                    return (out, true);
+                }
+                continue;
+            }
+            out.extend_from_slice(&self.keys[..self.matched]);
+            self.matched = usize::from(self.keys.first() == Some(byte));
+            if self.matched == 0 {
+                out.push(*byte);
+            }
+        }
+        (out, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_named_as_in_docker() {
+        assert_eq!(parse_keys(""), Ok(vec![16, 17]));
+        assert_eq!(parse_keys("ctrl-a,x,ctrl-@,ctrl-["), Ok(vec![1, b'x', 0, 27]));
+        assert_eq!(parse_keys("ctrl-foo").unwrap_err(), "Unknown character: 'ctrl-foo'");
+        assert!(parse_keys("ab").is_err());
+    }
+
+    #[test]
+    fn only_the_whole_sequence_leaves() {
+        let mut escape = Escape::new(vec![16, 17]);
+        assert_eq!(escape.filter(b"ab\x10"), (b"ab".to_vec(), false));
+        assert_eq!(escape.filter(b"c"), (b"\x10c".to_vec(), false));
+        assert_eq!(escape.filter(b"\x10\x10"), (b"\x10".to_vec(), false));
+        assert_eq!(escape.filter(b"\x11rest"), (Vec::new(), true));
+    }
+}

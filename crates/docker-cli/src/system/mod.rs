@@ -1,0 +1,17 @@
+//! `docker system …`, `docker version`, `docker info`, `docker events`.
+
+pub mod events;
+pub mod info;
+pub mod version;
+
+use crate::command::{Args, Command};
+
+/// `docker system`.
+pub const NOUN: Command = Command {
+    name: "system",
+    usage: "COMMAND",
+    about: "Manage Docker",
+    args: Args::None,
+    children: &[&events::COMMAND, &info::COMMAND],
+    ..Command::EMPTY
+};

@@ -1,0 +1,142 @@
+//! Bytes and processors, as people write and read them.
+
+const DECIMAL: &[&str] = &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
+const BINARY: &[&str] = &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
+
+/// Powers of a thousand, four digits (`72.8MB`).
+pub fn human_size(bytes: i64) -> String {
+    human_size_with_precision(bytes, 4)
+}
+
+/// The same with another number of digits.
+pub fn human_size_with_precision(bytes: i64, digits: usize) -> String {
+    let (value, unit) = scale(bytes as f64, 1000.0, DECIMAL);
+    format!("{}{unit}", general(value, digits))
+}
+
+/// Powers of 1024, four digits (`7.764GiB`).
+pub fn binary_size(bytes: i64) -> String {
+    let (value, unit) = scale(bytes as f64, 1024.0, BINARY);
+    format!("{}{unit}", general(value, 4))
+}
+
+fn scale(mut value: f64, base: f64, units: &[&'static str]) -> (f64, &'static str) {
+    let mut unit = 0;
+    while value >= base && unit < units.len() - 1 {
+        value /= base;
+        unit += 1;
+    }
+    (value, units[unit])
+}
+
+/// C's `%.*g`, for what a scaled size can be.
+fn general(value: f64, digits: usize) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let exponent = format!("{:.*e}", digits.saturating_sub(1), value)
+        .rsplit_once('e')
+        .and_then(|(_, exponent)| exponent.parse::<i32>().ok())
+        .unwrap_or(0);
+    if exponent >= i32::try_from(digits).unwrap_or(i32::MAX) {
+        let text = format!("{:.*e}", digits.saturating_sub(1), value);
+        let (mantissa, _) = text.split_once('e').unwrap_or((&text, ""));
+        let mantissa =
+            if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+        return format!("{mantissa}e+{exponent:02}");
+    }
+    let decimals = usize::try_from(i32::try_from(digits).unwrap_or(0) - 1 - exponent).unwrap_or(0);
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// `512m`, `1.5GiB`, `1024`: powers of 1024 whatever the unit is called.
+pub fn parse_bytes(text: &str) -> Option<i64> {
+    let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.')? + 1;
+    let (number, unit) = text.split_at(end);
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    if number.starts_with(['-', '+']) {
+        return None;
+    }
+    let value: f64 = number.parse().ok()?;
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let power = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        "p" | "pb" | "pib" => 5,
+        _ => return None,
+    };
+    let bytes = value * 1024_f64.powi(power);
+    (bytes.is_finite() && bytes < i64::MAX as f64).then_some(bytes as i64)
+}
+
+/// `1.5` processors in billionths.
+pub fn parse_nano_cpus(text: &str) -> Result<i64, String> {
+    let failure = || format!("failed to parse {text} as a rational number");
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() && fraction.is_empty() || !digits(whole) || !digits(fraction) || whole.len() > 9 {
+        return Err(failure());
+    }
+    if fraction.trim_end_matches('0').len() > 9 {
+        return Err("value is too precise".to_owned());
+    }
+    let fraction = &fraction[..fraction.len().min(9)];
+    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| failure())? };
+    let part: i64 = format!("{fraction:0<9}").parse().map_err(|_| failure())?;
+    Ok(whole * 1_000_000_000 + part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_four_digits() {
+        let cases = [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (1_240_000, "1.24MB"),
+            (72_789_123, "72.79MB"),
+            (999_999, "1e+03kB"),
+            (1_234_567_890, "1.235GB"),
+        ];
+        for (bytes, said) in cases {
+            assert_eq!(human_size(bytes), said);
+        }
+        assert_eq!(human_size_with_precision(72_789_123, 3), "72.8MB");
+        assert_eq!(human_size_with_precision(199, 3), "199B");
+        assert_eq!(binary_size(8_336_707_584), "7.764GiB");
+    }
+
+    #[test]
+    fn bytes_are_read_with_any_unit() {
+        let cases = [
+            ("512m", Some(536_870_912)),
+            ("1.5GiB", Some(1_610_612_736)),
+            ("1024", Some(1024)),
+            ("1 kb", Some(1024)),
+            ("4B", Some(4)),
+            ("", None),
+            ("abc", None),
+            ("-1", None),
+            ("1x", None),
+            ("9999999999p", None),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(parse_bytes(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn processors_are_read_to_a_billionth() {
+        assert_eq!(parse_nano_cpus("1.5"), Ok(1_500_000_000));
+        assert_eq!(parse_nano_cpus(".25"), Ok(250_000_000));
+        assert_eq!(parse_nano_cpus("x").unwrap_err(), "failed to parse x as a rational number");
+        assert_eq!(parse_nano_cpus("0.0000000001").unwrap_err(), "value is too precise");
+    }
+}
