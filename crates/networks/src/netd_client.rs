@@ -58,6 +58,15 @@ impl NetdClient {
         UnixStream::connect(&self.socket)
     }
 
+    /// Asks one that runs to end; it refuses while it serves a sandbox.
+    pub(crate) fn end(&self) -> Result<(), Error> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        *connection = None;
+        let Ok(stream) = UnixStream::connect(&self.socket) else { return Ok(()) };
+        let ended = Connection::open(stream).and_then(|mut open| open.exchange(&Request::Exit));
+        ended.map(drop).map_err(|source| Error::Netd { action: "end", source })
+    }
+
     fn connect(&self) -> Result<Connection, Error> {
         let failed = |source| Error::Netd { action: "reach", source };
         let deadline = Instant::now() + START_LIMIT;

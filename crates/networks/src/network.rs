@@ -131,27 +131,56 @@ impl Inner {
         Ok(record.id)
     }
 
-    /// The three predefined networks, as far as the store does not have them yet.
+    /// The predefined networks, as far as the store does not have them yet; and the default bridge as it is configured now.
     pub(crate) fn add_predefined_locked(&self) -> Result<(), Error> {
-        let mut missing = Vec::new();
+        let mut changed = Vec::new();
         for (name, driver) in [("bridge", "bridge"), ("host", "host"), ("none", "null")] {
-            let known = self.state().networks.values().any(|network| network.record.name == name);
-            if !known {
-                missing.push(self.predefined(name, driver)?);
+            let known = self
+                .state()
+                .networks
+                .values()
+                .find(|known| known.record.name == name)
+                .map(|known| known.record.clone());
+            match known {
+                Some(known) if driver == "bridge" => changed.extend(self.reconfigured(known)?),
+                Some(_) => {}
+                // `--bridge none`: there is no default network.
+                None if driver == "bridge" && self.config.bridge.name.as_deref() == Some("none") => {}
+                None => changed.push(self.predefined(name, driver)?),
             }
         }
-        if missing.is_empty() {
+        if changed.is_empty() {
             return Ok(());
         }
         let mut state = self.state();
-        for record in &missing {
+        for record in &changed {
             state.insert_network(record.clone())?;
         }
         drop(state);
         self.database.write_blocking(Durability::Lazy, move |tx| {
-            missing.iter().try_for_each(|record| NETWORKS.put(tx, &record.id, record))
+            changed.iter().try_for_each(|record| NETWORKS.put(tx, &record.id, record))
         })?;
         Ok(())
+    }
+
+    /// The default bridge with settings that were changed since it was written down; not while containers are on it.
+    fn reconfigured(&self, known: NetworkRecord) -> Result<Option<NetworkRecord>, Error> {
+        let settings = &self.config.bridge;
+        let first = known.subnets.first().map(|subnet| (subnet.gateway, subnet.subnet));
+        let is_same = known.bridge == self.config.default_bridge()
+            && known.mtu == settings.mtu
+            && known.talks_inside == settings.talks_inside
+            && known.masquerades == settings.masquerades
+            && (settings.address.is_none() || settings.address == first);
+        let is_used = || {
+            let state = self.state();
+            state.sandboxes.values().flat_map(|record| &record.sandbox.endpoints).any(|end| end.network_id == known.id)
+        };
+        if is_same || settings.name.as_deref() == Some("none") || is_used() {
+            return Ok(None);
+        }
+        let fresh = self.predefined(&known.name, &known.driver)?;
+        Ok(Some(NetworkRecord { id: known.id, created_ns: known.created_ns, ..fresh }))
     }
 
     fn predefined(&self, name: &str, driver: &str) -> Result<NetworkRecord, Error> {

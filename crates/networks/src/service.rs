@@ -155,6 +155,11 @@ impl Networks {
         }
     }
 
+    /// At the daemon's end: where no container is left, docker-netd has nothing to live for.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.run(|inner| if inner.has_statements() { Ok(()) } else { inner.netd.end() }).await
+    }
+
     /// All blocking work of the service passes here.
     async fn run<T, F>(&self, work: F) -> Result<T, Error>
     where

@@ -4,6 +4,7 @@
 //! that is killed, with `--controller FOLDER`.
 
 mod host;
+mod hostile;
 mod names;
 mod ports;
 mod restart;
@@ -51,6 +52,10 @@ fn main() {
         Trial::test("networks_are_created_listed_and_removed_in_dockers_words", traffic::network_life),
         Trial::test("a_container_is_plugged_into_a_second_network_and_out_again", traffic::connect_and_disconnect),
         Trial::test("a_container_shares_the_sandbox_of_another", traffic::shared_sandbox),
+        Trial::test("a_network_may_have_both_families", traffic::dual_stack),
+        Trial::test("noise_does_not_keep_the_resolver_from_answering", hostile::resolver),
+        Trial::test("docker_netd_refuses_what_it_does_not_understand_and_ends_when_idle", hostile::control),
+        Trial::test("a_refused_request_keeps_nothing", hostile::requests),
         Trial::test("a_published_port_answers_from_everywhere", ports::published),
         Trial::test("what_is_published_on_loopback_answers_only_there", ports::loopback_only),
         Trial::test("a_port_is_given_once_and_programs_of_the_host_are_respected", ports::conflicts),

@@ -197,3 +197,35 @@ pub fn shared_sandbox() -> Result<(), Failed> {
     assert_eq!(host.acquire(on_host)?.netns_path, None);
     Ok(())
 }
+
+pub fn dual_stack() -> Result<(), Failed> {
+    let host = Host::new()?;
+    let wanted = CreateNetwork {
+        name: "both".to_owned(),
+        enable_ipv6: true,
+        subnets: vec![networks_subnet("10.7.0.0/24"), networks_subnet("fd00:7::/64")],
+        ..CreateNetwork::default()
+    };
+    host.runtime.block_on(host.networks.create(wanted))?;
+    let mut wanted = request("a1", "one", &["both"]);
+    wanted.publish = vec![publish(None, "8080", 80)];
+    let one = host.acquire(wanted)?;
+    let two = host.acquire(request("a2", "two", &["both"]))?;
+    let six = one.endpoints[0].ipv6.ok_or("no IPv6 address")?.address;
+    assert_eq!(six.to_string(), "fd00:7::2");
+    let listener = inside(netns(&one), || std::net::TcpListener::bind(("::", 80)))??;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let peer = stream.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+            // The client may be gone already.
+            let _ = std::io::Write::write_all(&mut stream, peer.as_bytes());
+        }
+    });
+    assert_eq!(reach(Some(netns(&two)), (six, 80))?.as_deref(), Some("fd00:7::3"));
+    let answer = crate::host::ask(netns(&two), "one", 28)?;
+    assert!(answer.ends_with(&[0xfd, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]), "{answer:?}");
+    // The host's own address of that family: translated, not relayed.
+    assert_eq!(reach(None, ("fd00:7::1".parse()?, 8080))?.as_deref(), Some("fd00:7::1"));
+    assert_eq!(reach(Some(&host.outside()), (HOST.into(), 8080))?.as_deref(), Some("::ffff:192.0.2.2"));
+    Ok(())
+}
