@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use container_core::{
-    Config, ConfigError, HostConfig, MountKind, MountPoint, NetworkMode, State, merge_image, restart, validate,
-    wanted_mounts,
+    Config, ConfigError, EndpointRequest, HostConfig, MountKind, MountPoint, NetworkMode, State, merge_image, restart,
+    validate, wanted_mounts,
 };
 use ids::{ContainerId, check_container_name, generated_name};
 
@@ -25,14 +25,13 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     let image = shared.neighbours.images.resolve(&request.config.image).await?;
     let id = new_id()?;
     let mut host_config = request.host_config;
-    let config = complete(shared, request.config, &mut host_config, &image, &id)?;
+    let mut config = merge_image(request.config, &image.defaults)?;
     let mut warnings = validate(&config, &host_config, &shared.host)?;
+    complete(shared, &mut config, &mut host_config, &id)?;
     check_here(shared, &host_config, &id)?;
-    for endpoint in &request.endpoints {
+    let endpoints = endpoints(request.endpoints, &host_config);
+    for endpoint in &endpoints {
         shared.neighbours.sandboxes.check(&endpoint.network).await?;
-    }
-    if let NetworkMode::Network(network) = NetworkMode::parse(&host_config.network_mode) {
-        shared.neighbours.sandboxes.check(network).await?;
     }
     let mounts = mounts(shared, &config, &host_config)?;
     if host_config.publish_all_ports && host_config.network_mode == "host" {
@@ -48,7 +47,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
         config: Arc::new(config),
         host_config: Arc::new(host_config),
         mounts: Arc::new(mounts),
-        endpoints: Arc::new(request.endpoints),
+        endpoints: Arc::new(endpoints),
         state: State::default(),
         starting: None,
         stopped_by_user: false,
@@ -89,16 +88,9 @@ async fn keep(shared: &Arc<Shared>, record: Record, image: &Image) -> Result<Arc
     Ok(container)
 }
 
-/// Defaults of image, host and daemon filled in.
-fn complete(
-    shared: &Shared,
-    asked: Config,
-    host_config: &mut HostConfig,
-    image: &Image,
-    id: &str,
-) -> Result<Config, Error> {
-    let own_hostname = !asked.hostname.is_empty();
-    let mut config = merge_image(asked, &image.defaults)?;
+/// Defaults of host and daemon filled in, references resolved.
+fn complete(shared: &Shared, config: &mut Config, host_config: &mut HostConfig, id: &str) -> Result<(), Error> {
+    let own_hostname = !config.hostname.is_empty();
     let mode = host_config.network_mode.clone();
     if mode.is_empty() || mode == "default" {
         host_config.network_mode = "bridge".to_owned();
@@ -137,7 +129,22 @@ fn complete(
     if host_config.shm_size == 0 {
         host_config.shm_size = 64 << 20;
     }
-    Ok(config)
+    Ok(())
+}
+
+/// The networks to join, that of the mode first. Clients call the default bridge `default`, and name modes that are no
+/// networks, too.
+fn endpoints(asked: Vec<EndpointRequest>, host_config: &HostConfig) -> Vec<EndpointRequest> {
+    let NetworkMode::Network(first) = NetworkMode::parse(&host_config.network_mode) else { return Vec::new() };
+    let mut endpoints = asked;
+    for endpoint in endpoints.iter_mut().filter(|endpoint| matches!(endpoint.network.as_str(), "" | "default")) {
+        first.clone_into(&mut endpoint.network);
+    }
+    match endpoints.iter().position(|endpoint| endpoint.network == first) {
+        Some(at) => endpoints.swap(0, at),
+        None => endpoints.insert(0, EndpointRequest { network: first.to_owned(), ..EndpointRequest::default() }),
+    }
+    endpoints
 }
 
 /// What only this daemon can know to be impossible.
@@ -209,4 +216,36 @@ fn take_name(shared: &Shared, asked: Option<&str>, id: &str) -> Result<String, E
     let short = ids::short(id);
     shared.index().reserve(short, id).map_err(|_| messages::no_free_name())?;
     Ok(short.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(mode: &str, asked: &[&str]) -> Vec<String> {
+        let asked = asked
+            .iter()
+            .map(|network| EndpointRequest { network: (*network).to_owned(), ..EndpointRequest::default() });
+        let host_config = HostConfig { network_mode: mode.to_owned(), ..HostConfig::default() };
+        endpoints(asked.collect(), &host_config).into_iter().map(|endpoint| endpoint.network).collect()
+    }
+
+    #[test]
+    fn the_network_of_the_mode_comes_first_and_modes_are_no_networks() {
+        assert_eq!(joined("bridge", &[]), ["bridge"]);
+        assert_eq!(joined("bridge", &["default"]), ["bridge"]);
+        assert_eq!(joined("mine", &["other", "mine"]), ["mine", "other"]);
+        assert_eq!(joined("mine", &["other"]), ["mine", "other"]);
+        assert!(joined("host", &["host"]).is_empty());
+        assert!(joined("none", &["default"]).is_empty());
+    }
+
+    #[test]
+    fn ids_are_long_and_never_look_like_numbers() {
+        for _ in 0..100 {
+            let id = new_id().unwrap();
+            assert_eq!(id.len(), 64);
+            assert!(id[..12].bytes().any(|byte| !byte.is_ascii_digit()));
+        }
+    }
 }

@@ -74,13 +74,18 @@ async fn reconcile(shared: &Arc<Shared>, container: &Arc<Container>, task: Optio
     {
         shared.publish(&record, "start", &[]);
     }
+    let was_starting = record.starting.is_some();
     let record = container.change(|record| record.starting = None);
+    // Ten thousand containers that are as they were need ten thousand writes less.
+    let mut changed = was_starting;
     if !record.state.has_process() {
         // Never started, or not wanted: whatever task there is has no intent.
         if task.is_some() {
             start::discard_task(shared, &container.id).await;
         }
-        container.store(&shared.database, Durability::Lazy).await?;
+        if changed {
+            container.store(&shared.database, Durability::Lazy).await?;
+        }
         return Ok(Found::AtRest);
     }
     let found = match task {
@@ -91,6 +96,7 @@ async fn reconcile(shared: &Arc<Shared>, container: &Arc<Container>, task: Optio
                 (State::Paused { .. }, Status::Running) => Some(Event::Unpaused),
                 _ => None,
             };
+            changed |= event.is_some();
             if let Some(event) = event
                 && let Err(refused) = container.take(event)
             {
@@ -103,7 +109,9 @@ async fn reconcile(shared: &Arc<Shared>, container: &Arc<Container>, task: Optio
         None => Found::Ended(Exit { code: 137, at: None }),
     };
     container.notify(|progress| progress.running = true);
-    container.store(&shared.database, Durability::Lazy).await?;
+    if changed {
+        container.store(&shared.database, Durability::Lazy).await?;
+    }
     Ok(found)
 }
 

@@ -219,19 +219,6 @@ fn sandbox_request(shared: &Shared, record: &Record) -> Result<SandboxRequest, E
         }
         NetworkMode::Network(_) => SandboxMode::Networks,
     };
-    let mut endpoints = Vec::new();
-    if let (SandboxMode::Networks, NetworkMode::Network(network)) =
-        (&mode, NetworkMode::parse(&host_config.network_mode))
-    {
-        endpoints.clone_from(&record.endpoints);
-        // `default` is how clients call the bridge in EndpointsConfig.
-        for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.network == "default") {
-            "bridge".clone_into(&mut endpoint.network);
-        }
-        if endpoints.is_empty() {
-            endpoints.push(container_core::EndpointRequest { network: network.to_owned(), ..Default::default() });
-        }
-    }
     let mut published = host_config.port_bindings.clone();
     if host_config.publish_all_ports {
         let missing =
@@ -247,7 +234,7 @@ fn sandbox_request(shared: &Shared, record: &Record) -> Result<SandboxRequest, E
         hostname: record.config.hostname.clone(),
         domainname: record.config.domainname.clone(),
         mode,
-        endpoints,
+        endpoints: (*record.endpoints).clone(),
         published,
         exposed: record.config.exposed_ports.iter().cloned().collect(),
         dns: host_config.dns.clone(),
