@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use supervisor::runtimes::Runtimes;
 use supervisor::{Daemon, Roots, Services};
 use supervisor_grpc::{About, ServeError};
@@ -23,6 +24,8 @@ use crate::notify;
 const WORKERS: usize = 2;
 /// Threads for work that blocks on the disk.
 const MAX_BLOCKING: usize = 128;
+/// Open files that this program needs at most.
+const MAX_FILES: u64 = 1024 * 1024;
 /// How long the start waits for the shims of earlier tasks; what takes longer goes on behind.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,7 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         let written = std::fs::write("/proc/self/oom_score_adj", config.oom_score.to_string());
         written.map_err(|source| RunError::OomScore { score: config.oom_score, source })?;
     }
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(MAX_BLOCKING)
@@ -81,8 +85,8 @@ async fn serve(config: &Config) -> Result<(), RunError> {
     let services = Services::open(&roots, daemon, runtimes)?;
     let grpc = listen(&config.grpc.address, config.grpc.uid, config.grpc.gid).await?;
     let shims = listen(&config.ttrpc_address(), config.ttrpc.uid, config.ttrpc.gid).await?;
-    let tasks = services.tasks.clone();
-    let reconnecting = tokio::spawn(async move { tasks.reconnect().await });
+    let (tasks, earlier) = (services.tasks.clone(), services.tasks.reserve_earlier());
+    let reconnecting = tokio::spawn(async move { tasks.reconnect(earlier).await });
     if tokio::time::timeout(RECONNECT_LIMIT, reconnecting).await.is_err() {
         tracing::warn!("some shims are slow to answer, the daemon starts without waiting for them");
     }
@@ -99,6 +103,16 @@ async fn serve(config: &Config) -> Result<(), RunError> {
     };
     supervisor_grpc::serve(grpc, shims, services, about, stop).await?;
     Ok(())
+}
+
+/// Each task takes a few descriptors; the usual soft limit ends at some hundred tasks. Containers inherit it, as those of
+/// containerd do, whose unit has no limit.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum.map_or(Some(MAX_FILES), |maximum| Some(maximum.min(MAX_FILES)));
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Listens on a socket of ours; one that a dead daemon left is replaced.

@@ -46,6 +46,10 @@ const STOP_LIMIT: Duration = Duration::from_millis(200);
 /// Calls one connection may have open at the same time: every task that is waited for is one.
 const MAX_STREAMS: u32 = 100_000;
 
+/// Bytes that one call, and all of a connection, may have on the way: HTTP/2's 64 KiB would cut every blob in pieces.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
 /// What the daemon says about itself.
 pub struct About {
     pub version: &'static str,
@@ -84,6 +88,8 @@ pub async fn serve(
     }
     let router = Server::builder()
         .max_concurrent_streams(Some(MAX_STREAMS))
+        .initial_stream_window_size(Some(STREAM_WINDOW))
+        .initial_connection_window_size(Some(CONNECTION_WINDOW))
         .add_service(bounded!(TasksServer, tasks::TasksService(services.clone())))
         .add_service(bounded!(ContainersServer, containers::ContainersService(services.clone())))
         .add_service(bounded!(ContentServer, content::ContentService(services.clone())))

@@ -80,7 +80,7 @@ impl Collector {
     }
 }
 
-/// Collects whenever it is asked to, until the last [`Collector`] is gone.
+/// Collects whenever it is asked to, until the runtime drops it.
 pub async fn run(mut requests: Requests, heap: Heap) {
     loop {
         let mut waiting = Vec::new();

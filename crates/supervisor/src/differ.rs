@@ -76,6 +76,11 @@ impl Differ {
         if mounts.is_empty() {
             return Err(Error::InvalidArgument("no mounts to unpack a layer onto: invalid argument".to_owned()));
         }
+        if mounts.iter().any(|mount| mount.options.iter().any(|option| option == "ro")) {
+            return Err(Error::InvalidArgument(
+                "cannot unpack a layer onto read-only mounts: invalid argument".to_owned(),
+            ));
+        }
         let source = self.contents.reader(namespace, &digest)?.into_file();
         let folder = self.folder.clone();
         let applied = blocking(move || apply(source, &mounts, &folder, sync)).await?;

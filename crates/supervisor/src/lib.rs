@@ -29,7 +29,7 @@ mod shim_program;
 pub mod snapshots;
 pub mod tasks;
 
-pub use bundle::{Exit, Places};
+pub use bundle::{Bundle, Exit, Places};
 pub use error::{Error, Result};
 pub use leases::Scope;
 pub use records::Store;

@@ -22,6 +22,10 @@ pub fn task_running(id: &str) -> Error {
     Error::FailedPrecondition(format!("cannot delete running task {id}: failed precondition"))
 }
 
+pub fn task_being_deleted(id: &str) -> Error {
+    Error::FailedPrecondition(format!("task {id} is being deleted: failed precondition"))
+}
+
 pub fn process_finished() -> Error {
     Error::NotFound("process already finished: not found".to_owned())
 }

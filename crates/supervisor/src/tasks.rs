@@ -82,6 +82,8 @@ struct Task {
     exit: OnceLock<Exit>,
     /// Deleted on purpose: the end of the connection means nothing any more.
     deleted: AtomicBool,
+    /// Somebody is deleting it just now: a second one must not reach a bundle that is new by then.
+    ending: AtomicBool,
     /// Set when a dead shim has been cleaned up after.
     ended: watch::Sender<Option<Exit>>,
 }

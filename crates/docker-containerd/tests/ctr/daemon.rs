@@ -23,9 +23,22 @@ pub enum ShimOf {
     Debian,
 }
 
+/// Where Debian's ctr, shim and runc put what they do not let us choose.
+const THEIR_FOLDER: &str = "/run/containerd";
+
 pub struct Daemon<'a> {
     host: &'a Host,
     pid: RefCell<u32>,
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        // Nothing below is missed when it is gone already; what stays fails the test's comparison.
+        let _ = rustix::mount::unmount(THEIR_FOLDER, rustix::mount::UnmountFlags::DETACH);
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join(self.namespace()));
+        }
+    }
 }
 
 impl<'a> Daemon<'a> {
@@ -34,6 +47,9 @@ impl<'a> Daemon<'a> {
         let ShimOf::Debian = shim;
         let config = format!("version = 2\n[longshore.shims]\n\"io.containerd.runc.v2\" = \"{SHIM}\"\n");
         fs::write(daemon.path("config.toml"), config)?;
+        fs::create_dir_all(THEIR_FOLDER)?;
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tests", THEIR_FOLDER, "tmpfs", flags, None)?;
         daemon.launch()?;
         Ok(daemon)
     }
@@ -48,6 +64,17 @@ impl<'a> Daemon<'a> {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.host.path(name)
+    }
+
+    /// The namespace of ctr's containers, which is also the name of their parent control group.
+    pub fn namespace(&self) -> String {
+        let folder = self.path("");
+        folder.components().next_back().map(|name| name.as_os_str().to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// The folder with the bundles of that namespace.
+    pub fn state(&self) -> PathBuf {
+        self.path("state/io.containerd.runtime.v2.task").join(self.namespace())
     }
 
     pub fn command(&self) -> Command {
@@ -81,6 +108,7 @@ impl<'a> Daemon<'a> {
     pub fn run_ctr(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new("timeout");
         command.args(["30", "ctr", "--connect-timeout", "1s", "--address"]).arg(self.path("c.sock"));
+        command.arg("--namespace").arg(self.namespace());
         Ok(command.args(arguments).stdin(Stdio::null()).output()?)
     }
 
@@ -146,7 +174,7 @@ impl<'a> Daemon<'a> {
     fn shim_of(&self, id: &str) -> Result<Pid> {
         for entry in fs::read_dir("/proc")?.flatten() {
             let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            let bundle = self.path("state/io.containerd.runtime.v2.task/default").join(id);
+            let bundle = self.state().join(id);
             if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == bundle) {
                 return pid(number);
             }
@@ -168,12 +196,11 @@ impl<'a> Daemon<'a> {
 
     /// Names in a folder below the test's.
     pub fn names_in(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        names(&self.path(folder))
     }
 
     pub fn bundles(&self) -> Vec<String> {
-        self.names_in("state/io.containerd.runtime.v2.task/default")
+        names(&self.state())
     }
 
     /// Starts `ctr events`; the file that they are written to.
@@ -198,6 +225,11 @@ impl<'a> Daemon<'a> {
         ensure!(child.wait()?.success());
         Ok(())
     }
+}
+
+fn names(folder: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 fn pid(number: u32) -> Result<Pid> {

@@ -78,7 +78,7 @@ fn exec_and_kill(host: &Host) -> Result<()> {
     daemon.ctr(&["containers", "rm", "one"])?;
     let unknown = daemon.run_ctr(&["containers", "info", "one"])?;
     let words = String::from_utf8_lossy(&unknown.stderr).into_owned();
-    ensure!(words.contains("container \"one\" in namespace \"default\": not found"), "{words}");
+    ensure!(words.contains("container \"one\" in namespace \"lsh-") && words.contains("\": not found"), "{words}");
     Ok(())
 }
 
@@ -133,7 +133,7 @@ fn both_killed(host: &Host) -> Result<()> {
 fn half_made_bundle(host: &Host) -> Result<()> {
     let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
     daemon.kill()?;
-    let state = daemon.path("state/io.containerd.runtime.v2.task/default");
+    let state = daemon.state();
     std::fs::create_dir_all(state.join("folder-only/rootfs"))?;
     std::fs::create_dir_all(state.join(".removed/rootfs"))?;
     std::fs::create_dir_all(state.join("shim-to-come/rootfs"))?;
@@ -168,7 +168,7 @@ fn events(host: &Host) -> Result<()> {
     let log = daemon.follow_events()?;
     // The subscription stands when the first event arrives; until then one is sent again and again.
     wait_until("the subscription", || {
-        daemon.publish("default", "/test/ready").ok()?;
+        daemon.publish("other", "/test/ready").ok()?;
         std::fs::read_to_string(&log).ok()?.contains("/test/ready").then_some(())
     })?;
     daemon.ctr(&["run", "--rm", daemon::IMAGE, "one", "true"])?;
@@ -196,16 +196,16 @@ fn namespaces(host: &Host) -> Result<()> {
     let daemon = Daemon::with_image(host, ShimOf::Debian)?;
     daemon.ctr(&["namespaces", "create", "extra", "colour=red"])?;
     let listed = daemon.ctr(&["namespaces", "ls"])?;
-    ensure!(listed.contains("extra") && listed.contains("colour=red") && listed.contains("default"), "{listed}");
-    let refused = daemon.run_ctr(&["namespaces", "rm", "default"])?;
-    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(
-        words.contains("namespace \"default\" must be empty, but it still has images, blobs, snapshots"),
-        "{words}"
+        listed.contains("extra") && listed.contains("colour=red") && listed.contains(&daemon.namespace()),
+        "{listed}"
     );
+    let refused = daemon.run_ctr(&["namespaces", "rm", &daemon.namespace()])?;
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(words.contains("must be empty, but it still has images, blobs, snapshots"), "{words}");
     daemon.ctr(&["namespaces", "rm", "extra"])?;
     ensure!(!daemon.ctr(&["namespaces", "ls", "-q"])?.contains("extra"));
-    let again = daemon.run_ctr(&["namespaces", "create", "default"])?;
+    let again = daemon.run_ctr(&["namespaces", "create", &daemon.namespace()])?;
     ensure!(String::from_utf8_lossy(&again.stderr).contains("already exists"), "{again:?}");
     Ok(())
 }

@@ -161,6 +161,7 @@ fn new_task(bundle: Bundle, program: std::path::PathBuf, shim: ShimClient, exit:
         pid: AtomicU32::new(pid),
         exit: exit.map_or_else(OnceLock::new, OnceLock::from),
         deleted: AtomicBool::new(false),
+        ending: AtomicBool::new(false),
         ended: watch::Sender::new(None),
     })
 }

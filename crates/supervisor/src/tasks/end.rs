@@ -24,7 +24,15 @@ impl Tasks {
             Slot::Dead(exit) => self.forget(namespace, id, exit),
             Slot::Live(task) => {
                 let tasks = self.clone();
-                tokio::spawn(async move { tasks.end(task).await }).await.unwrap_or(Err(Error::GivenUp))
+                if task.ending.swap(true, Ordering::AcqRel) {
+                    return Err(messages::task_being_deleted(id));
+                }
+                let work = async move {
+                    let ended = tasks.end(task.clone()).await;
+                    task.ending.store(false, Ordering::Release);
+                    ended
+                };
+                tokio::spawn(work).await.unwrap_or(Err(Error::GivenUp))
             }
         }
     }

@@ -6,7 +6,7 @@ use containerd_api::method::task as methods;
 use containerd_api::task::v2;
 use futures_util::{StreamExt, stream};
 
-use super::Tasks;
+use super::{Key, Slot, Tasks};
 use crate::bundle::Bundle;
 use crate::shim_client::{Limit, ShimClient};
 
@@ -19,12 +19,19 @@ const LOOKS: u32 = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Tasks {
-    /// Takes over every task that an earlier run of this program left. Answers when each has a place; questions that a
+    /// Keeps the place of every task that an earlier run of this program left, so that nobody makes a new one there
+    /// before it has been looked at. The bundles are for [`Tasks::reconnect`].
+    pub fn reserve_earlier(&self) -> Vec<Bundle> {
+        let bundles = self.shared.places.all();
+        let mut slots = self.lock();
+        slots.extend(bundles.iter().map(|bundle| (Key::new(&bundle.namespace, &bundle.id), Slot::Creating)));
+        bundles
+    }
+
+    /// Takes over every such task. Answers when each has a place; questions that a
     /// sick shim may leave open go on behind.
-    pub async fn reconnect(&self) {
-        stream::iter(self.shared.places.all())
-            .for_each_concurrent(CONCURRENT, |bundle| self.reconnect_one(bundle))
-            .await;
+    pub async fn reconnect(&self, bundles: Vec<Bundle>) {
+        stream::iter(bundles).for_each_concurrent(CONCURRENT, |bundle| self.reconnect_one(bundle)).await;
         self.shared.places.remove_stray_work();
     }
 
@@ -32,6 +39,7 @@ impl Tasks {
         let Some(program) = bundle.program() else {
             // Killed before a shim was started: there is nothing but the folder.
             remove(&bundle);
+            self.free(&bundle);
             return;
         };
         let wanted = self.shared.containers.get(&bundle.namespace, &bundle.id).is_ok();
@@ -47,20 +55,24 @@ impl Tasks {
             }
             Some(shim) => {
                 tracing::warn!(namespace = %bundle.namespace, id = %bundle.id, "a task has no container, it is removed");
-                let shared = self.shared.clone();
+                let tasks = self.clone();
                 tokio::spawn(async move {
                     let kill =
                         v2::KillRequest { id: bundle.id.clone(), signal: 9, all: true, ..v2::KillRequest::default() };
                     let _ = shim.call::<()>(methods::KILL, &kill, Limit::Question).await;
-                    shared.abandon(&shim, &bundle).await;
-                    shared.clean_up(&program, &bundle).await;
+                    tasks.shared.abandon(&shim, &bundle).await;
+                    tasks.shared.clean_up(&program, &bundle).await;
+                    tasks.free(&bundle);
                 });
             }
             None if wanted => {
                 let exit = self.shared.bury(&bundle, &program, 0).await;
                 self.remember(&bundle, exit);
             }
-            None => self.shared.clean_up(&program, &bundle).await,
+            None => {
+                self.shared.clean_up(&program, &bundle).await;
+                self.free(&bundle);
+            }
         }
     }
 
@@ -72,9 +84,13 @@ impl Tasks {
             return;
         }
         task.deleted.store(true, std::sync::atomic::Ordering::Release);
-        self.lock().remove(&super::Key::new(&task.bundle.namespace, &task.bundle.id));
         self.shared.abandon(&task.shim, &task.bundle).await;
         self.shared.clean_up(&task.program, &task.bundle).await;
+        self.free(&task.bundle);
+    }
+
+    fn free(&self, bundle: &Bundle) {
+        self.lock().remove(&Key::new(&bundle.namespace, &bundle.id));
     }
 }
 
