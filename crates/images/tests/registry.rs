@@ -23,30 +23,39 @@ const SKOPEO: &[Needs] = &[
     Needs::Program("skopeo", "skopeo"),
 ];
 
-const TESTS: &[Test] = &[
-    test("a_pulled_image_is_what_ctr_sees_and_docker_prints", PEERS, pulled_image),
-    test("a_second_pull_fetches_nothing", PEERS, second_pull),
-    test("layers_that_are_here_are_not_fetched_again", PEERS, shared_layers),
-    test("two_pulls_at_once_share_their_downloads", PEERS, concurrent_pulls),
-    test("an_imported_image_is_pushed_removed_and_pulled_back", PEERS, round_trip),
-    test("a_push_to_another_repository_mounts_what_is_there", PEERS, mounted_push),
-    test("skopeo_reads_what_was_pushed", SKOPEO, read_by_skopeo),
-    test("a_name_that_moves_leaves_the_old_image_nameless", PEERS, moved_name),
-    test("a_layer_with_other_bytes_fails_the_pull_and_leaves_nothing", PEERS, corrupt_layer),
-    test("a_layer_that_is_gone_fails_the_pull_and_leaves_nothing", PEERS, missing_layer),
-    test("a_layer_that_escapes_fails_the_pull_and_leaves_nothing", PEERS, wrong_diff_id),
-    test("an_archive_that_is_none_makes_no_image", PEERS, broken_import),
-    test("what_is_not_in_the_registry_is_told_in_dockers_words", PEERS, not_there),
-    test("an_image_in_use_is_kept_as_docker_keeps_it", PEERS, image_in_use),
-];
+/// Each test over Debian's containerd and over ours.
+macro_rules! over_both {
+    ($($name:literal, $needs:ident, $body:ident;)*) => {
+        const TESTS: &[Test] = &[$(
+            test($name, $needs, |host| $body(&World::new(host)?)),
+            test(concat!($name, "_over_docker_containerd"), $needs, |host| $body(&World::ours(host)?)),
+        )*];
+    };
+}
+
+over_both! {
+    "a_pulled_image_is_what_ctr_sees_and_docker_prints", PEERS, pulled_image;
+    "a_second_pull_fetches_nothing", PEERS, second_pull;
+    "layers_that_are_here_are_not_fetched_again", PEERS, shared_layers;
+    "two_pulls_at_once_share_their_downloads", PEERS, concurrent_pulls;
+    "an_imported_image_is_pushed_removed_and_pulled_back", PEERS, round_trip;
+    "a_push_to_another_repository_mounts_what_is_there", PEERS, mounted_push;
+    "skopeo_reads_what_was_pushed", SKOPEO, read_by_skopeo;
+    "a_name_that_moves_leaves_the_old_image_nameless", PEERS, moved_name;
+    "a_layer_with_other_bytes_fails_the_pull_and_leaves_nothing", PEERS, corrupt_layer;
+    "a_layer_that_is_gone_fails_the_pull_and_leaves_nothing", PEERS, missing_layer;
+    "a_layer_that_is_not_the_configurations_fails_the_pull_and_leaves_nothing", PEERS, wrong_diff_id;
+    "an_archive_that_is_none_makes_no_image", PEERS, broken_import;
+    "what_is_not_in_the_registry_is_told_in_dockers_words", PEERS, not_there;
+    "an_image_in_use_is_kept_as_docker_keeps_it", PEERS, image_in_use;
+}
 
 fn main() -> ExitCode {
     run(TESTS)
 }
 
-fn pulled_image(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
-    let layers = [testhost::busybox_archive(host)?, layer("hello", b"world")];
+fn pulled_image(world: &World) -> Result<()> {
+    let layers = [testhost::busybox_archive(world.host)?, layer("hello", b"world")];
     let published = world.publish("box:1", &layers)?;
     let (pulled, progress) = world.pull("box:1");
     ensure!(pulled? == published.id);
@@ -93,8 +102,7 @@ fn pulled_image(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn second_pull(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn second_pull(world: &World) -> Result<()> {
     world.publish("box", &[layer("a", b"1")])?;
     world.pull("box").0?;
     let (pulled, progress) = world.pull("box");
@@ -109,8 +117,7 @@ fn second_pull(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn shared_layers(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn shared_layers(world: &World) -> Result<()> {
     let base = layer("base", b"1");
     world.publish("one", &[base.clone(), layer("a", b"1")])?;
     world.publish("two", &[base, layer("b", b"2")])?;
@@ -123,9 +130,8 @@ fn shared_layers(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn concurrent_pulls(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
-    world.publish("box", &[testhost::busybox_archive(host)?, layer("a", b"1")])?;
+fn concurrent_pulls(world: &World) -> Result<()> {
+    world.publish("box", &[testhost::busybox_archive(world.host)?, layer("a", b"1")])?;
     let (both, progress) = world.with_progress({
         let request = world.request("box");
         move |images, progress| async move {
@@ -138,10 +144,9 @@ fn concurrent_pulls(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn round_trip(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn round_trip(world: &World) -> Result<()> {
     let name = world.registry.image("app:1");
-    let id = world.import(&name, &gzip(&testhost::busybox_archive(host)?), &["CMD [\"/bin/sh\"]", "ENV A=b"])?;
+    let id = world.import(&name, &gzip(&testhost::busybox_archive(world.host)?), &["CMD [\"/bin/sh\"]", "ENV A=b"])?;
     let before = world.block_on(world.images.resolve(&name))?;
     ensure!(before.id == id && before.repo_digests.is_empty());
     ensure!(before.config.config.env == ["A=b"]);
@@ -171,8 +176,7 @@ fn round_trip(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn mounted_push(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn mounted_push(world: &World) -> Result<()> {
     let name = world.registry.image("one");
     world.import(&name, &layer("a", b"1"), &[])?;
     world.push("one:latest")?;
@@ -188,23 +192,21 @@ fn mounted_push(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn read_by_skopeo(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn read_by_skopeo(world: &World) -> Result<()> {
     let name = world.registry.image("app:1");
-    let id = world.import(&name, &testhost::busybox_archive(host)?, &["LABEL a=b"])?;
+    let id = world.import(&name, &testhost::busybox_archive(world.host)?, &["LABEL a=b"])?;
     world.push("app:1")?;
-    let target = host.path("copied");
+    let target = world.host.path("copied");
     let source = format!("docker://{name}");
     let layout = format!("dir:{}", target.display());
-    host.command("skopeo", &["--insecure-policy", "copy", "--src-tls-verify=false", &source, &layout])?;
+    world.host.command("skopeo", &["--insecure-policy", "copy", "--src-tls-verify=false", &source, &layout])?;
     ensure!(target.join(id.hex()).is_file(), "the configuration came with its digest");
-    let config = host.command("skopeo", &["inspect", "--config", "--tls-verify=false", &source])?;
+    let config = world.host.command("skopeo", &["inspect", "--config", "--tls-verify=false", &source])?;
     ensure!(config.contains("\"a\":\"b\"") || config.contains("\"a\": \"b\""), "{config}");
     Ok(())
 }
 
-fn moved_name(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn moved_name(world: &World) -> Result<()> {
     let old = world.publish("box", &[layer("a", b"1")])?;
     world.pull("box").0?;
     let new = world.publish("box", &[layer("a", b"2")])?;
@@ -221,28 +223,25 @@ fn moved_name(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn corrupt_layer(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn corrupt_layer(world: &World) -> Result<()> {
     let published = world.publish("box", &[layer("a", b"1"), layer("b", b"2")])?;
     let digest = Digest::of(&published.blobs[1]);
     let length = published.blobs[1].len();
-    std::fs::write(blob_file(host, &digest), vec![b'x'; length])?;
+    std::fs::write(blob_file(world.host, &digest), vec![b'x'; length])?;
     let error = world.pull("box").0.unwrap_err();
     ensure!(error.to_string() == format!("filesystem layer verification failed for digest {digest}"), "{error}");
     world.nothing_visible()
 }
 
-fn missing_layer(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn missing_layer(world: &World) -> Result<()> {
     let published = world.publish("box", &[layer("a", b"1")])?;
-    std::fs::remove_file(blob_file(host, &Digest::of(&published.blobs[0])))?;
+    std::fs::remove_file(blob_file(world.host, &Digest::of(&published.blobs[0])))?;
     let error = world.pull("box").0.unwrap_err();
     ensure!(error.to_string().contains("blob unknown"), "{error}");
     world.nothing_visible()
 }
 
-fn wrong_diff_id(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn wrong_diff_id(world: &World) -> Result<()> {
     // The registry has what the manifest says; the configuration speaks of other content.
     let published = world.publish("box", &[layer("a", b"1")])?;
     let other = gzip(&layer("a", b"2"));
@@ -262,10 +261,9 @@ fn wrong_diff_id(host: &Host) -> Result<()> {
     world.nothing_visible()
 }
 
-fn broken_import(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn broken_import(world: &World) -> Result<()> {
     let name = world.registry.image("app");
-    let torn = gzip(&testhost::busybox_archive(host)?);
+    let torn = gzip(&testhost::busybox_archive(world.host)?);
     for bytes in
         [&b"neither a tar nor compressed, but longer than a block of a tar: ".repeat(20)[..], &torn[..torn.len() / 2]]
     {
@@ -277,8 +275,7 @@ fn broken_import(host: &Host) -> Result<()> {
     world.nothing_visible()
 }
 
-fn not_there(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn not_there(world: &World) -> Result<()> {
     world.publish("box", &[layer("a", b"1")])?;
     let error = world.pull("box:none").0.unwrap_err();
     ensure!(error.kind() == ErrorKind::NotFound);
@@ -298,8 +295,7 @@ fn not_there(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn image_in_use(host: &Host) -> Result<()> {
-    let world = World::new(host)?;
+fn image_in_use(world: &World) -> Result<()> {
     let published = world.publish("box", &[layer("a", b"1")])?;
     world.pull("box").0?;
     let name = world.registry.image("box");

@@ -46,9 +46,18 @@ impl ImageUsers for Seen {
 }
 
 impl<'a> World<'a> {
+    /// Over Debian's containerd.
     pub fn new(host: &'a Host) -> Result<Self> {
+        Self::over(host, start_containerd(host)?)
+    }
+
+    /// Over ours.
+    pub fn ours(host: &'a Host) -> Result<Self> {
+        Self::over(host, start_docker_containerd(host)?)
+    }
+
+    fn over(host: &'a Host, socket: String) -> Result<Self> {
         let registry = host.registry()?;
-        let socket = start_containerd(host)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let seen = Arc::new(Seen::default());
         let images = {
@@ -176,5 +185,14 @@ fn start_containerd(host: &Host) -> Result<String> {
     )?;
     host.spawn("containerd", Command::new("containerd").arg("--config").arg(&config))?;
     wait_until("containerd", || std::os::unix::net::UnixStream::connect(&socket).ok())?;
+    Ok(socket)
+}
+
+fn start_docker_containerd(host: &Host) -> Result<String> {
+    let socket = host.path("ours.sock").display().to_string();
+    let mut command = Command::new(host.programs().join("docker-containerd"));
+    command.args(["--address", &socket]).arg("--root").arg(host.path("ours-root"));
+    host.spawn("docker-containerd", command.arg("--state").arg(host.path("ours-state")))?;
+    wait_until("docker-containerd", || std::os::unix::net::UnixStream::connect(&socket).ok())?;
     Ok(socket)
 }
