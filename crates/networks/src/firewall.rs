@@ -231,82 +231,76 @@ fn translations(prefix: &[Expression]) -> Vec<Vec<Expression>> {
     ]
 }
 
-fn rules() -> Vec<(&'static str, Vec<Expression>)> {
-    let mut rules: Vec<(&'static str, Vec<Expression>)> = Vec::new();
-    let mut add = |chain, parts: &[&[Expression]]| rules.push((chain, parts.concat()));
-    let accept = [Expression::End(Verdict::Accept)];
-    let drop = [Expression::End(Verdict::Drop)];
+type Rule = (&'static str, Vec<Expression>);
 
+fn rules() -> Vec<Rule> {
+    [guard_rules(), translation_rules(), forward_rules(), masquerade_rules()].concat()
+}
+
+fn guard_rules() -> Vec<Rule> {
     let mut loopback = b"lo".to_vec();
     loopback.resize(16, 0);
     let not_loopback = [Expression::Meta(Meta::InputName, 1), Expression::Compare(1, Comparison::NotEqual, loopback)];
-    add(
-        "guard",
-        &[
-            &not_loopback,
-            &family(IPV4),
-            &[Expression::Payload(Payload::DestinationAddress4, 1)],
-            &protocol_and_port(9, 10),
-            &[Expression::InSet { set: GUARDED, register: 1 }],
-            &drop,
-        ],
-    );
-    for rule in translations(&name_not_in(Meta::InputName, BRIDGES)) {
-        add("prerouting", &[&rule]);
-    }
-    // The host's own connections to loopback addresses go to docker-netd's socket: the kernel would not route a packet
-    // from 127.0.0.1 to a bridge.
-    add(
-        "output",
-        &[
-            &family(IPV4),
-            &[Expression::Payload(Payload::DestinationFirstByte4, 1)],
-            &[Expression::Compare(1, Comparison::Equal, vec![127]), Expression::End(Verdict::Return)],
-        ],
-    );
+    let published = [
+        &family(IPV4)[..],
+        &[Expression::Payload(Payload::DestinationAddress4, 1)],
+        &protocol_and_port(9, 10),
+        &[Expression::InSet { set: GUARDED, register: 1 }, Expression::End(Verdict::Drop)],
+    ];
+    vec![("guard", [&not_loopback[..], &published.concat()].concat())]
+}
+
+/// The host's own connections to loopback addresses go to docker-netd's socket: the kernel would not route a packet from
+/// 127.0.0.1 to a bridge.
+fn translation_rules() -> Vec<Rule> {
+    let mut rules: Vec<Rule> =
+        translations(&name_not_in(Meta::InputName, BRIDGES)).into_iter().map(|rule| ("prerouting", rule)).collect();
     let mut six_loopback = vec![0; 16];
     six_loopback[15] = 1;
-    add(
-        "output",
-        &[
-            &family(IPV6),
-            &[Expression::Payload(Payload::DestinationAddress6, 1)],
-            &[Expression::Compare(1, Comparison::Equal, six_loopback), Expression::End(Verdict::Return)],
-        ],
-    );
-    for rule in translations(&[]) {
-        add("output", &[&rule]);
+    let loopbacks =
+        [(IPV4, Payload::DestinationFirstByte4, vec![127]), (IPV6, Payload::DestinationAddress6, six_loopback)];
+    for (number, field, value) in loopbacks {
+        let is_loopback = [
+            Expression::Payload(field, 1),
+            Expression::Compare(1, Comparison::Equal, value),
+            Expression::End(Verdict::Return),
+        ];
+        rules.push(("output", [&family(number)[..], &is_loopback].concat()));
     }
+    rules.extend(translations(&[]).into_iter().map(|rule| ("output", rule)));
+    rules
+}
 
+fn forward_rules() -> Vec<Rule> {
+    let accept = [Expression::End(Verdict::Accept)];
+    let drop = [Expression::End(Verdict::Drop)];
     let out = |set| name_in(Meta::OutputName, set);
     let into = |set| name_in(Meta::InputName, set);
-    let pair = [
+    let inside = [
         Expression::Meta(Meta::InputName, 1),
         Expression::Meta(Meta::OutputName, 2),
         Expression::InSet { set: INSIDE, register: 1 },
     ];
     let answers = [Expression::Ct(CtKey::State, 1), Expression::AnyBit(1, ANSWERS)];
     let translated = [Expression::Ct(CtKey::Status, 1), Expression::AnyBit(1, TRANSLATED)];
-    add("forward", &[&pair, &accept]);
-    add("forward", &[&into(INTERNAL), &drop]);
-    add("forward", &[&out(INTERNAL), &drop]);
-    add("forward", &[&out(BRIDGES), &answers, &accept]);
-    add("forward", &[&into(BRIDGES), &out(BRIDGES), &drop]);
-    add("forward", &[&out(BRIDGES), &translated, &accept]);
-    add("forward", &[&out(BRIDGES), &drop]);
-    add("forward", &[&into(BRIDGES), &accept]);
+    let rules: [Vec<Expression>; 8] = [
+        [&inside[..], &accept].concat(),
+        [&into(INTERNAL)[..], &drop].concat(),
+        [&out(INTERNAL)[..], &drop].concat(),
+        [&out(BRIDGES)[..], &answers, &accept].concat(),
+        [&into(BRIDGES)[..], &out(BRIDGES), &drop].concat(),
+        [&out(BRIDGES)[..], &translated, &accept].concat(),
+        [&out(BRIDGES)[..], &drop].concat(),
+        [&into(BRIDGES)[..], &accept].concat(),
+    ];
+    rules.into_iter().map(|rule| ("forward", rule)).collect()
+}
 
-    for (number, field, set) in
-        [(IPV4, Payload::SourceAddress4, MASQUERADE4), (IPV6, Payload::SourceAddress6, MASQUERADE6)]
-    {
-        add(
-            "postrouting",
-            &[
-                &name_not_in(Meta::OutputName, BRIDGES),
-                &family(number),
-                &[Expression::Payload(field, 1), Expression::InSet { set, register: 1 }, Expression::Masquerade],
-            ],
-        );
-    }
-    rules
+fn masquerade_rules() -> Vec<Rule> {
+    let families = [(IPV4, Payload::SourceAddress4, MASQUERADE4), (IPV6, Payload::SourceAddress6, MASQUERADE6)];
+    let rule = |(number, field, set)| {
+        let hide = [Expression::Payload(field, 1), Expression::InSet { set, register: 1 }, Expression::Masquerade];
+        ("postrouting", [&name_not_in(Meta::OutputName, BRIDGES)[..], &family(number), &hide].concat())
+    };
+    families.into_iter().map(rule).collect()
 }

@@ -97,7 +97,7 @@ impl NetdClient {
         let pid_file = self.socket.with_extension("pid");
         let mut command = Command::new(program);
         command.arg("--socket").arg(&self.socket).arg("--pid-file").arg(pid_file).stdin(Stdio::null());
-        let mut child = sys::spawn::in_new_session(&mut command).map_err(|error| failed(io::Error::from(error)))?;
+        let mut child = sys::spawn::in_new_session(&mut command).map_err(failed)?;
         // Reaped when it ends before we do; it sleeps in waitpid until then.
         let reaper = std::thread::Builder::new().name("netd-reaper".to_owned()).stack_size(64 * 1024);
         reaper.spawn(move || child.wait()).map_err(failed)?;

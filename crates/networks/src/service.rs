@@ -140,7 +140,7 @@ impl Networks {
                     inner.greet_netd()?;
                     inner.netd.watch().map_err(|source| Error::Netd { action: "watch", source })
                 });
-                match opened.await.and_then(|stream| watchable(stream)) {
+                match opened.await.and_then(watchable) {
                     Ok(mut stream) => {
                         // Nothing is ever said on it; the end of the stream is the end of the process.
                         let _ = stream.read(&mut [0; 1]).await;
