@@ -124,6 +124,23 @@ impl<'a> Daemon<'a> {
         self.ctr(&["run", "--detach", IMAGE, id, "sleep", "100000"]).map(drop)
     }
 
+    /// Begins to run one, and does not wait for it.
+    pub fn start_run(&self, id: &str) -> Result<std::process::Child> {
+        let mut command = Command::new("timeout");
+        command.args(["30", "ctr", "--connect-timeout", "1s", "--address"]).arg(self.path("c.sock"));
+        command.arg("--namespace").arg(self.namespace()).args(["run", "--detach", IMAGE, id, "sleep", "100000"]);
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    }
+
+    /// Processes that work below the state folder: shims.
+    pub fn count_in_state(&self) -> usize {
+        let state = self.state();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes
+            .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&state)))
+            .count()
+    }
+
     pub fn remove_sleeper(&self, id: &str) -> Result<()> {
         self.ctr(&["tasks", "kill", "-s", "SIGKILL", id])?;
         self.wait_for_status(id, "STOPPED")?;

@@ -23,6 +23,7 @@ const TESTS: &[Test] = &[
     test("tasks_live_through_a_kill_of_the_daemon_and_exits_meanwhile_are_reported", NEEDS, daemon_killed),
     test("the_task_of_a_killed_shim_is_reported_with_137_and_cleaned_up", NEEDS, shim_killed),
     test("the_task_of_a_shim_that_died_with_the_daemon_is_reported_with_137", NEEDS, both_killed),
+    test("a_kill_of_the_daemon_at_any_moment_of_a_run_leaves_nothing_half_done", NEEDS, kill_at_any_moment),
     test("half_made_bundles_are_removed_at_start", NEEDS, half_made_bundle),
     test("a_sick_shim_holds_up_nobody_else", NEEDS, sick_shim),
     test("events_come_from_shims_and_from_publish", NEEDS, events),
@@ -127,6 +128,32 @@ fn both_killed(host: &Host) -> Result<()> {
     ensure!(daemon.status_of("one")? == "STOPPED");
     ensure!(daemon.exit_code_of_rm("one")? == 137);
     daemon.ctr(&["containers", "rm", "one"])?;
+    Ok(())
+}
+
+fn kill_at_any_moment(host: &Host) -> Result<()> {
+    let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
+    for round in 0..12 {
+        let id = format!("round-{round}");
+        let mut running = daemon.start_run(&id)?;
+        // A run takes some 150 ms: each round is cut off at another place of it.
+        std::thread::sleep(std::time::Duration::from_millis(13 * round));
+        daemon.kill()?;
+        running.wait()?;
+        daemon.restart()?;
+        wait_until("the task to be known or not", || {
+            let known = daemon.status_of(&id).ok();
+            known.is_none_or(|status| status != "UNKNOWN").then_some(())
+        })?;
+        // Whatever came to be can be taken away, and what did not is no trouble.
+        daemon.run_ctr(&["tasks", "rm", "--force", &id])?;
+        daemon.run_ctr(&["containers", "rm", &id])?;
+        ensure!(daemon.ctr(&["containers", "ls", "-q"])?.is_empty(), "container left in round {round}");
+        ensure!(daemon.ctr(&["tasks", "ls", "-q"])?.is_empty(), "task left in round {round}");
+        wait_until("shims and bundles to go", || {
+            (daemon.bundles().is_empty() && daemon.count_in_state() == 0).then_some(())
+        })?;
+    }
     Ok(())
 }
 
