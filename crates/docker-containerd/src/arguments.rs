@@ -1,7 +1,7 @@
 //! The command line, which is containerd's.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -53,9 +53,11 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Arguments {
 impl Arguments {
     /// The configuration file, with what the command line says in its place.
     pub fn effective_config(&self) -> Result<Config, ConfigError> {
+        // A daemon whose places are all given is not the machine's own, and the machine's file is not about it.
+        let is_private = self.address.is_some() && self.root.is_some() && self.state.is_some();
         let mut config = match &self.config {
             Some(path) => Config::read(path)?,
-            None if PathBuf::from(DEFAULT_CONFIG).exists() => Config::read(DEFAULT_CONFIG.as_ref())?,
+            None if !is_private && Path::new(DEFAULT_CONFIG).exists() => Config::read(DEFAULT_CONFIG.as_ref())?,
             None => Config::default(),
         };
         if let Some(address) = &self.address {
