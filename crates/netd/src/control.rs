@@ -23,6 +23,8 @@ struct Connection {
     received: Vec<u8>,
     unsent: Vec<u8>,
     waits_to_write: bool,
+    /// The other end says nothing more; it may still listen.
+    has_ended: bool,
 }
 
 impl Control {
@@ -41,7 +43,13 @@ impl Control {
             }
             let number = poller.number();
             if poller.add(&stream, Token::Control(number), EventFlags::IN).is_ok() {
-                let connection = Connection { stream, received: Vec::new(), unsent: Vec::new(), waits_to_write: false };
+                let connection = Connection {
+                    stream,
+                    received: Vec::new(),
+                    unsent: Vec::new(),
+                    waits_to_write: false,
+                    has_ended: false,
+                };
                 self.connections.insert(number, connection);
             }
         }
@@ -54,10 +62,15 @@ impl Control {
         let open = connection.fill(|line| {
             requests.push(serde_json::from_slice(line).map_err(|error| error.to_string()));
         });
-        if !open {
+        connection.has_ended = !open;
+        requests
+    }
+
+    /// Closes a connection whose last requests were answered.
+    pub(crate) fn finish(&mut self, number: u64) {
+        if self.connections.get(&number).is_some_and(|connection| connection.has_ended) {
             self.connections.remove(&number);
         }
-        requests
     }
 
     pub(crate) fn reply(&mut self, poller: &Poller, number: u64, reply: &Reply) {

@@ -128,6 +128,7 @@ impl Server {
             let reply = self.perform(request, instance);
             self.control.reply(&self.poller, number, &reply);
         }
+        self.control.finish(number);
         false
     }
 
