@@ -51,15 +51,21 @@ pub(crate) fn is_opaque(path: &Path) -> Result<bool, Errno> {
 
 /// What of a file belongs into a layer, sorted by name.
 pub(crate) fn read(path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
-    // An empty list is the rule: one call and no allocation.
-    match llistxattr(path, &mut [0_u8; 0]) {
+    let mut small = [0_u8; 512];
+    let mut large = Vec::new();
+    let names = match llistxattr(path, &mut small[..]) {
+        // None is the rule: one call and no allocation.
         Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
-        answer => answer?,
+        Ok(length) => &small[..length],
+        Err(Errno::RANGE) => {
+            large.resize(MAX_BYTES, 0);
+            let length = llistxattr(path, &mut large[..])?;
+            &large[..length]
+        }
+        Err(errno) => return Err(errno),
     };
-    let mut names = vec![0_u8; MAX_BYTES];
-    let length = llistxattr(path, &mut names[..])?;
     let mut found = Vec::new();
-    for name in names[..length].split(|b| *b == 0).filter(|name| belongs_to_layers(name)) {
+    for name in names.split(|b| *b == 0).filter(|name| belongs_to_layers(name)) {
         if let Some(value) = value(path, name)? {
             found.push((name.to_vec(), value));
         }
