@@ -24,6 +24,8 @@ const QUIET: Duration = Duration::from_millis(500);
 const PAUSE_FACTOR: u32 = 20;
 /// How often a collection runs without being asked for: leases and images expire by themselves.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
+/// How long what nobody refers to is spared after it was made, unless a caller waits for a collection.
+const GRACE: Duration = Duration::from_secs(60);
 /// Callers that wait for a collection at the same time.
 const MAX_WAITING: usize = 64;
 /// Objects that are removed between two moments in which others may go on.
@@ -82,6 +84,7 @@ impl Collector {
 
 /// Collects whenever it is asked to, until the runtime drops it.
 pub async fn run(mut requests: Requests, heap: Heap) {
+    let mut next = PERIOD;
     loop {
         let mut waiting = Vec::new();
         tokio::select! {
@@ -94,15 +97,14 @@ pub async fn run(mut requests: Requests, heap: Heap) {
                     waiting.push(done);
                 }
             }
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(next) => {}
         }
         while let Ok(done) = requests.requests.try_recv() {
             waiting.push(done);
         }
         let begin = Instant::now();
-        if let Err(error) = collect(&requests.gate, &heap).await {
-            tracing::warn!(error = %errors::chain(&error), "a collection failed");
-        }
+        let spared = collect_or_tell(&requests.gate, &heap, grace(&waiting)).await;
+        next = if spared == 0 { PERIOD } else { GRACE };
         for done in waiting {
             // Whoever asked may have gone.
             let _ = done.send(());
@@ -110,26 +112,40 @@ pub async fn run(mut requests: Requests, heap: Heap) {
         // A caller that waits cuts the pause short.
         let pause = begin.elapsed() * PAUSE_FACTOR;
         if let Ok(Some(done)) = tokio::time::timeout(pause, requests.requests.recv()).await {
-            if let Err(error) = collect(&requests.gate, &heap).await {
-                tracing::warn!(error = %errors::chain(&error), "a collection failed");
-            }
+            collect_or_tell(&requests.gate, &heap, Duration::ZERO).await;
             let _ = done.send(());
         }
     }
 }
 
-async fn collect(gate: &Arc<RwLock<()>>, heap: &Heap) -> Result<()> {
+/// Who waits for a collection wants everything gone that nobody refers to now.
+fn grace(waiting: &[oneshot::Sender<()>]) -> Duration {
+    if waiting.is_empty() { GRACE } else { Duration::ZERO }
+}
+
+async fn collect_or_tell(gate: &Arc<RwLock<()>>, heap: &Heap, grace: Duration) -> usize {
+    collect(gate, heap, grace).await.unwrap_or_else(|error| {
+        tracing::warn!(error = %errors::chain(&error), "a collection failed");
+        0
+    })
+}
+
+/// Collects in every namespace; answers how many objects were spared because they are new.
+async fn collect(gate: &Arc<RwLock<()>>, heap: &Heap, grace: Duration) -> Result<usize> {
+    let mut spared = 0;
     let namespaces = heap.store.database.view(|tx| NAMESPACES.keys(tx, ""))?;
     for namespace in namespaces {
         loop {
             let (found, name) = (heap.clone(), namespace.clone());
-            if blocking(move || found.garbage(&name)).await? == Garbage::default() {
+            let garbage = blocking(move || found.garbage(&name, grace)).await?;
+            if garbage.is_empty() {
+                spared += garbage.spared;
                 break;
             }
             let (found, name) = (heap.clone(), namespace.clone());
             let closed = gate.clone().write_owned().await;
             let removed = blocking(move || {
-                let removed = found.sweep(&name);
+                let removed = found.sweep(&name, grace);
                 drop(closed);
                 removed
             })
@@ -140,12 +156,12 @@ async fn collect(gate: &Arc<RwLock<()>>, heap: &Heap) -> Result<()> {
             tracing::debug!(namespace, removed, "collected");
         }
     }
-    Ok(())
+    Ok(spared)
 }
 
 impl Heap {
-    fn garbage(&self, namespace: &str) -> Result<Garbage> {
-        Ok(mark::unreferenced(&self.survey(namespace)?, SystemTime::now()))
+    fn garbage(&self, namespace: &str, grace: Duration) -> Result<Garbage> {
+        Ok(mark::unreferenced(&self.survey(namespace)?, SystemTime::now(), grace))
     }
 
     fn survey(&self, namespace: &str) -> Result<Survey> {
@@ -179,7 +195,11 @@ impl Heap {
                 leases: leases.collect(),
                 contents: contents
                     .into_iter()
-                    .map(|info| mark::Content { digest: info.digest.to_string(), labels: info.labels })
+                    .map(|info| mark::Content {
+                        digest: info.digest.to_string(),
+                        labels: info.labels,
+                        created_at: info.created_at,
+                    })
                     .collect(),
                 snapshots: snapshots
                     .into_iter()
@@ -188,6 +208,7 @@ impl Heap {
                         key: info.name,
                         parent: info.parent.unwrap_or_default(),
                         labels: info.labels,
+                        created_at: info.created_at,
                     })
                     .collect(),
                 ingests: ingests
@@ -203,8 +224,8 @@ impl Heap {
     }
 
     /// Removes the next few objects that nobody needs at this moment; answers how many.
-    fn sweep(&self, namespace: &str) -> Result<usize> {
-        let garbage = self.garbage(namespace)?;
+    fn sweep(&self, namespace: &str, grace: Duration) -> Result<usize> {
+        let garbage = self.garbage(namespace, grace)?;
         let mut removed = self.remove_records(namespace, &garbage)?;
         for (_, key) in garbage.snapshots.iter().take(BATCH) {
             removed += done("snapshot", key, self.snapshots.driver().remove(namespace, key));

@@ -2,7 +2,8 @@
 //!
 //! Roots are images, containers, leases and what they hold, and objects labelled `containerd.io/gc.root` or with a
 //! `containerd.io/gc.expire` that is still to come. References are an image's target, a container's snapshot, a
-//! snapshot's parent, and the labels `containerd.io/gc.ref.*` (forward) and `containerd.io/gc.bref.*` (backward).
+//! snapshot's parent, and the labels `containerd.io/gc.ref.*` (forward) and `containerd.io/gc.bref.*` (backward). What is
+//! new is spared for a while: clients without a lease make an object first and refer to it a moment later.
 //! Pure: facts and the time come in, names go out. References never cross a namespace.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -52,18 +53,20 @@ pub struct Lease {
     pub resources: Vec<(String, String)>,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Content {
     pub digest: String,
     pub labels: Labels,
+    pub created_at: SystemTime,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     pub snapshotter: String,
     pub key: String,
     pub parent: String,
     pub labels: Labels,
+    pub created_at: SystemTime,
 }
 
 #[derive(Debug, Clone)]
@@ -81,6 +84,18 @@ pub struct Garbage {
     pub contents: Vec<String>,
     pub snapshots: Vec<(String, String)>,
     pub ingests: Vec<String>,
+    /// How many objects nobody needs, but which are too new to go.
+    pub spared: usize,
+}
+
+impl Garbage {
+    pub fn is_empty(&self) -> bool {
+        self.leases.is_empty()
+            && self.images.is_empty()
+            && self.contents.is_empty()
+            && self.snapshots.is_empty()
+            && self.ingests.is_empty()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -103,11 +118,12 @@ enum Node {
     Ingest(String),
 }
 
-/// Marks from the roots and answers everything that was not reached.
-pub fn unreferenced(survey: &Survey, now: SystemTime) -> Garbage {
+/// Marks from the roots and answers everything that was not reached, except what was made less than `grace` ago.
+pub fn unreferenced(survey: &Survey, now: SystemTime, grace: Duration) -> Garbage {
     let mut marking = Marking::new(survey, now);
     let expired_leases = marking.mark_roots(survey);
     marking.follow();
+    let spared = marking.spare(survey, grace);
     let reached = |node: Node| marking.reached.contains(&node);
     Garbage {
         leases: expired_leases,
@@ -141,6 +157,7 @@ pub fn unreferenced(survey: &Survey, now: SystemTime) -> Garbage {
             .filter(|ingest| !reached(Node::Ingest(ingest.reference.clone())))
             .map(|ingest| ingest.reference.clone())
             .collect(),
+        spared,
     }
 }
 
@@ -244,6 +261,33 @@ impl<'a> Marking<'a> {
             }
         }
         expired
+    }
+
+    /// Reaches what is new, with everything it refers to; answers how many new objects nothing else has reached.
+    fn spare(&mut self, survey: &Survey, grace: Duration) -> usize {
+        let new = |created_at: SystemTime| created_at + grace > self.now;
+        let contents = survey.contents.iter().filter(|content| new(content.created_at)).map(|content| {
+            let digest = content.digest.clone();
+            [Node::Content { digest: digest.clone(), flat: false }, Node::Content { digest, flat: true }]
+        });
+        let snapshots = survey.snapshots.iter().filter(|snapshot| new(snapshot.created_at)).map(|snapshot| {
+            let node = |flat| {
+                let (snapshotter, key) = (snapshot.snapshotter.clone(), snapshot.key.clone());
+                Node::Snapshot { snapshotter, key, flat }
+            };
+            [node(false), node(true)]
+        });
+        let unreached: Vec<Node> = contents
+            .chain(snapshots)
+            .filter(|both| !both.iter().any(|node| self.reached.contains(node)))
+            .map(|[node, _]| node)
+            .collect();
+        let spared = unreached.len();
+        for node in unreached {
+            self.reach(node);
+        }
+        self.follow();
+        spared
     }
 
     /// An object that is a root only if its labels say so.
@@ -363,15 +407,36 @@ mod tests {
     }
 
     fn content(digest: &str, pairs: &[(&str, &str)]) -> Content {
-        Content { digest: digest.into(), labels: labels(pairs) }
+        Content { digest: digest.into(), labels: labels(pairs), created_at: UNIX_EPOCH }
     }
 
     fn snapshot(key: &str, parent: &str, pairs: &[(&str, &str)]) -> Snapshot {
-        Snapshot { snapshotter: "overlayfs".into(), key: key.into(), parent: parent.into(), labels: labels(pairs) }
+        Snapshot {
+            snapshotter: "overlayfs".into(),
+            key: key.into(),
+            parent: parent.into(),
+            labels: labels(pairs),
+            created_at: UNIX_EPOCH,
+        }
     }
 
     fn now() -> SystemTime {
         NOW + Duration::from_secs(1_700_000_000)
+    }
+
+    fn found(survey: &Survey) -> Garbage {
+        unreferenced(survey, now(), Duration::ZERO)
+    }
+
+    #[test]
+    fn what_is_new_is_spared_with_what_it_refers_to() {
+        let mut survey =
+            Survey { snapshots: vec![snapshot("old", "", &[]), snapshot("new", "old", &[])], ..Survey::default() };
+        survey.snapshots[1].created_at = now() - Duration::from_secs(5);
+        let found = unreferenced(&survey, now(), Duration::from_secs(60));
+        assert_eq!((found.is_empty(), found.spared), (true, 1));
+        let found = unreferenced(&survey, now(), Duration::from_secs(1));
+        assert_eq!((found.snapshots.len(), found.spared), (2, 0));
     }
 
     /// index → manifest → config → top snapshot → bottom snapshot, as a pull leaves them.
@@ -395,9 +460,9 @@ mod tests {
     #[test]
     fn everything_of_an_image_stays_and_goes_with_it() {
         let mut survey = pulled();
-        assert_eq!(unreferenced(&survey, now()), Garbage::default());
+        assert_eq!(found(&survey), Garbage::default());
         survey.images.clear();
-        let garbage = unreferenced(&survey, now());
+        let garbage = found(&survey);
         assert_eq!(garbage.contents, ["index", "manifest", "config", "layer"]);
         let order: Vec<&str> = garbage.snapshots.iter().map(|(_, key)| key.as_str()).collect();
         assert_eq!(order, ["top", "bottom"], "children go first");
@@ -415,7 +480,7 @@ mod tests {
             snapshot: "rw".into(),
             labels: Labels::new(),
         });
-        assert_eq!(unreferenced(&survey, now()), Garbage::default());
+        assert_eq!(found(&survey), Garbage::default());
     }
 
     #[test]
@@ -427,12 +492,12 @@ mod tests {
             labels: labels(&[(EXPIRE, "2100-01-01T00:00:00Z")]),
             resources: vec![("content".into(), "index".into())],
         });
-        assert_eq!(unreferenced(&survey, now()), Garbage::default());
+        assert_eq!(found(&survey), Garbage::default());
         survey.leases[0].labels = labels(&[(EXPIRE, "2001-01-01T00:00:00Z")]);
-        let garbage = unreferenced(&survey, now());
+        let garbage = found(&survey);
         assert_eq!((garbage.leases.len(), garbage.contents.len(), garbage.snapshots.len()), (1, 4, 2));
         survey.leases[0].labels = labels(&[(EXPIRE, "nonsense")]);
-        assert_eq!(unreferenced(&survey, now()), Garbage::default(), "an unreadable time removes nothing");
+        assert_eq!(found(&survey), Garbage::default(), "an unreadable time removes nothing");
     }
 
     #[test]
@@ -444,7 +509,7 @@ mod tests {
             labels: labels(&[(FLAT, "")]),
             resources: vec![("content".into(), "config".into()), ("snapshots/overlayfs".into(), "top".into())],
         });
-        let garbage = unreferenced(&survey, now());
+        let garbage = found(&survey);
         assert_eq!(garbage.contents, ["index", "manifest", "layer"]);
         assert!(garbage.snapshots.is_empty(), "the parent of a flat snapshot stays");
     }
@@ -462,7 +527,7 @@ mod tests {
             snapshots: vec![snapshot("kept", "", &[(ROOT, "")])],
             ..Survey::default()
         };
-        assert_eq!(unreferenced(&survey, now()).contents, ["stale", "lost"]);
+        assert_eq!(found(&survey).contents, ["stale", "lost"]);
     }
 
     #[test]
@@ -473,9 +538,9 @@ mod tests {
             updated_at: now() - Duration::from_secs(hours * 3600),
         };
         let mut survey = Survey { ingests: vec![ingest("new", 1), ingest("old", 30)], ..Survey::default() };
-        assert_eq!(unreferenced(&survey, now()).ingests, ["old"]);
+        assert_eq!(found(&survey).ingests, ["old"]);
         survey.leases.push(Lease { resources: vec![("ingests".into(), "old".into())], ..Lease::default() });
-        assert!(unreferenced(&survey, now()).ingests.is_empty());
+        assert!(found(&survey).ingests.is_empty());
     }
 
     #[test]
@@ -487,6 +552,6 @@ mod tests {
             ],
             ..Survey::default()
         };
-        assert_eq!(unreferenced(&survey, now()).contents, ["a", "b"]);
+        assert_eq!(found(&survey).contents, ["a", "b"]);
     }
 }
