@@ -1,0 +1,386 @@
+//! The client against servers that are told what to answer, the hostile ones among them.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use errors::{ErrorKind, Kind};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use ids::{Digest, Reference};
+use registry_client::{
+    BlobSource, Credentials, Pushed, Registries, RegistryError, RegistryOptions, Repository, Secret, Verify,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// A request as the server saw it.
+#[derive(Debug, Clone)]
+struct Seen {
+    method: String,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Seen {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// A server on a loopback port of its own; ends with the test's runtime.
+struct Server {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    async fn start(answer: impl Fn(&Seen, usize) -> Response<Body> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let (answer, log) = (Arc::new(answer), seen.clone());
+        tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                let (answer, log) = (answer.clone(), log.clone());
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let (answer, log) = (answer.clone(), log.clone());
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                        let path = head.uri.path_and_query().map(|path| path.to_string()).unwrap_or_default();
+                        let seen = Seen { method: head.method.to_string(), path, headers: head.headers, body };
+                        let before = log.lock().unwrap().iter().filter(|other| other.path == seen.path).count();
+                        log.lock().unwrap().push(seen.clone());
+                        Ok::<_, Infallible>(answer(&seen, before))
+                    }
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        Self { address, seen }
+    }
+
+    fn repository(&self, credentials: Credentials) -> Repository {
+        let reference = Reference::parse_familiar(&format!("{}/team/app:1", self.address)).unwrap();
+        Registries::new(RegistryOptions::default()).repository(&reference, credentials)
+    }
+
+    fn anonymous(&self) -> Repository {
+        self.repository(Credentials::Anonymous)
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    for (name, value) in headers {
+        response.headers_mut().append(header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+    }
+    response
+}
+
+fn ok() -> Response<Body> {
+    reply(200, &[], "{}")
+}
+
+fn endless() -> Response<Body> {
+    let piece = Bytes::from(vec![b' '; 1 << 16]);
+    let frames = futures_util::stream::repeat_with(move || Ok(Frame::data(piece.clone())));
+    Response::new(StreamBody::new(frames).boxed_unsync())
+}
+
+async fn read(repository: &Repository, content: &[u8], verify: Verify) -> Result<Vec<u8>, RegistryError> {
+    let mut reader = repository.blob(Digest::of(content), content.len() as u64, 0, verify).await?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = reader.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+fn password() -> Credentials {
+    Credentials::Password { username: "me".to_owned(), password: Secret::new("pass") }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_with_its_scope_and_renewed_when_it_is_refused() {
+    let server = Server::start(|seen, before| {
+        if seen.path.starts_with("/token") {
+            return reply(200, &[], format!(r#"{{"token":"t{before}","expires_in":300}}"#));
+        }
+        let host = seen.header("host").unwrap();
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"reg\"");
+        match seen.header("authorization") {
+            // The first token is withdrawn as soon as the tags are asked for.
+            Some("Bearer t0") if !seen.path.contains("tags") => reply(200, &[], "{}"),
+            Some("Bearer t1") => reply(200, &[], r#"{"tags":["a"]}"#),
+            _ => reply(401, &[("www-authenticate", &challenge)], ""),
+        }
+    })
+    .await;
+    let repository = server.repository(password());
+    repository.manifest("1").await.unwrap();
+    repository.manifest("1").await.unwrap();
+    assert_eq!(repository.tags().await.unwrap(), ["a"]);
+    let tokens: Vec<Seen> = server.seen().into_iter().filter(|seen| seen.path.starts_with("/token")).collect();
+    assert_eq!(tokens.len(), 2);
+    assert_eq!(tokens[0].path, "/token?service=reg&scope=repository%3Ateam%2Fapp%3Apull&account=me");
+    assert_eq!(tokens[0].header("authorization"), Some("Basic bWU6cGFzcw=="));
+}
+
+#[tokio::test]
+async fn an_identity_token_is_exchanged_by_post() {
+    let server = Server::start(|seen, _| match (seen.path.as_str(), seen.header("authorization")) {
+        ("/token", _) => reply(200, &[], r#"{"access_token":"short"}"#),
+        (_, Some("Bearer short")) => ok(),
+        _ => {
+            let realm = format!("Bearer realm=\"http://{}/token\",service=\"reg\"", seen.header("host").unwrap());
+            reply(401, &[("www-authenticate", &realm)], "")
+        }
+    })
+    .await;
+    let credentials = Credentials::IdentityToken { username: "me".to_owned(), token: Secret::new("long&secret") };
+    server.repository(credentials).manifest("1").await.unwrap();
+    let asked = server.seen().into_iter().find(|seen| seen.path == "/token").unwrap();
+    let form = String::from_utf8(asked.body.to_vec()).unwrap();
+    assert!(form.starts_with("grant_type=refresh_token&client_id=docker&service=reg&scope="), "{form}");
+    assert!(form.ends_with("&refresh_token=long%26secret"), "{form}");
+}
+
+#[tokio::test]
+async fn basic_credentials_are_sent_where_they_are_asked_for() {
+    let server = Server::start(|seen, _| match seen.header("authorization") {
+        Some("Basic bWU6cGFzcw==") => ok(),
+        _ => reply(401, &[("www-authenticate", "Basic realm=\"r\"")], ""),
+    })
+    .await;
+    server.repository(password()).manifest("1").await.unwrap();
+    let error = server.anonymous().manifest("1").await.unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.kind()), ("no basic auth credentials", ErrorKind::Unauthenticated));
+    let wrong = Credentials::Password { username: "me".to_owned(), password: Secret::new("wrong") };
+    let error = server.repository(wrong).manifest("1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(server.seen().len() < 10, "a refused password is not tried for ever");
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_carries_no_credentials() {
+    let content = b"from elsewhere";
+    let elsewhere = Server::start(|_, _| reply(200, &[], &content[..])).await;
+    let target = format!("http://{}/blob?signed=secret", elsewhere.address);
+    let server = Server::start(move |seen, _| match seen.header("authorization") {
+        None => reply(401, &[("www-authenticate", "Basic realm=\"r\"")], ""),
+        Some(_) => reply(307, &[("location", &target)], ""),
+    })
+    .await;
+    let bytes = read(&server.repository(password()), content, Verify::Here).await.unwrap();
+    assert_eq!(bytes, content);
+    assert_eq!(elsewhere.seen()[0].header("authorization"), None);
+}
+
+#[tokio::test]
+async fn redirects_come_to_an_end() {
+    let server = Server::start(|seen, _| match seen.path.as_str() {
+        "/v2/" => ok(),
+        path => reply(302, &[("location", path)], ""),
+    })
+    .await;
+    assert!(matches!(server.anonymous().manifest("1").await, Err(RegistryError::Redirects(10))));
+}
+
+/// A server that ends each connection after `step` bytes of a body, and knows ranges or does not. Answers its address and
+/// the ranges it was asked for.
+async fn breaking_server(content: Vec<u8>, step: usize, ranges: bool) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = asked.clone();
+    tokio::spawn(async move {
+        let mut sent = 0;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            // A greeting of TLS (22) is no request: it is hung up on.
+            while request.first() != Some(&22) && !request.ends_with(b"\r\n\r\n") {
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            let request = String::from_utf8_lossy(&request).to_ascii_lowercase();
+            if request.starts_with("get /v2/ ") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.unwrap();
+            } else if request.starts_with("get ") {
+                let range = request.lines().find_map(|line| line.strip_prefix("range: bytes="));
+                log.lock().unwrap().push(range.unwrap_or("all").to_owned());
+                let from = if ranges { sent } else { 0 };
+                let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+                let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", content.len() - from);
+                if from > 0 {
+                    head += &format!("Content-Range: bytes {from}-{}/{}\r\n", content.len() - 1, content.len());
+                }
+                sent = (sent + step).min(content.len());
+                let body = [head.as_bytes(), b"\r\n", &content[from..sent]].concat();
+                stream.write_all(&body).await.unwrap();
+            }
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_blob_that_breaks_off_goes_on_where_it_ended() {
+    let content: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+    for (ranges, expected) in [(true, ["all", "70000-", "140000-"]), (false, ["all", "70000-", "140000-"])] {
+        let (address, asked) = breaking_server(content.clone(), 70_000, ranges).await;
+        let reference = Reference::parse_familiar(&format!("{address}/app")).unwrap();
+        let repository = Registries::new(RegistryOptions::default()).repository(&reference, Credentials::Anonymous);
+        let bytes = read(&repository, &content, Verify::Here).await.unwrap();
+        assert!(bytes == content, "ranges: {ranges}");
+        assert_eq!(*asked.lock().unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn other_bytes_too_many_and_too_few_are_told_apart() {
+    let content = b"what it should be";
+    for (answer, expected) in
+        [(&b"what it should bf"[..], "digest"), (b"what it should be, and more", "more"), (b"what", "less")]
+    {
+        let server =
+            Server::start(move |seen, _| if seen.path == "/v2/" { ok() } else { reply(200, &[], answer) }).await;
+        let error = read(&server.anonymous(), content, Verify::Here).await.unwrap_err();
+        match expected {
+            "digest" => assert!(matches!(error, RegistryError::Digest(_)), "{error}"),
+            "more" => assert!(matches!(error, RegistryError::TooLarge { .. }), "{error}"),
+            _ => assert!(matches!(error, RegistryError::Short { .. } | RegistryError::Protocol(_)), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn endless_bodies_are_cut_off() {
+    let server = Server::start(|seen, _| if seen.path == "/v2/" { ok() } else { endless() }).await;
+    let repository = server.anonymous();
+    assert!(matches!(repository.manifest("1").await, Err(RegistryError::TooLarge { what: "manifest", .. })));
+    assert!(matches!(repository.tags().await, Err(RegistryError::TooLarge { what: "list of tags", .. })));
+    assert!(matches!(
+        read(&repository, b"short", Verify::Receiver).await,
+        Err(RegistryError::TooLarge { what: "blob", .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_manifest_must_have_the_digest_it_was_asked_for_by() {
+    let server =
+        Server::start(|seen, _| if seen.path == "/v2/" { ok() } else { reply(200, &[], "{\"other\":1}") }).await;
+    let wanted = Digest::of("{}");
+    let error = server.anonymous().manifest(&wanted.to_string()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Digest(digest) if digest == wanted), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_in_place_of_an_answer_is_told_as_docker_tells_it() {
+    let page = "<html><body>bad gateway</body></html>";
+    let server = Server::start(move |seen, _| match seen.path.as_str() {
+        "/v2/" => ok(),
+        _ => reply(403, &[("content-type", "text/html")], page),
+    })
+    .await;
+    let error = server.anonymous().manifest("1").await.unwrap_err().to_string();
+    assert!(error.starts_with("error parsing HTTP 403 response body: invalid character '<'"), "{error}");
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
+    let server = Server::start(|seen, before| match (seen.path.as_str(), before) {
+        ("/v2/", _) => ok(),
+        ("/v2/team/app/manifests/busy", 0) => reply(503, &[], ""),
+        ("/v2/team/app/manifests/busy", 1) => reply(429, &[("retry-after", "0")], ""),
+        ("/v2/team/app/manifests/busy", _) => reply(200, &[], "{}"),
+        _ => reply(404, &[], r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#),
+    })
+    .await;
+    let repository = server.anonymous();
+    repository.manifest("busy").await.unwrap();
+    let error = repository.manifest("gone").await.unwrap_err();
+    assert!(error.has_code("MANIFEST_UNKNOWN") && error.kind() == ErrorKind::NotFound);
+    assert_eq!(server.seen().iter().filter(|seen| seen.path.ends_with("gone")).count(), 1);
+}
+
+#[tokio::test]
+async fn tags_come_from_all_pages() {
+    let server = Server::start(|seen, _| match seen.path.as_str() {
+        "/v2/" => ok(),
+        path if path.contains("last=b") => reply(200, &[], r#"{"tags":["c"]}"#),
+        _ => reply(200, &[("link", "</v2/team/app/tags/list?last=b&n=2>; rel=\"next\"")], r#"{"tags":["a","b"]}"#),
+    })
+    .await;
+    assert_eq!(server.anonymous().tags().await.unwrap(), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_blob_is_mounted_where_that_is_possible_and_else_sent() {
+    let content = b"layer";
+    for mountable in [true, false] {
+        let server = Server::start(move |seen, _| match (seen.method.as_str(), seen.path.as_str()) {
+            (_, "/v2/") => ok(),
+            ("HEAD", _) => reply(404, &[], ""),
+            ("POST", path) if path.contains("mount=") && mountable => reply(201, &[("location", "/x")], ""),
+            ("POST", _) => reply(202, &[("location", "/v2/team/app/blobs/uploads/7?state=a")], ""),
+            ("PATCH", _) => reply(202, &[("location", "/v2/team/app/blobs/uploads/7?state=b")], ""),
+            _ => reply(201, &[], ""),
+        })
+        .await;
+        let sent = Arc::new(Mutex::new(0));
+        let count = sent.clone();
+        let blob = BlobSource {
+            digest: Digest::of(content),
+            size: content.len() as u64,
+            open: Arc::new(|| Box::pin(futures_util::stream::iter([Ok(Bytes::from_static(content))]))),
+            progress: Arc::new(move |bytes| *count.lock().unwrap() = bytes),
+        };
+        let pushed = server.anonymous().push_blob(&blob, &["team/base".to_owned()]).await.unwrap();
+        let seen = server.seen();
+        if mountable {
+            assert_eq!(pushed, Pushed::Mounted("team/base".to_owned()));
+            assert_eq!(seen.len(), 3);
+            continue;
+        }
+        assert_eq!((pushed, *sent.lock().unwrap()), (Pushed::Uploaded, 5));
+        let patch = seen.iter().find(|seen| seen.method == "PATCH").unwrap();
+        assert_eq!((patch.header("content-length"), &patch.body[..]), (Some("5"), &content[..]));
+        let put = seen.iter().find(|seen| seen.method == "PUT").unwrap();
+        assert!(put.path.starts_with("/v2/team/app/blobs/uploads/7?state=b&digest=sha256%3A"), "{}", put.path);
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_as_go_tells_it() {
+    let reference = Reference::parse_familiar("127.0.0.1:1/app").unwrap();
+    let registries = Registries::new(RegistryOptions::default());
+    let error = registries.repository(&reference, Credentials::Anonymous).ping().await.unwrap_err();
+    assert_eq!(
+        errors::chain(&error),
+        "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"
+    );
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
