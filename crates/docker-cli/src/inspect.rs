@@ -72,7 +72,7 @@ fn request(kind: &str, name: &str, size: bool) -> Request {
 /// Shows each named object: an indented array, or a template's line each; what was not found is said at the end.
 pub async fn show(flags: &Matches, find: impl AsyncFn(&str) -> Result<Vec<u8>, Failure>) -> Result<u8, Failure> {
     let asked = flags.text("format");
-    let format = if asked.is_empty() { None } else { Some(ObjectFormat::new(asked)?) };
+    let format = if matches!(asked, "" | "json") { None } else { Some(ObjectFormat::new(asked)?) };
     let (mut objects, mut errors) = (Vec::new(), Vec::new());
     for name in &flags.args {
         match find(name).await {
@@ -82,6 +82,7 @@ pub async fn show(flags: &Matches, find: impl AsyncFn(&str) -> Result<Vec<u8>, F
     }
     let mut text = Vec::new();
     match &format {
+        None if asked == "json" => text = indent::line(&objects),
         None => text = indent::array(&objects),
         Some(format) => {
             for object in &objects {

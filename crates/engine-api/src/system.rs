@@ -21,7 +21,7 @@ pub mod ping {
 wire! {
     /// Answer to `GET /version`.
     pub struct Version {
-        platform: Platform = "Platform" | "empty",
+        platform: Platform = "Platform",
         components: Vec<ComponentVersion> = "Components" | "empty",
         version: String = "Version",
         api_version: String = "ApiVersion",

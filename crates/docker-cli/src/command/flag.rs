@@ -116,11 +116,12 @@ impl Flag {
                     .ok_or_else(|| format!("time: invalid duration {value:?}"))?;
             }
             Kind::Filter if !value.is_empty() && !value.contains('=') => {
-                return Err("invalid argument: filter must be in the form of key=value".to_owned());
+                return Err("bad format of filter (expected name=value)".to_owned());
             }
             Kind::Ulimit => crate::container::options::parse_ulimit(value).map(drop)?,
             Kind::Mount => crate::container::mounts::parse_mount(value).map(drop)?,
             Kind::Network => crate::container::attachments::parse_network(value).map(drop)?,
+            Kind::Gpus => crate::container::options::parse_gpus(value).map(drop)?,
             _ => {}
         }
         self.check.map_or(Ok(()), |check| check(value))

@@ -82,8 +82,9 @@ fn shown_default(flag: &Flag) -> String {
 
 /// Breaks a flag's text into lines that start at a column.
 fn wrap(text: &str, column: usize, width: usize) -> String {
-    let (indent, first) = if width < column + NARROW { (16, "\n                ") } else { (column, "") };
-    let room = width.saturating_sub(indent);
+    let (indent, first) = if width < column + NARROW + 1 { (16, "\n                ") } else { (column, "") };
+    // The last column stays free, as in Docker.
+    let room = width.saturating_sub(indent + 1);
     let margin = format!("\n{}", " ".repeat(indent));
     if room < NARROW {
         return text.replace('\n', &margin);
@@ -103,7 +104,7 @@ fn wrap(text: &str, column: usize, width: usize) -> String {
 
 /// At the last blank before the edge; at a line end if one comes first; not at all if what is left fits with a little slop.
 fn break_line(text: &str, edge: usize) -> (&str, &str) {
-    if text.len() <= edge + SLOP {
+    if text.len() < edge + SLOP {
         return (text, "");
     }
     let mut edge = edge;

@@ -51,6 +51,9 @@ fn apply_flags(first: &mut Attachment, flags: &Matches) -> Result<(), String> {
     let aliases = flags.list("network-alias");
     if !aliases.is_empty() {
         both("network-alias", settings.aliases.is_some())?;
+        if !is_user_defined(&first.target) {
+            return Err("network-scoped aliases are only supported for user-defined networks".to_owned());
+        }
         settings.aliases = Some(aliases.to_vec());
     }
     let links = flags.list("link");
@@ -119,8 +122,9 @@ pub fn parse_network(text: &str) -> Result<Attachment, String> {
                 value.clone_into(&mut settings.mac_address);
             }
             "driver-opt" => {
-                let (option, value) =
-                    value.split_once('=').ok_or_else(|| format!("invalid key value pair format in driver options"))?;
+                let (option, value) = value
+                    .split_once('=')
+                    .ok_or_else(|| "invalid key value pair format in driver options".to_owned())?;
                 options.insert(option.trim().to_lowercase(), value.trim().to_owned());
             }
             "gw-priority" => {

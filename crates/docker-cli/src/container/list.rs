@@ -79,10 +79,11 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     };
     let size = flags.is_set("size");
     let table = if size { format!("{TABLE}\t{{{{.Size}}}}") } else { TABLE.to_owned() };
-    let format = Format::new(asked, &table);
+    let format = Format::new(asked, &table, "ContainerContext");
     // A template that cannot be read needs no daemon.
     format.check()?;
-    let size = size || !format.is_table() && format.mentions(".Size");
+    // A template that shows the size makes the daemon compute it; plain `json` does not.
+    let size = size || asked != "json" && (format.mentions(".Size") || format.mentions("json .}"));
     let last = if flags.is_set("latest") && !flags.given("last") { 1 } else { flags.int("last") };
     let request = Request::get("/containers/json")
         .with_flag("all", flags.is_set("all") || last > 0)

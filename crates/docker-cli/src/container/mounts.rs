@@ -16,6 +16,9 @@ pub fn split_volumes(list: &[String]) -> Result<(Vec<String>, BTreeMap<String, E
             return Err("invalid empty volume spec".to_owned());
         }
         match text.split_once(':') {
+            _ if text.split(':').any(str::is_empty) => {
+                return Err(format!("invalid spec: {text}: empty section between colons"));
+            }
             None => {
                 volumes.insert(text.clone(), Empty {});
             }

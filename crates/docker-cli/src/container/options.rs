@@ -129,7 +129,6 @@ fn resources(flags: &Matches, bytes: &dyn Fn(&str) -> i64) -> Result<HostConfig,
         devices: Some(flags.list("device").iter().map(|device| parse_device(device)).collect::<Result<_, _>>()?),
         device_cgroup_rules: some_if_any(flags.list("device-cgroup-rule").to_vec()),
         device_requests: some_if_any(flags.list("gpus").iter().map(|gpus| parse_gpus(gpus)).collect::<Result<_, _>>()?),
-        kernel_memory: bytes("kernel-memory"),
         memory_reservation: bytes("memory-reservation"),
         memory_swap: bytes("memory-swap"),
         memory_swappiness: Some(flags.int("memory-swappiness")),
@@ -352,7 +351,7 @@ fn security_options(list: &[String]) -> Result<Vec<String>, String> {
             return if option == "no-new-privileges" {
                 Ok(option.clone())
             } else {
-                Err(format!("invalid --security-opt: {option:?}"))
+                Err(format!("Invalid --security-opt: {option:?}"))
             };
         };
         if key != "seccomp" || matches!(value, "unconfined" | "builtin") {
@@ -397,12 +396,14 @@ fn parse_device(text: &str) -> Result<DeviceMapping, String> {
 }
 
 /// `all`, a number, or `device=0,1` with a driver and capabilities.
-fn parse_gpus(text: &str) -> Result<DeviceRequest, String> {
+pub fn parse_gpus(text: &str) -> Result<DeviceRequest, String> {
     let mut request = DeviceRequest { options: Some(StringMap::new()), ..DeviceRequest::default() };
     let mut capabilities = vec!["gpu".to_owned()];
     let count = |value: &str| match value {
         "all" => Ok(-1),
-        value => value.parse().map_err(|_| format!("count must be an integer or \"all\", not {value:?}")),
+        value => value.parse().map_err(|_| {
+            format!("invalid count ({value}): value must be either \"all\" or an integer: invalid syntax")
+        }),
     };
     for field in mounts::comma_fields(text)? {
         match field.split_once('=') {
@@ -478,7 +479,13 @@ fn throttles(list: &[String], unit: Unit) -> Result<Vec<ThrottleDevice>, String>
             Unit::Bytes => parse_bytes(rate).and_then(|rate| u64::try_from(rate).ok()),
             Unit::Operations => rate.parse().ok(),
         };
-        let rate = value.ok_or_else(|| format!("invalid rate for device: {text}"))?;
+        let hint = match unit {
+            Unit::Bytes => {
+                ". The correct format is <device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
+            }
+            Unit::Operations => ". The correct format is <device-path>:<number>. Number must be a positive integer",
+        };
+        let rate = value.ok_or_else(|| format!("invalid rate for device: {text}{hint}"))?;
         Ok(ThrottleDevice { path: path.to_owned(), rate })
     };
     list.iter().map(one).collect()
@@ -492,6 +499,21 @@ fn weights(list: &[String]) -> Result<Vec<WeightDevice>, String> {
         Ok(WeightDevice { path: path.to_owned(), weight })
     };
     list.iter().map(one).collect()
+}
+
+/// `--blkio-weight-device`, checked while the line is read.
+pub fn check_weight(value: &str) -> Result<(), String> {
+    weights(&[value.to_owned()]).map(drop)
+}
+
+/// `--device-read-bps` and its sibling.
+pub fn check_bytes_rate(value: &str) -> Result<(), String> {
+    throttles(&[value.to_owned()], Unit::Bytes).map(drop)
+}
+
+/// `--device-read-iops` and its sibling.
+pub fn check_operations_rate(value: &str) -> Result<(), String> {
+    throttles(&[value.to_owned()], Unit::Operations).map(drop)
 }
 
 fn device_and_value(text: &str) -> Result<(&str, &str), String> {

@@ -15,10 +15,7 @@ pub fn parse(list: &[String]) -> Result<PortMap, String> {
     for text in list {
         let text = if text.contains('=') { long_form(text)? } else { text.clone() };
         for (port, binding) in parse_one(&text)? {
-            let bindings = map.entry(port).or_default().get_or_insert_default();
-            if !bindings.contains(&binding) {
-                bindings.push(binding);
-            }
+            map.entry(port).or_default().get_or_insert_default().push(binding);
         }
     }
     Ok(map)
@@ -65,7 +62,11 @@ fn parse_one(text: &str) -> Result<Vec<(String, PortBinding)>, String> {
         Some((low, high)) if high - low != count => {
             // A range for one port: the daemon takes the first that is free.
             if count != 0 {
-                return Err(format!("invalid ranges specified for container and host Ports: {} and {}", ports, text));
+                return Err(format!(
+                    "invalid ranges specified for container and host Ports: {} and {}",
+                    shown_range(container),
+                    shown_range((low, high))
+                ));
             }
             Ok(vec![bind(container.0.to_string(), format!("{low}-{high}"))])
         }
@@ -99,6 +100,10 @@ fn split_address(text: &str) -> Result<(String, &str), String> {
     }
 }
 
+fn shown_range((low, high): (u32, u32)) -> String {
+    if low == high { low.to_string() } else { format!("{low}-{high}") }
+}
+
 /// `80` or `80-90`.
 fn range(text: &str) -> Option<(u32, u32)> {
     let port = |text: &str| text.parse::<u16>().ok().map(u32::from);
@@ -110,6 +115,17 @@ fn range(text: &str) -> Option<(u32, u32)> {
     }
 }
 
+/// Go's words about a port that is none.
+fn range_refusal(ports: &str) -> String {
+    let wrong = ports.split('-').find(|part| part.parse::<u16>().is_err()).unwrap_or(ports);
+    let reason = if wrong.bytes().all(|b| b.is_ascii_digit()) && !wrong.is_empty() {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    format!("strconv.ParseUint: parsing {wrong:?}: {reason}")
+}
+
 /// `--expose`: ports without a socket of the host.
 pub fn parse_exposed(list: &[String]) -> Result<Vec<String>, String> {
     let mut exposed = Vec::new();
@@ -118,8 +134,8 @@ pub fn parse_exposed(list: &[String]) -> Result<Vec<String>, String> {
             return Err(format!("invalid port format for --expose: {text}"));
         }
         let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let (low, high) =
-            range(ports).ok_or_else(|| format!("invalid range format for --expose: {text}, error: invalid port"))?;
+        let (low, high) = range(ports)
+            .ok_or_else(|| format!("invalid range format for --expose: {text}, error: {}", range_refusal(ports)))?;
         exposed.extend((low..=high).map(|port| format!("{port}/{protocol}")));
     }
     Ok(exposed)

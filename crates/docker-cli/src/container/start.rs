@@ -1,7 +1,9 @@
 //! `docker start`.
 
+use engine_client::{Request, escape};
+
 use super::attach::inspect;
-use super::run::{attach_request, exit_status, proxy_signals, start, wait};
+use super::run::{attach_request, exit_status, proxy_signals, wait};
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::context::{self, Context};
 use crate::failure::Failure;
@@ -13,6 +15,8 @@ use crate::terminal;
 #[rustfmt::skip]
 const FLAGS: &[Flag] = &[
     flag("attach", 'a', Kind::Bool, "", "Attach STDOUT/STDERR and forward signals"),
+    flag("checkpoint", NONE, Kind::Text, "", "Restore from this checkpoint"),
+    flag("checkpoint-dir", NONE, Kind::Text, "", "Use a custom checkpoint storage directory"),
     flag("detach-keys", NONE, Kind::Text, "", "Override the key sequence for detaching a container"),
     flag("interactive", 'i', Kind::Bool, "", "Attach container's STDIN"),
 ];
@@ -35,9 +39,12 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         }
         return start_attached(context, flags).await;
     }
+    if flags.given("checkpoint") && flags.args.len() > 1 {
+        return Err(Failure::text("you cannot restore multiple containers at once"));
+    }
     let mut failed = Vec::new();
     for name in &flags.args {
-        match start(&context.client, name).await {
+        match start(context, flags, name).await {
             Ok(()) => context::print_line(name)?,
             Err(error) => {
                 context::say(&error.to_string());
@@ -49,6 +56,14 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         return Ok(0);
     }
     Err(Failure::Text(format!("Error: failed to start containers: {}", failed.join(", "))))
+}
+
+async fn start(context: &Context, flags: &Matches, name: &str) -> Result<(), Failure> {
+    let request = Request::post(format!("/containers/{}/start", escape(name)))
+        .with_some("checkpoint", flags.text("checkpoint"))
+        .with_some("checkpoint-dir", flags.text("checkpoint-dir"));
+    context.client.send(request).await?;
+    Ok(())
 }
 
 async fn start_attached(context: &Context, flags: &Matches) -> Result<u8, Failure> {
@@ -69,7 +84,7 @@ async fn start_attached(context: &Context, flags: &Matches) -> Result<u8, Failur
     let duplex = context.client.hijack(attach_request(id, &wiring, &keys)).await?;
     let condition = if container.host_config.auto_remove { "removed" } else { "next-exit" };
     let waiting = wait(&context.client, id, condition).await?;
-    start(&context.client, id).await?;
+    start(context, flags, id).await?;
     let resizer = tty.then(|| Resizer::start(context.client.clone(), format!("/containers/{id}/resize")));
     let end = stream::run(duplex, &wiring).await?;
     drop((resizer, proxy));

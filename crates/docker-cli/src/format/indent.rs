@@ -64,6 +64,17 @@ pub fn array(objects: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
+/// Several objects as an array on one line.
+pub fn line(objects: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = b"[".to_vec();
+    for (at, object) in objects.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b"" } else { b"," });
+        out.extend_from_slice(object.trim_ascii());
+    }
+    out.extend_from_slice(b"]\n");
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,11 +17,13 @@ pub type Field = (&'static str, Value);
 pub struct Format {
     template: String,
     is_table: bool,
+    /// The rows' type as Docker's errors name it.
+    row_type: &'static str,
 }
 
 impl Format {
     /// From `--format`, with `table` for what it means when nothing else is said. `table` alone is the default.
-    pub fn new(asked: &str, default_table: &str) -> Self {
+    pub fn new(asked: &str, default_table: &str, row_type: &'static str) -> Self {
         let (text, is_table) = match asked.trim_matches(' ') {
             "" | "table" => (default_table.to_owned(), true),
             "json" => ("{{json .}}".to_owned(), false),
@@ -30,16 +32,12 @@ impl Format {
                 None => (text.to_owned(), false),
             },
         };
-        Self { template: text.replace("\\t", "\t").replace("\\n", "\n"), is_table }
+        Self { template: text.replace("\\t", "\t").replace("\\n", "\n"), is_table, row_type }
     }
 
     /// Whether the template uses a field.
     pub fn mentions(&self, field: &str) -> bool {
         self.template.contains(field)
-    }
-
-    pub fn is_table(&self) -> bool {
-        self.is_table
     }
 
     /// Refuses a template that cannot be read.
@@ -54,9 +52,7 @@ impl Format {
     /// All rows as text.
     pub fn render(&self, columns: &[Column], rows: Vec<Vec<Field>>) -> Result<String, Failure> {
         let template = self.parse()?;
-        let fill = |value: &Value, mode: Mode| {
-            template.render(value, mode).map_err(|error| Failure::text(format!("failed to execute template: {error}")))
-        };
+        let fill = |value: &Value, mode: Mode| template.render(value, mode).map_err(|error| self.refused(&error));
         let mut out = String::new();
         if self.is_table {
             let titles = columns.iter().map(|(name, title)| ((*name).to_owned(), Value::text(*title)));
@@ -67,7 +63,27 @@ impl Format {
             out.push_str(&fill(&structure(row), Mode::Row)?);
             out.push('\n');
         }
+        if out.is_empty() && !columns.is_empty() {
+            // Without rows a wrong field is still wrong.
+            let titles = columns.iter().map(|(name, title)| ((*name).to_owned(), Value::text(*title)));
+            fill(&header(titles.collect()), Mode::Header)?;
+        }
         Ok(if self.is_table { table::align(&out) } else { out })
+    }
+}
+
+impl Format {
+    /// In Docker's words, which name the type of its own rows.
+    fn refused(&self, error: &crate::template::TemplateError) -> Failure {
+        let error = error.to_string();
+        let words = match error.split_once("map has no entry for key ") {
+            Some((before, field)) => {
+                let field = field.trim_matches('"');
+                format!("{before}can't evaluate field {field} in type *formatter.{}", self.row_type)
+            }
+            None => error,
+        };
+        Failure::Text(format!("failed to execute template: {words}"))
     }
 }
 
@@ -119,7 +135,9 @@ mod tests {
     }
 
     fn shown(asked: &str) -> String {
-        Format::new(asked, "{{.ID}}\t{{.Names}}").render(COLUMNS, rows()).unwrap_or_else(|error| error.to_string())
+        Format::new(asked, "{{.ID}}\t{{.Names}}", "ContainerContext")
+            .render(COLUMNS, rows())
+            .unwrap_or_else(|error| error.to_string())
     }
 
     #[test]

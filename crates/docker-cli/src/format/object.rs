@@ -32,26 +32,70 @@ const MAPS: &[&str] = &[
     "Status",
 ];
 
+/// Members that are lists, `null` when never set.
+const LISTS: &[&str] = &[
+    "Args",
+    "Env",
+    "Cmd",
+    "Entrypoint",
+    "OnBuild",
+    "Shell",
+    "Binds",
+    "VolumesFrom",
+    "CapAdd",
+    "CapDrop",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "SecurityOpt",
+    "Devices",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Ulimits",
+    "ExecIDs",
+    "Aliases",
+    "DNSNames",
+    "SecondaryIPAddresses",
+    "SecondaryIPv6Addresses",
+    "MaskedPaths",
+    "ReadonlyPaths",
+    "Test",
+    "RepoTags",
+    "RepoDigests",
+    "Log",
+    "Layers",
+    "Mounts",
+    "BlkioWeightDevice",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteIOps",
+    "Warnings",
+];
+
 /// Members that Go leaves out when empty: name, a sibling that tells the structure, zero value as JSON.
 const LEFT_OUT: &[(&str, &str, &str)] = &[
     ("Health", "OOMKilled", "null"),
     ("SizeRw", "HostConfig", "null"),
     ("SizeRootFs", "HostConfig", "null"),
     ("ImageManifestDescriptor", "HostConfig", "null"),
-    ("ExposedPorts", "WorkingDir", "null"),
+    ("ExposedPorts", "WorkingDir", "map"),
     ("Healthcheck", "WorkingDir", "null"),
     ("ArgsEscaped", "WorkingDir", "false"),
     ("NetworkDisabled", "AttachStdin", "false"),
     ("MacAddress", "AttachStdin", "\"\""),
     ("StopSignal", "WorkingDir", "\"\""),
     ("StopTimeout", "AttachStdin", "null"),
-    ("Shell", "WorkingDir", "null"),
-    ("Annotations", "LogConfig", "null"),
-    ("StorageOpt", "LogConfig", "null"),
-    ("Tmpfs", "LogConfig", "null"),
-    ("Sysctls", "LogConfig", "null"),
+    ("Shell", "WorkingDir", "list"),
+    ("Annotations", "LogConfig", "map"),
+    ("StorageOpt", "LogConfig", "map"),
+    ("Tmpfs", "LogConfig", "map"),
+    ("Sysctls", "LogConfig", "map"),
     ("Runtime", "LogConfig", "\"\""),
-    ("Mounts", "LogConfig", "null"),
+    ("Mounts", "LogConfig", "list"),
     ("Init", "LogConfig", "null"),
     ("Container", "RootFS", "\"\""),
     ("ContainerConfig", "RootFS", "null"),
@@ -60,8 +104,11 @@ const LEFT_OUT: &[(&str, &str, &str)] = &[
     ("OsVersion", "RootFS", "\"\""),
     ("VirtualSize", "RootFS", "0"),
     ("Descriptor", "RootFS", "null"),
-    ("Peers", "ConfigFrom", "null"),
-    ("Services", "ConfigFrom", "null"),
+    ("Peers", "ConfigFrom", "list"),
+    ("Services", "ConfigFrom", "map"),
+    ("IPRange", "Subnet", "\"\""),
+    ("Gateway", "Subnet", "\"\""),
+    ("AuxiliaryAddresses", "Subnet", "map"),
     ("Name", "Destination", "\"\""),
     ("Driver", "Destination", "\"\""),
     ("Type", "Destination", "\"\""),
@@ -70,18 +117,18 @@ const LEFT_OUT: &[(&str, &str, &str)] = &[
 /// Members of an image's configuration, all of which may be left out.
 const IMAGE_CONFIG: &[(&str, &str)] = &[
     ("User", "\"\""),
-    ("ExposedPorts", "null"),
-    ("Env", "null"),
-    ("Entrypoint", "null"),
-    ("Cmd", "null"),
-    ("Volumes", "null"),
+    ("ExposedPorts", "map"),
+    ("Env", "list"),
+    ("Entrypoint", "list"),
+    ("Cmd", "list"),
+    ("Volumes", "map"),
     ("WorkingDir", "\"\""),
-    ("Labels", "null"),
+    ("Labels", "map"),
     ("StopSignal", "\"\""),
     ("ArgsEscaped", "false"),
     ("Healthcheck", "null"),
-    ("OnBuild", "null"),
-    ("Shell", "null"),
+    ("OnBuild", "list"),
+    ("Shell", "list"),
 ];
 
 /// Exit status for a template that cannot be read (sysexits' EX_USAGE, as in Docker).
@@ -116,7 +163,11 @@ fn complete(value: Value) -> Value {
         Value::Struct(members) => {
             let is_image = members.iter().any(|(name, _)| name == "RootFS");
             let members = members.iter().cloned().map(|(name, value)| {
-                let value = complete(value);
+                let value = match complete(value) {
+                    Value::Nil if MAPS.contains(&name.as_str()) => Value::NilMap,
+                    Value::Nil if LISTS.contains(&name.as_str()) => Value::NilList,
+                    value => value,
+                };
                 let value = if is_image && name == "Config" { with_zero_values(value, IMAGE_CONFIG) } else { value };
                 (name, value)
             });
@@ -136,6 +187,8 @@ fn with_zero_values(value: Value, zero_values: &[(&str, &str)]) -> Value {
     for (name, zero) in zero_values {
         if !members.iter().any(|(known, _)| known == name) {
             let zero = match *zero {
+                "list" => Value::NilList,
+                "map" => Value::NilMap,
                 "false" => Value::Bool(false),
                 "0" => Value::Int(0),
                 "\"\"" => Value::text(""),

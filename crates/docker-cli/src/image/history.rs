@@ -55,7 +55,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         "" | "table" if flags.is_set("quiet") => "{{.ID}}",
         asked => asked,
     };
-    let format = Format::new(asked, if human { TABLE } else { TABLE_OF_NUMBERS });
+    let format = Format::new(asked, if human { TABLE } else { TABLE_OF_NUMBERS }, "historyContext");
     format.check()?;
     let platform = match flags.text("platform") {
         "" => String::new(),

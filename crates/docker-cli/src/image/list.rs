@@ -67,7 +67,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         asked => asked,
     };
     let digests = flags.is_set("digests");
-    let format = Format::new(asked, if digests { TABLE_WITH_DIGESTS } else { TABLE });
+    let format = Format::new(asked, if digests { TABLE_WITH_DIGESTS } else { TABLE }, "imageContext");
     format.check()?;
     let mut filters = read_filters(flags)?;
     if !flags.arg(0).is_empty() {

@@ -54,7 +54,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         "table" if quiet => "{{.ID}}",
         asked => asked,
     };
-    let format = Format::new(asked, TABLE);
+    let format = Format::new(asked, TABLE, "networkContext");
     format.check()?;
     let request = Request::get("/networks").with_some("filters", read_filters(flags)?.encode().unwrap_or_default());
     let mut list: Vec<Network> = context.client.call(request).await?;

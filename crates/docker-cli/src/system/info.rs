@@ -38,7 +38,8 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     if let Some(format) = format {
         let (mut object, error) = match answer {
             Ok(object) => (object, None),
-            Err(error) => (json!({ "ServerErrors": [error.to_string()] }), Some(error)),
+            // What the template asks of the daemon has its zero value then.
+            Err(error) => (json!(Info::default()), Some(error)),
         };
         object["ClientInfo"] = client_object(context);
         context::print(&format.render(&object)?)?;

@@ -63,6 +63,14 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
 }
 
 fn object(spoken: ApiVersion, server: Option<&Version>) -> Json {
+    let mut server = server.cloned();
+    for component in server.iter_mut().flat_map(|server| &mut server.components) {
+        if let Some(built) = component.details.get_mut("BuildTime")
+            && let Some(local) = local_ansic(built)
+        {
+            *built = local;
+        }
+    }
     json!({
         "Client": {
             "Version": messages::VERSION,

@@ -90,7 +90,7 @@ impl Run<'_> {
             }
             Value::Map(pairs) => pairs.into_iter().map(|(key, item)| (Value::Text(key), item)).collect(),
             Value::Int(count) => (0..count).map(|at| (Value::Int(at), Value::Int(at))).collect(),
-            Value::Nil | Value::Missing => Vec::new(),
+            Value::Nil | Value::NilList | Value::NilMap | Value::Missing => Vec::new(),
             other => return Err(self.failure(&over.commands[0], format!("range can't iterate over {other}"))),
         };
         if items.is_empty() {
@@ -207,31 +207,32 @@ impl Run<'_> {
 
     fn fields(&self, mut value: Value, fields: &[String], operand: &Operand) -> Result<Value, TemplateError> {
         for (depth, field) in fields.iter().enumerate() {
+            let refused = |reason: String| {
+                // Go points at the field, and names all up to it.
+                let passed: usize = fields[..depth].iter().map(|field| field.len() + 1).sum();
+                self.failure_named(operand.at + passed, format!(".{}", fields[..=depth].join(".")), reason)
+            };
             value = match value {
-                Value::Struct(members) => match members.iter().find(|(name, _)| name == field) {
-                    Some((_, Value::LeftOut(value))) => value.as_ref().clone(),
-                    Some((_, member)) => member.clone(),
-                    None => {
-                        let shown = fields[..=depth].join(".");
-                        let reason = format!("map has no entry for key {field:?}");
-                        return Err(self.failure_named(operand.at, format!(".{shown}"), reason));
-                    }
+                Value::Struct(members) => match self.member(&members, field) {
+                    Some(Value::LeftOut(value)) => value.as_ref().clone(),
+                    Some(member) => member.clone(),
+                    None => return Err(refused(format!("map has no entry for key {field:?}"))),
                 },
                 Value::Map(pairs) => pairs.get(field).cloned().unwrap_or(Value::Missing),
-                Value::Missing => Value::Missing,
-                Value::Nil => {
-                    let shown = fields[..=depth].join(".");
-                    let reason = format!("nil pointer evaluating interface {{}}.{field}");
-                    return Err(self.failure_named(operand.at, format!(".{shown}"), reason));
-                }
-                other => {
-                    let shown = fields[..=depth].join(".");
-                    let reason = format!("can't evaluate field {field} in type {}", other.kind());
-                    return Err(self.failure_named(operand.at, format!(".{shown}"), reason));
-                }
+                Value::Missing | Value::NilMap => Value::Missing,
+                Value::Nil => return Err(refused(format!("nil pointer evaluating interface {{}}.{field}"))),
+                other => return Err(refused(format!("can't evaluate field {field} in type {}", other.kind()))),
             };
         }
         Ok(value)
+    }
+
+    /// Docker's own structures name some members in other capitals than JSON does (`ID`, `APIVersion`): both work.
+    fn member<'v>(&self, members: &'v [(String, Value)], field: &str) -> Option<&'v Value> {
+        let exact = members.iter().find(|(name, _)| name == field);
+        let found = exact
+            .or_else(|| members.iter().find(|(name, _)| self.mode == Mode::Object && name.eq_ignore_ascii_case(field)));
+        found.map(|(_, member)| member)
     }
 
     fn shown(&self, operand: &Operand) -> String {

@@ -91,7 +91,7 @@ fn text_function(name: &str, arguments: &[Value]) -> Result<Value, String> {
             let items: Vec<String> = items.iter().map(Value::to_string).collect();
             Ok(Value::Text(items.join(&separator.to_string())))
         }
-        ("join", [Value::Nil, _]) => Ok(Value::text("")),
+        ("join", [Value::Nil | Value::NilList, _]) => Ok(Value::text("")),
         ("join", [other, _]) => Err(format!("wrong type for value; expected []string; got {}", other.kind())),
         ("title", [text]) => Ok(Value::Text(title(&text.to_string()))),
         ("lower", [text]) => Ok(Value::Text(text.to_string().to_lowercase())),
@@ -197,6 +197,7 @@ fn length(value: &Value) -> Result<Value, String> {
         Value::Text(text) => text.len(),
         Value::List(items) => items.len(),
         Value::Map(pairs) => pairs.len(),
+        Value::NilList | Value::NilMap => 0,
         Value::Nil => return Err("len of nil pointer".to_owned()),
         other => return Err(format!("len of type {}", other.kind())),
     };
@@ -221,6 +222,8 @@ fn index(arguments: &[Value]) -> Result<Value, String> {
                 let byte = usize::try_from(*at).ok().and_then(|at| text.as_bytes().get(at));
                 Value::Int(i64::from(*byte.ok_or_else(|| format!("index out of range: {at}"))?))
             }
+            (Value::NilMap, Value::Text(_)) => Value::text(""),
+            (Value::NilList, Value::Int(at)) => return Err(format!("index out of range: {at}")),
             (Value::Nil | Value::Missing, _) => return Err("index of untyped nil".to_owned()),
             (Value::Map(_) | Value::Struct(_), other) => {
                 return Err(format!("value has type {}; should be string", other.kind()));

@@ -13,6 +13,10 @@ pub type Method = Rc<dyn Fn(&[Value]) -> Result<Value, String>>;
 #[derive(Clone)]
 pub enum Value {
     Nil,
+    /// A list that was never set: prints as an empty one and is `null` in JSON.
+    NilList,
+    /// A map that was never set.
+    NilMap,
     /// What a map answers for a key it lacks.
     Missing,
     Bool(bool),
@@ -67,7 +71,7 @@ impl Value {
     /// Back to JSON, as the function `json` prints it; a method is left out.
     pub fn to_json(&self) -> Json {
         match self {
-            Self::Nil | Self::Missing | Self::Method(_) | Self::LeftOut(_) => Json::Null,
+            Self::Nil | Self::NilList | Self::NilMap | Self::Missing | Self::Method(_) | Self::LeftOut(_) => Json::Null,
             Self::Bool(value) => Json::Bool(*value),
             Self::Int(value) => Json::from(*value),
             Self::Float(value) => Number::from_f64(*value).map_or(Json::Null, Json::Number),
@@ -84,7 +88,7 @@ impl Value {
     /// Go's idea of truth: not the zero value.
     pub fn is_true(&self) -> bool {
         match self {
-            Self::Nil | Self::Missing => false,
+            Self::Nil | Self::NilList | Self::NilMap | Self::Missing => false,
             Self::Bool(value) => *value,
             Self::Int(value) => *value != 0,
             Self::Float(value) => *value != 0.0,
@@ -104,8 +108,8 @@ impl Value {
             Self::Int(_) => "int",
             Self::Float(_) => "float64",
             Self::Text(_) => "string",
-            Self::List(_) => "[]interface {}",
-            Self::Map(_) => "map[string]interface {}",
+            Self::List(_) | Self::NilList => "[]interface {}",
+            Self::Map(_) | Self::NilMap => "map[string]interface {}",
             Self::Struct(_) => "struct",
             Self::Method(_) => "func",
             Self::LeftOut(value) => value.kind(),
@@ -122,6 +126,8 @@ impl fmt::Display for Value {
         };
         match self {
             Self::Nil => f.write_str("<nil>"),
+            Self::NilList => f.write_str("[]"),
+            Self::NilMap => f.write_str("map[]"),
             Self::Missing => f.write_str("<no value>"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Int(value) => write!(f, "{value}"),
