@@ -22,6 +22,10 @@ use crate::socket::Home;
 use crate::tcp_relay::TcpRelay;
 use crate::udp_relay::UdpRelay;
 
+/// How long the lock of a predecessor that is dying is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(2);
+
 #[derive(Debug, Clone)]
 pub struct Options {
     pub socket: PathBuf,
@@ -164,10 +168,15 @@ fn lock(path: &Path) -> Result<File, Error> {
     let failed = |action| move |source| Error::File { action, path: path.to_path_buf(), source };
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::from_raw_mode(0o644)).map_err(|errno| failed("open")(errno.into()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::AlreadyRunning { path: path.to_path_buf() }),
-        Err(errno) => return Err(failed("lock")(errno.into())),
+    let started = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            // A process that is being killed lets go of its sockets before its lock: whoever saw them close is early here.
+            Err(rustix::io::Errno::WOULDBLOCK) if started.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_RETRY),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::AlreadyRunning { path: path.to_path_buf() }),
+            Err(errno) => return Err(failed("lock")(errno.into())),
+        }
     }
     ftruncate(&file, 0).map_err(|errno| failed("write")(errno.into()))?;
     let mut file = File::from(file);

@@ -9,6 +9,7 @@
 //! namespace files is touched. Facts: rtnetlink(7), netlink(7), the kernel's `uapi/linux/netfilter/nf_tables.h`.
 
 mod address;
+mod conntrack;
 mod error;
 mod link;
 mod message;
@@ -18,6 +19,7 @@ mod route;
 mod socket;
 
 pub use address::Prefix;
+pub use conntrack::forget_udp_flows;
 pub use error::{Error, Result};
 pub use link::{LinkFacts, PeerPlace, Veth};
 pub use message::{Attribute, Batch, attributes};

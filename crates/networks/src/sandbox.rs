@@ -1,6 +1,7 @@
 //! A container's sandbox from start to stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use errors::ErrorKind;
 use metadata::Durability;
@@ -203,6 +204,9 @@ impl Inner {
             let request = netd::Request::Remove { id: record.container_id.clone() };
             keep(self.netd.say(&request, || self.statements()).map(drop));
         }
+        for address in datagram_targets(record) {
+            keep(netlink::forget_udp_flows(address).map(drop).map_err(Error::from));
+        }
         if let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| self.owns_namespace(record)) {
             keep(namespace::remove(path).map_err(Error::from));
         }
@@ -250,6 +254,12 @@ fn port_in_use(record: &SandboxRecord, port: &network_core::firewall::PublishedP
 
 fn published(record: &SandboxRecord) -> Vec<Item> {
     record.sandbox.ports.iter().filter_map(published_item).collect()
+}
+
+/// Container addresses that UDP ports lead to: a client that goes on sending would keep its translation for ever.
+fn datagram_targets(record: &SandboxRecord) -> BTreeSet<IpAddr> {
+    let is_udp = |port: &&network_core::firewall::PublishedPort| port.protocol == network_core::Protocol::Udp;
+    record.sandbox.ports.iter().filter(is_udp).map(|port| port.container_address).collect()
 }
 
 /// Missing is empty, as for resolvers themselves.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use errors::ErrorKind;
 use metadata::{Database, Durability};
@@ -18,6 +19,10 @@ use crate::netd_client::NetdClient;
 use crate::record::{NETWORKS, NetworkRecord, SANDBOXES};
 use crate::request::{CreateNetwork, Created, EndpointRequest, NetworkView, Sandbox, SandboxRequest};
 use crate::state::State;
+
+/// Between two tries to bring a docker-netd back, doubling.
+const NETD_RETRY_MIN: Duration = Duration::from_millis(20);
+const NETD_RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// The networks of one daemon; cheap to clone.
 #[derive(Clone)]
@@ -134,6 +139,7 @@ impl Networks {
     pub async fn follow_netd(&self) {
         loop {
             self.inner.netd_used.notified().await;
+            let mut delay = NETD_RETRY_MIN;
             while self.inner.has_statements() {
                 let opened = self.run(|inner| {
                     // Greeting first: it starts and fills a docker-netd that is not there.
@@ -145,10 +151,12 @@ impl Networks {
                         // Nothing is ever said on it; the end of the stream is the end of the process.
                         let _ = stream.read(&mut [0; 1]).await;
                         tracing::warn!("docker-netd ended");
+                        delay = NETD_RETRY_MIN;
                     }
                     Err(error) => {
                         tracing::error!(error = errors::chain(&error), "docker-netd is not reachable");
-                        break;
+                        tokio::time::sleep(delay).await;
+                        delay = (delay * 2).min(NETD_RETRY_MAX);
                     }
                 }
             }

@@ -60,6 +60,7 @@ fn main() {
         Trial::test("what_is_published_on_loopback_answers_only_there", ports::loopback_only),
         Trial::test("a_port_is_given_once_and_programs_of_the_host_are_respected", ports::conflicts),
         Trial::test("a_published_udp_port_is_relayed", ports::udp),
+        Trial::test("a_udp_client_that_never_pauses_follows_the_port", ports::udp_flow_follows),
         Trial::test("large_transfers_pass_the_relay_whole", ports::large_transfer),
         Trial::test("a_released_container_leaves_nothing", ports::nothing_left),
         Trial::test("names_resolve_inside_user_networks_over_udp_and_tcp", names::resolve),

@@ -105,14 +105,7 @@ pub fn udp() -> Result<(), Failed> {
     let mut wanted = request("a1", "echo", &["bridge"]);
     wanted.publish = vec![networks::Publish { protocol: Protocol::Udp, ..publish(None, "5353", 53) }];
     let sandbox = host.acquire(wanted)?;
-    let server = inside(netns(&sandbox), || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)))??;
-    std::thread::spawn(move || {
-        let mut buffer = [0; 2048];
-        while let Ok((length, peer)) = server.recv_from(&mut buffer) {
-            // The client may be gone already.
-            let _ = server.send_to(&buffer[..length], peer);
-        }
-    });
+    echo_datagrams(netns(&sandbox))?;
     let exchange = |to: IpAddr| -> std::io::Result<Vec<u8>> {
         let socket = UdpSocket::bind((if to.is_ipv4() { "0.0.0.0" } else { "::" }, 0))?;
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -125,6 +118,41 @@ pub fn udp() -> Result<(), Failed> {
     assert_eq!(exchange(LOOPBACK)?, b"hello");
     assert_eq!(exchange(Ipv6Addr::LOCALHOST.into())?, b"hello");
     assert_eq!(inside(&host.outside(), || exchange(HOST.into()))??, b"hello");
+    Ok(())
+}
+
+fn echo_datagrams(path: &std::path::Path) -> Result<(), Failed> {
+    let server = inside(path, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)))??;
+    std::thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok((length, peer)) = server.recv_from(&mut buffer) {
+            // The client may be gone already.
+            let _ = server.send_to(&buffer[..length], peer);
+        }
+    });
+    Ok(())
+}
+
+/// moby issue 8795: a client that never pauses follows the port to the next container.
+pub fn udp_flow_follows() -> Result<(), Failed> {
+    let host = Host::new()?;
+    let mut wanted = request("a1", "echo", &["bridge"]);
+    wanted.publish = vec![networks::Publish { protocol: Protocol::Udp, ..publish(None, "5353", 53) }];
+    echo_datagrams(netns(&host.acquire(wanted.clone())?))?;
+    let client = inside(&host.outside(), || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+    client.set_read_timeout(Some(Duration::from_secs(2)))?;
+    client.connect((HOST, 5353))?;
+    let mut buffer = [0; 64];
+    client.send(b"one")?;
+    assert_eq!(client.recv(&mut buffer)?, 3);
+    host.release(&id("a1"))?;
+    // Somebody else gets the address.
+    host.acquire(request("a2", "other", &["bridge"]))?;
+    let next = host.acquire(wanted)?;
+    assert_eq!(address(&next), IpAddr::from([172, 17, 0, 3]));
+    echo_datagrams(netns(&next))?;
+    client.send(b"three")?;
+    assert_eq!(client.recv(&mut buffer)?, 5);
     Ok(())
 }
 
