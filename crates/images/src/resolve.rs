@@ -53,7 +53,13 @@ impl Images {
     /// Finds an image and sees to it that its layers are unpacked.
     pub async fn resolve(&self, name: &str) -> Result<ResolvedImage, ImagesError> {
         let found = self.find(name).await?;
-        self.ensure_unpacked(&self.backend, &found.image).await?;
+        // Every `run` passes here: what does not depend on each other is asked for at once.
+        let (described, ()) =
+            tokio::try_join!(self.describe(&found), self.ensure_unpacked(&self.backend, &found.image))?;
+        if described.size > 0 || found.image.chain.is_empty() {
+            return Ok(described);
+        }
+        // It was unpacked only now.
         self.describe(&found).await
     }
 
@@ -129,32 +135,27 @@ impl Images {
     async fn find_by_name(&self, name: &str) -> Result<Option<Found>, ImagesError> {
         let Ok(reference) = Reference::parse_familiar(name) else { return Ok(None) };
         let reference = reference.with_default_tag();
-        let id = match self.backend.record(&reference.to_string()).await? {
-            Some(record) => Some(self.load(&record.target).await?.id),
-            None => match reference.digest() {
-                Some(digest) => self.find_digest(&reference, digest).await?,
-                None => None,
-            },
-        };
-        let Some(id) = id else { return Ok(None) };
-        Ok(self.all().await?.remove(&id))
+        let full = reference.to_string();
+        let all = self.all().await?;
+        let named = all.values().find(|found| found.records.iter().any(|record| record.name == full));
+        let by_digest = || reference.digest().and_then(|digest| find_digest(&all, &reference, digest));
+        Ok(named.or_else(by_digest).cloned())
     }
+}
 
-    /// `repository@sha256:…`: an image of that repository whose target or manifest it is, whatever its tag.
-    async fn find_digest(&self, reference: &Reference, digest: &Digest) -> Result<Option<Digest>, ImagesError> {
-        let name = reference.name();
-        let same_repository = |record: &Record| match Name::parse(&record.name) {
-            Name::Reference(own) => own.name() == name,
-            _ => false,
-        };
-        Ok(self.all().await?.into_values().find_map(|found| {
-            let here = found.records.iter().any(|record| {
-                let is_it = record.target.digest == *digest || found.image.manifest_digest == *digest;
-                is_it && same_repository(record)
-            });
-            here.then_some(found.image.id)
-        }))
-    }
+/// `repository@sha256:…`: an image of that repository whose target or manifest it is, whatever its tag.
+fn find_digest<'a>(all: &'a ById, reference: &Reference, digest: &Digest) -> Option<&'a Found> {
+    let name = reference.name();
+    let same_repository = |record: &Record| match Name::parse(&record.name) {
+        Name::Reference(own) => own.name() == name,
+        _ => false,
+    };
+    all.values().find(|found| {
+        found.records.iter().any(|record| {
+            let is_it = record.target.digest == *digest || found.image.manifest_digest == *digest;
+            is_it && same_repository(record)
+        })
+    })
 }
 
 fn is_image(record: &Record) -> bool {

@@ -9,8 +9,10 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use errors::{ErrorKind, Kind};
 use ids::Digest;
+use image_core::{Descriptor, Index, media_type};
 use images::{
-    Credentials, ImageEventKind, ImageUser, ImagesError, ImportRequest, ListFilters, Progress, RemoveOptions, Removed,
+    Credentials, ImageEventKind, ImageUser, ImagesError, ImportRequest, ListFilters, Platform, Progress, RemoveOptions,
+    Removed,
 };
 use testhost::{Host, Needs, Test, run, test};
 use world::{World, describe, gzip, layer};
@@ -46,6 +48,7 @@ over_both! {
     "a_layer_that_is_gone_fails_the_pull_and_leaves_nothing", PEERS, missing_layer;
     "a_layer_that_is_not_the_configurations_fails_the_pull_and_leaves_nothing", PEERS, wrong_diff_id;
     "an_archive_that_is_none_makes_no_image", PEERS, broken_import;
+    "an_index_gives_the_hosts_image_and_is_pushed_whole_only_when_it_is", PEERS, index_of_platforms;
     "what_is_not_in_the_registry_is_told_in_dockers_words", PEERS, not_there;
     "an_image_in_use_is_kept_as_docker_keeps_it", PEERS, image_in_use;
 }
@@ -273,6 +276,64 @@ fn broken_import(world: &World) -> Result<()> {
     let error = world.import(&name, &layer("a", b"1"), &["RUN make"]).unwrap_err().to_string();
     ensure!(error == "run is not a valid change command", "{error}");
     world.nothing_visible()
+}
+
+/// An index of an image for this host, one for another architecture, and an attestation.
+fn index_of_platforms(world: &World) -> Result<()> {
+    let other = Platform::new("linux", if Platform::host().architecture == "s390x" { "amd64" } else { "s390x" }, "");
+    let ours = world.publish("multi:host", &[layer("a", b"host")])?;
+    let foreign = world.publish_for(&other, "multi:other", &[layer("a", b"other")])?;
+    let entry = |published: &world::Published, size: usize, platform: &Platform| {
+        let mut entry = Descriptor::new(media_type::DOCKER_MANIFEST, published.manifest, size as u64);
+        entry.platform = Some(platform.clone());
+        entry
+    };
+    let repository = world.repository("multi");
+    let index = world.block_on(async {
+        let (one, two) = (repository.manifest("host").await?, repository.manifest("other").await?);
+        let mut attestation = entry(&ours, one.bytes.len(), &Platform::new("unknown", "unknown", ""));
+        attestation.annotations =
+            Some([("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned())].into());
+        let index = Index {
+            schema_version: 2,
+            media_type: media_type::OCI_INDEX.to_owned(),
+            manifests: vec![
+                attestation,
+                entry(&foreign, two.bytes.len(), &other),
+                entry(&ours, one.bytes.len(), &Platform::host()),
+            ],
+            annotations: None,
+        };
+        let bytes = serde_json::to_vec(&index)?;
+        anyhow::Ok(repository.put_manifest("all", media_type::OCI_INDEX, bytes.into()).await?)
+    })?;
+    ensure!(world.pull("multi:all").0? == ours.id);
+    let image = world.block_on(world.images.resolve(&world.registry.image("multi:all")))?;
+    ensure!(
+        image.target.digest == index && image.manifest_digest == ours.manifest && image.platform == Platform::host()
+    );
+    // By the index's digest, and by that of the manifest in it.
+    for digest in [index, ours.manifest] {
+        let name = format!("{}@{digest}", world.registry.image("multi"));
+        ensure!(world.block_on(world.images.resolve(&name))?.id == ours.id, "{name}");
+    }
+    // The other architecture's layers are not here: what is here is pushed, not a torn index.
+    world.block_on(world.images.tag("127.0.0.1:5000/multi:all", &world.reference("copy:1")))?;
+    let said = world.push("copy:1")?;
+    ensure!(said.iter().any(|line| line.contains(&format!("1: digest: {}", ours.manifest))), "{said:?}");
+    // Asked for by name, the other platform's image comes.
+    let mut request = world.request("multi:all");
+    request.platform = Some(other.clone());
+    let (pulled, _) = world.with_progress(|images, progress| async move { images.pull(&request, &progress).await });
+    ensure!(pulled? == foreign.id);
+    let said = world.push("copy:1")?;
+    ensure!(said.iter().any(|line| line.contains(&format!("1: digest: {index}"))), "now all of it is here: {said:?}");
+    let mut request = world.request("multi:all");
+    request.platform = Some(Platform::new("linux", "mips64le", ""));
+    let (pulled, _) = world.with_progress(|images, progress| async move { images.pull(&request, &progress).await });
+    let error = pulled.unwrap_err().to_string();
+    ensure!(error == "no matching manifest for linux/mips64le in the manifest list entries", "{error}");
+    Ok(())
 }
 
 fn not_there(world: &World) -> Result<()> {

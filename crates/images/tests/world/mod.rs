@@ -10,8 +10,8 @@ use bytes::Bytes;
 use ids::{Digest, Reference};
 use image_core::{Descriptor, ImageConfig, Manifest, media_type};
 use images::{
-    Credentials, EventSink, ImageEvent, ImageUser, ImageUsers, Images, ImagesConfig, Progress, ProgressSender,
-    PullRequest, RegistryOptions,
+    Credentials, EventSink, ImageEvent, ImageUser, ImageUsers, Images, ImagesConfig, Platform, Progress,
+    ProgressSender, PullRequest, RegistryOptions,
 };
 use registry_client::{BlobSource, Registries, Repository};
 use testhost::{Host, Registry, wait_until};
@@ -104,7 +104,12 @@ impl<'a> World<'a> {
 
     /// Puts an image of these layers (plain tars) into the registry.
     pub fn publish(&self, name: &str, layers: &[Vec<u8>]) -> Result<Published> {
-        let mut config = ImageConfig { os: "linux".into(), architecture: "amd64".into(), ..Default::default() };
+        self.publish_for(&Platform::host(), name, layers)
+    }
+
+    pub fn publish_for(&self, platform: &Platform, name: &str, layers: &[Vec<u8>]) -> Result<Published> {
+        let (os, architecture) = (platform.os.clone(), platform.architecture.clone());
+        let mut config = ImageConfig { os, architecture, ..Default::default() };
         config.config.cmd = Some(vec!["/bin/sh".into()]);
         config.config.labels.insert("made".into(), "by hand".into());
         config.created = Some("2024-05-06T07:08:09Z".into());
