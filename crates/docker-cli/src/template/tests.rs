@@ -104,7 +104,7 @@ fn what_is_wrong_is_said_in_gos_words() {
         ("{{$x}}", "template: :1: undefined variable \"$x\""),
         ("\n{{\"a}}", "template: :2: unterminated quoted string"),
         ("{{.Foo}}", "template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\""),
-        ("{{.State.Foo}}", "template: :1:2: executing \"\" at <.State.Foo>: map has no entry for key \"Foo\""),
+        ("{{.State.Foo}}", "template: :1:8: executing \"\" at <.State.Foo>: map has no entry for key \"Foo\""),
         (
             "{{index .Env 9}}",
             "template: :1:2: executing \"\" at <index .Env 9>: error calling index: index out of range: 9",

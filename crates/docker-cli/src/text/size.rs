@@ -102,7 +102,7 @@ mod tests {
             (1000, "1kB"),
             (1_240_000, "1.24MB"),
             (72_789_123, "72.79MB"),
-            (999_999, "1e+03kB"),
+            (999_999, "1000kB"),
             (1_234_567_890, "1.235GB"),
         ];
         for (bytes, said) in cases {
@@ -110,6 +110,7 @@ mod tests {
         }
         assert_eq!(human_size_with_precision(72_789_123, 3), "72.8MB");
         assert_eq!(human_size_with_precision(199, 3), "199B");
+        assert_eq!(human_size_with_precision(999_999, 3), "1e+03kB");
         assert_eq!(binary_size(8_336_707_584), "7.764GiB");
     }
 
