@@ -20,6 +20,9 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 
 const IFF_UP: u32 = 1;
@@ -91,6 +94,18 @@ impl Batch {
                     batch.put_u32(IFLA_NET_NS_FD, veth.peer.namespace.as_raw_fd() as u32);
                 });
             });
+        });
+        self.end();
+    }
+
+    /// A port of a bridge that reaches the bridge but no other isolated port. The packet filter does not see frames that
+    /// stay on a bridge, so that only the bridge itself can keep its ports apart.
+    pub fn isolate_port(&mut self, name: &str) {
+        self.begin(format!("isolate bridge port {name}"), RTM_NEWLINK, ACK, &ifinfomsg(0, 0, 0));
+        self.put_text(IFLA_IFNAME, name);
+        self.nest(IFLA_LINKINFO, |batch| {
+            batch.put(IFLA_INFO_SLAVE_KIND, b"bridge");
+            batch.nest(IFLA_INFO_SLAVE_DATA, |batch| batch.put(IFLA_BRPORT_ISOLATED, &[1]));
         });
         self.end();
     }

@@ -74,7 +74,7 @@ impl Inner {
         let (Some(path), Some(endpoint)) = (&record.sandbox.netns_path, record.sandbox.endpoints.last()) else {
             return Err(not_running(&record.container_id));
         };
-        plumbing::plug(path, endpoint, Port { bridge: index, mtu: network.mtu }, takes_default)?;
+        plumbing::plug(path, endpoint, Port::of(network, index), takes_default)?;
         self.state_to_netd(record).map_err(|failure| failure.into_error(record))
     }
 

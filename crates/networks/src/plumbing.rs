@@ -9,6 +9,7 @@ use netlink::{Batch, PeerPlace, Prefix, Route, Veth, namespace};
 use network_core::names;
 
 use crate::error::Error;
+use crate::record::NetworkRecord;
 use crate::request::{Address, Endpoint};
 
 /// Loopback is the first link of every namespace.
@@ -19,6 +20,22 @@ const LOOPBACK: u32 = 1;
 pub(crate) struct Port {
     pub bridge: u32,
     pub mtu: u32,
+    pub reach: Reach,
+}
+
+/// Whom a container reaches on its own bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Everybody,
+    /// Inter-container communication is off: the gateway only.
+    Gateway,
+}
+
+impl Port {
+    pub(crate) fn of(network: &NetworkRecord, bridge: u32) -> Self {
+        let reach = if network.talks_inside { Reach::Everybody } else { Reach::Gateway };
+        Self { bridge, mtu: network.mtu, reach }
+    }
 }
 
 /// Makes the namespace and plugs the endpoints in. `bridges` by network id.
@@ -87,6 +104,9 @@ fn create_links(path: &Path, endpoints: &[Endpoint], bridges: &HashMap<String, P
         let peer = PeerPlace { namespace: file.as_fd(), name: &endpoint.link, mac: endpoint.mac.0 };
         let name = names::host_link(&endpoint.endpoint_id);
         batch.create_veth(&Veth { name: &name, master: port.bridge, mtu: port.mtu, peer });
+        if port.reach == Reach::Gateway {
+            batch.isolate_port(&name);
+        }
     }
     Ok(Route::open()?.perform(&batch)?)
 }

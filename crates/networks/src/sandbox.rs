@@ -159,7 +159,7 @@ impl Inner {
                 Some(link) if link.up => link.index,
                 _ => bridge::ensure(&route, &network)?,
             };
-            ports.insert(endpoint.network_id.clone(), Port { bridge: index, mtu: network.mtu });
+            ports.insert(endpoint.network_id.clone(), Port::of(&network, index));
         }
         Ok(ports)
     }

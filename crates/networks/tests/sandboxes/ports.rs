@@ -213,3 +213,38 @@ pub fn nothing_left() -> Result<(), Failed> {
     println!("20 sandboxes on the default bridge: {:?} each", begin.elapsed() / 20);
     Ok(())
 }
+
+pub fn many_at_once() -> Result<(), Failed> {
+    const COUNT: usize = 64;
+    let host = Host::new()?;
+    host.runtime.block_on(host.networks.create(CreateNetwork { name: "front".to_owned(), ..Default::default() }))?;
+    let begin = std::time::Instant::now();
+    let tasks: Vec<_> = (0..COUNT)
+        .map(|number| {
+            let networks = host.networks.clone();
+            let mut wanted = request(&format!("d{number:02}"), &format!("web-{number}"), &["front"]);
+            wanted.publish = vec![publish(None, "", 80)];
+            host.runtime.spawn(async move { networks.acquire(wanted).await })
+        })
+        .collect();
+    let mut addresses = std::collections::HashSet::new();
+    let mut ports = std::collections::HashSet::new();
+    for task in tasks {
+        let sandbox = host.runtime.block_on(task)??;
+        addresses.insert(address(&sandbox));
+        ports.insert(sandbox.ports[0].host_port);
+    }
+    println!("{COUNT} sandboxes at once: {:?}", begin.elapsed());
+    assert_eq!((addresses.len(), ports.len()), (COUNT, COUNT));
+    let tasks: Vec<_> = (0..COUNT)
+        .map(|number| {
+            let networks = host.networks.clone();
+            host.runtime.spawn(async move { networks.release(&id(&format!("d{number:02}"))).await })
+        })
+        .collect();
+    for task in tasks {
+        host.runtime.block_on(task)??;
+    }
+    assert_eq!(std::fs::read_dir(host.folder.path().join("netns"))?.count(), 0);
+    Ok(())
+}

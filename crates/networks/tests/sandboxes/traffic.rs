@@ -229,3 +229,25 @@ pub fn dual_stack() -> Result<(), Failed> {
     assert_eq!(reach(Some(&host.outside()), (HOST.into(), 8080))?.as_deref(), Some("::ffff:192.0.2.2"));
     Ok(())
 }
+
+pub fn no_communication_inside() -> Result<(), Failed> {
+    let host = Host::new()?;
+    let mut wanted = CreateNetwork { name: "apart".to_owned(), ..CreateNetwork::default() };
+    wanted.options.insert("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
+    host.runtime.block_on(host.networks.create(wanted))?;
+    let one = host.acquire(request("a1", "one", &["apart"]))?;
+    let two = host.acquire(request("a2", "two", &["apart"]))?;
+    serve(netns(&one), 80)?;
+    serve(&host.outside(), 9000)?;
+    assert!(is_unreachable(Some(netns(&two)), (address(&one), 80))?);
+    // Nor by way of the gateway.
+    let gateway = one.endpoints[0].ipv4.and_then(|address| address.gateway).ok_or("no gateway")?.to_string();
+    let target = format!("{}/32", address(&one));
+    let detour = inside(netns(&two), || {
+        std::process::Command::new("ip").args(["route", "add", &target, "via", &gateway]).status()
+    })??;
+    assert!(detour.success() && is_unreachable(Some(netns(&two)), (address(&one), 80))?);
+    assert!(reach(Some(netns(&two)), (outside_address(), 9000))?.is_some());
+    assert!(reach(None, (address(&one), 80))?.is_some());
+    Ok(())
+}
