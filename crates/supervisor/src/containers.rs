@@ -186,8 +186,13 @@ fn prefixed(what: &str, error: Error) -> Error {
     Error::InvalidArgument(format!("{what}: {error}"))
 }
 
+/// Whether a container need not outlive the machine.
+pub fn is_ephemeral(container: &Container) -> bool {
+    container.labels.contains_key(EPHEMERAL)
+}
+
 fn durability(container: &Container) -> Durability {
-    if container.labels.contains_key(EPHEMERAL) { Durability::Lazy } else { Durability::Synced }
+    if is_ephemeral(container) { Durability::Lazy } else { Durability::Synced }
 }
 
 fn now() -> Timestamp {

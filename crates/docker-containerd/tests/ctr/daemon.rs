@@ -21,6 +21,8 @@ pub const IMAGE: &str = "test/busybox:latest";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShimOf {
     Debian,
+    /// Ours, and our docker-runc behind it: what stands beside docker-containerd.
+    Ours,
 }
 
 /// Where Debian's ctr, shim and runc put what they do not let us choose.
@@ -44,8 +46,10 @@ impl Drop for Daemon<'_> {
 impl<'a> Daemon<'a> {
     pub fn start(host: &'a Host, shim: ShimOf) -> Result<Self> {
         let daemon = Self { host, pid: RefCell::new(0) };
-        let ShimOf::Debian = shim;
-        let config = format!("version = 2\n[longshore.shims]\n\"io.containerd.runc.v2\" = \"{SHIM}\"\n");
+        let config = match shim {
+            ShimOf::Debian => format!("version = 2\n[longshore.shims]\n\"io.containerd.runc.v2\" = \"{SHIM}\"\n"),
+            ShimOf::Ours => "version = 2\n".to_owned(),
+        };
         fs::write(daemon.path("config.toml"), config)?;
         fs::create_dir_all(THEIR_FOLDER)?;
         let flags = rustix::mount::MountFlags::empty();
@@ -122,6 +126,16 @@ impl<'a> Daemon<'a> {
     /// A container that waits to be killed.
     pub fn run_sleeper(&self, id: &str) -> Result<()> {
         self.ctr(&["run", "--detach", IMAGE, id, "sleep", "100000"]).map(drop)
+    }
+
+    /// Adds a process and sees from outside that it ran inside. (ctr may cut off the output of a short one: it cancels the
+    /// FIFOs at the exit.)
+    pub fn exec_in(&self, id: &str, exec: &str) -> Result<()> {
+        let script = format!("echo {exec} > /{exec}");
+        self.ctr(&["tasks", "exec", "--exec-id", exec, id, "sh", "-c", &script])?;
+        let written = fs::read_to_string(format!("/proc/{}/root/{exec}", self.pid_of(id)?))?;
+        ensure!(written.trim() == exec, "{written}");
+        Ok(())
     }
 
     /// Begins to run one, and does not wait for it.

@@ -1,4 +1,5 @@
-//! docker-containerd as Debian's `ctr` drives it, with Debian's shim and runc behind: each test on a host of its own.
+//! docker-containerd as Debian's `ctr` drives it, with Debian's shim and runc behind or our own: each test on a host of its
+//! own.
 
 mod daemon;
 mod image;
@@ -17,13 +18,29 @@ const NEEDS: &[Needs] = &[
     Needs::Path("/bin/busybox"),
 ];
 
+/// For tests with the programs that were built beside docker-containerd.
+const OURS: &[Needs] = &[Needs::Program("ctr", "containerd"), Needs::Path("/bin/busybox")];
+
 const TESTS: &[Test] = &[
     test("an_image_is_pulled_run_and_leaves_nothing_when_it_is_removed", NEEDS, pull_run_remove),
-    test("processes_are_added_to_a_task_and_signalled", NEEDS, exec_and_kill),
-    test("tasks_live_through_a_kill_of_the_daemon_and_exits_meanwhile_are_reported", NEEDS, daemon_killed),
-    test("the_task_of_a_killed_shim_is_reported_with_137_and_cleaned_up", NEEDS, shim_killed),
-    test("the_task_of_a_shim_that_died_with_the_daemon_is_reported_with_137", NEEDS, both_killed),
-    test("a_kill_of_the_daemon_at_any_moment_of_a_run_leaves_nothing_half_done", NEEDS, kill_at_any_moment),
+    test("processes_are_added_to_a_task_and_signalled", NEEDS, |host| exec_and_kill(host, ShimOf::Debian)),
+    test("tasks_live_through_a_kill_of_the_daemon_and_exits_meanwhile_are_reported", NEEDS, |host| {
+        daemon_killed(host, ShimOf::Debian)
+    }),
+    test("the_task_of_a_killed_shim_is_reported_with_137_and_cleaned_up", NEEDS, |host| {
+        shim_killed(host, ShimOf::Debian)
+    }),
+    test("the_task_of_a_shim_that_died_with_the_daemon_is_reported_with_137", NEEDS, |host| {
+        both_killed(host, ShimOf::Debian)
+    }),
+    test("a_kill_of_the_daemon_at_any_moment_of_a_run_leaves_nothing_half_done", NEEDS, |host| {
+        kill_at_any_moment(host, ShimOf::Debian)
+    }),
+    test("with_our_shim_processes_are_added_to_a_task_and_signalled", OURS, |host| exec_and_kill(host, ShimOf::Ours)),
+    test("with_our_shim_tasks_live_through_a_kill_of_the_daemon", OURS, |host| daemon_killed(host, ShimOf::Ours)),
+    test("with_our_shim_a_killed_one_is_reported_with_137", OURS, |host| shim_killed(host, ShimOf::Ours)),
+    test("with_our_shim_one_that_died_with_the_daemon_is_reported", OURS, |host| both_killed(host, ShimOf::Ours)),
+    test("with_our_shim_a_kill_at_any_moment_leaves_nothing", OURS, |host| kill_at_any_moment(host, ShimOf::Ours)),
     test("half_made_bundles_are_removed_at_start", NEEDS, half_made_bundle),
     test("a_sick_shim_holds_up_nobody_else", NEEDS, sick_shim),
     test("events_come_from_shims_and_from_publish", NEEDS, events),
@@ -61,10 +78,10 @@ fn pull_run_remove(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn exec_and_kill(host: &Host) -> Result<()> {
-    let daemon = Daemon::with_image(host, ShimOf::Debian)?;
+fn exec_and_kill(host: &Host, shim: ShimOf) -> Result<()> {
+    let daemon = Daemon::with_image(host, shim)?;
     daemon.run_sleeper("one")?;
-    ensure!(daemon.ctr(&["tasks", "exec", "--exec-id", "e1", "one", "echo", "added"])? == "added\n");
+    daemon.exec_in("one", "e1")?;
     let failed = daemon.run_ctr(&["tasks", "exec", "--exec-id", "e2", "one", "sh", "-c", "exit 3"])?;
     ensure!(failed.status.code() == Some(3), "{failed:?}");
     ensure!(daemon.status_of("one")? == "RUNNING");
@@ -83,8 +100,8 @@ fn exec_and_kill(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn daemon_killed(host: &Host) -> Result<()> {
-    let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
+fn daemon_killed(host: &Host, shim: ShimOf) -> Result<()> {
+    let mut daemon = Daemon::with_image(host, shim)?;
     daemon.run_sleeper("long")?;
     let pid = daemon.pid_of("long")?;
     let script = "trap 'exit 9' USR1; while :; do sleep 0.01; done";
@@ -97,15 +114,15 @@ fn daemon_killed(host: &Host) -> Result<()> {
     ensure!(daemon.pid_of("long")? == pid);
     daemon.wait_for_status("short", "STOPPED")?;
     ensure!(daemon.exit_code_of_rm("short")? == 9);
-    ensure!(daemon.ctr(&["tasks", "exec", "--exec-id", "e", "long", "echo", "still"])? == "still\n");
+    daemon.exec_in("long", "e")?;
     daemon.remove_sleeper("long")?;
     daemon.ctr(&["containers", "rm", "short"])?;
     ensure!(daemon.bundles().is_empty());
     Ok(())
 }
 
-fn shim_killed(host: &Host) -> Result<()> {
-    let daemon = Daemon::with_image(host, ShimOf::Debian)?;
+fn shim_killed(host: &Host, shim: ShimOf) -> Result<()> {
+    let daemon = Daemon::with_image(host, shim)?;
     daemon.run_sleeper("one")?;
     daemon.kill_shim("one")?;
     daemon.wait_for_status("one", "STOPPED")?;
@@ -115,8 +132,8 @@ fn shim_killed(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn both_killed(host: &Host) -> Result<()> {
-    let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
+fn both_killed(host: &Host, shim: ShimOf) -> Result<()> {
+    let mut daemon = Daemon::with_image(host, shim)?;
     daemon.run_sleeper("one")?;
     daemon.kill()?;
     daemon.kill_shim("one")?;
@@ -131,8 +148,8 @@ fn both_killed(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn kill_at_any_moment(host: &Host) -> Result<()> {
-    let mut daemon = Daemon::with_image(host, ShimOf::Debian)?;
+fn kill_at_any_moment(host: &Host, shim: ShimOf) -> Result<()> {
+    let mut daemon = Daemon::with_image(host, shim)?;
     for round in 0..12 {
         let id = format!("round-{round}");
         let mut running = daemon.start_run(&id)?;
@@ -183,7 +200,7 @@ fn sick_shim(host: &Host) -> Result<()> {
     ensure!(daemon.status_of("sick")? == "UNKNOWN");
     daemon.kill()?;
     daemon.restart()?;
-    ensure!(daemon.ctr(&["tasks", "exec", "--exec-id", "e", "well", "echo", "ok"])? == "ok\n");
+    daemon.exec_in("well", "e")?;
     daemon.continue_shim("sick")?;
     daemon.wait_for_status("sick", "RUNNING")?;
     daemon.remove_sleeper("sick")?;

@@ -1,5 +1,6 @@
 //! From a container to a created task: bundle, shim, the shim's Create.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{Key, Shared, Slot, Task, Tasks};
 use crate::bundle::{Bundle, Exit};
+use crate::containers::is_ephemeral;
 use crate::error::{Error, Result};
 use crate::messages;
 use crate::shim_client::{Limit, ShimClient};
@@ -118,7 +120,7 @@ impl Shared {
         let request = v2::CreateTaskRequest {
             id: container.id.clone(),
             bundle: bundle.path.to_string_lossy().into_owned(),
-            rootfs: new.rootfs,
+            rootfs: if is_ephemeral(container) { volatile(new.rootfs) } else { new.rootfs },
             terminal: new.terminal,
             stdin: new.stdin,
             stdout: new.stdout,
@@ -153,6 +155,22 @@ impl Shared {
     }
 }
 
+/// Lets overlays forget what they wrote when the machine dies: unmounting one otherwise syncs its whole file system
+/// (Documentation/filesystems/overlayfs.rst, "Volatile mount"), which takes longer than many a container lives.
+fn volatile(mut mounts: Vec<Mount>) -> Vec<Mount> {
+    for mount in mounts.iter_mut().filter(|mount| mount.r#type == "overlay") {
+        let work = mount.options.iter().find_map(|option| option.strip_prefix("workdir=")).map(PathBuf::from);
+        let Some(work) = work else { continue };
+        if !mount.options.iter().any(|option| option == "volatile") {
+            mount.options.push("volatile".to_owned());
+        }
+        // The mark of an earlier mount keeps the kernel from mounting it again; that what was lost may be lost is agreed.
+        // It is not there the first time.
+        let _ = std::fs::remove_dir_all(work.join("work/incompat"));
+    }
+    mounts
+}
+
 fn new_task(bundle: Bundle, program: std::path::PathBuf, shim: ShimClient, exit: Option<Exit>, pid: u32) -> Arc<Task> {
     Arc::new(Task {
         bundle,
@@ -164,4 +182,31 @@ fn new_task(bundle: Bundle, program: std::path::PathBuf, shim: ShimClient, exit:
         ending: AtomicBool::new(false),
         ended: watch::Sender::new(None),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_writable_overlays_become_volatile_and_can_be_mounted_again() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let work = folder.path().join("w");
+        std::fs::create_dir_all(work.join("work/incompat/volatile/dirty")).expect("mkdir");
+        let mount = |r#type: &str, options: &[String]| Mount {
+            r#type: r#type.to_owned(),
+            options: options.to_vec(),
+            ..Mount::default()
+        };
+        let writable = [format!("workdir={}", work.display()), "upperdir=/u".to_owned(), "lowerdir=/l".to_owned()];
+        let mounts = volatile(volatile(vec![
+            mount("overlay", &writable),
+            mount("overlay", &["lowerdir=/a:/b".to_owned()]),
+            mount("bind", &["rbind".to_owned()]),
+        ]));
+        let marked: Vec<usize> =
+            mounts.iter().map(|mount| mount.options.iter().filter(|option| *option == "volatile").count()).collect();
+        assert_eq!(marked, [1, 0, 0]);
+        assert!(!work.join("work/incompat").exists());
+    }
 }
