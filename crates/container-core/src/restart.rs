@@ -66,14 +66,27 @@ pub fn decide(policy: RestartPolicy, history: History, exit: Exit) -> Restart {
     }
 }
 
-/// Whether a daemon that comes up starts this container, which is not running.
-pub fn starts_with_daemon(policy: RestartPolicy, stopped_by_user: bool, ever_started: bool, last_code: i32) -> bool {
-    match policy {
-        RestartPolicy::No => false,
-        RestartPolicy::Always => ever_started,
-        RestartPolicy::UnlessStopped => ever_started && !stopped_by_user,
-        RestartPolicy::OnFailure { .. } => ever_started && !stopped_by_user && last_code != 0,
-    }
+/// What a daemon that comes up knows of a container that is not running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    pub ever_started: bool,
+    pub stopped_by_user: bool,
+    pub code: i32,
+    /// In a row.
+    pub restarts: u32,
+}
+
+/// Whether a daemon that comes up starts this container.
+pub fn starts_with_daemon(policy: RestartPolicy, before: Before) -> bool {
+    before.ever_started
+        && match policy {
+            RestartPolicy::No => false,
+            RestartPolicy::Always => true,
+            RestartPolicy::UnlessStopped => !before.stopped_by_user,
+            RestartPolicy::OnFailure { maximum } => {
+                !before.stopped_by_user && before.code != 0 && (maximum == 0 || before.restarts < maximum)
+            }
+        }
 }
 
 impl RestartPolicy {
@@ -160,11 +173,15 @@ mod tests {
 
     #[test]
     fn with_the_daemon_always_comes_back_and_unless_stopped_only_unless_stopped() {
-        assert!(starts_with_daemon(RestartPolicy::Always, true, true, 0));
-        assert!(!starts_with_daemon(RestartPolicy::UnlessStopped, true, true, 0));
-        assert!(starts_with_daemon(RestartPolicy::UnlessStopped, false, true, 0));
-        assert!(!starts_with_daemon(RestartPolicy::Always, false, false, 0));
-        assert!(!starts_with_daemon(RestartPolicy::OnFailure { maximum: 3 }, false, true, 0));
+        let before = Before { ever_started: true, stopped_by_user: false, code: 1, restarts: 2 };
+        let stopped = Before { stopped_by_user: true, ..before };
+        assert!(starts_with_daemon(RestartPolicy::Always, stopped));
+        assert!(!starts_with_daemon(RestartPolicy::UnlessStopped, stopped));
+        assert!(starts_with_daemon(RestartPolicy::UnlessStopped, before));
+        assert!(!starts_with_daemon(RestartPolicy::Always, Before { ever_started: false, ..before }));
+        assert!(!starts_with_daemon(RestartPolicy::OnFailure { maximum: 3 }, Before { code: 0, ..before }));
+        assert!(starts_with_daemon(RestartPolicy::OnFailure { maximum: 3 }, before));
+        assert!(!starts_with_daemon(RestartPolicy::OnFailure { maximum: 2 }, before));
     }
 
     #[test]

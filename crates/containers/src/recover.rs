@@ -160,9 +160,13 @@ async fn resume_intent(shared: &Arc<Shared>, container: &Arc<Container>) {
             return;
         }
         State::Created { .. } | State::Exited { .. } => {
-            let ever = record.state.started().is_some();
-            let policy = record.host_config.restart_policy;
-            if restart::starts_with_daemon(policy, record.stopped_by_user, ever, record.state.exit_code()) {
+            let before = restart::Before {
+                ever_started: record.state.started().is_some(),
+                stopped_by_user: record.stopped_by_user,
+                code: record.state.exit_code(),
+                restarts: record.history.restarts,
+            };
+            if restart::starts_with_daemon(record.host_config.restart_policy, before) {
                 let (shared, container) = (Arc::clone(shared), Arc::clone(container));
                 // Not waited for: the API serves meanwhile, and the start leaves its error in the container.
                 tokio::spawn(async move { start::start(&shared, &container, Cause::Daemon).await });

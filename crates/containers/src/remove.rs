@@ -12,29 +12,37 @@ use crate::request::RemoveOptions;
 use crate::service::Shared;
 use crate::{files, messages, stop, volumes};
 
+/// Starts that may come between a forced removal and its gate.
+const KILLS: u32 = 5;
+
 pub(crate) async fn remove(
     shared: &Arc<Shared>,
     container: &Arc<Container>,
     options: RemoveOptions,
 ) -> Result<(), Error> {
-    let record = container.record();
-    if record.state.counts_as_running() {
-        if !options.force {
-            return Err(messages::cannot_remove(&record.name, record.state.word()));
+    for _ in 0..KILLS {
+        let record = container.record();
+        if record.state.counts_as_running() {
+            if !options.force {
+                return Err(messages::cannot_remove(&record.name, record.state.word()));
+            }
+            stop::kill_for_good(shared, container).await?;
         }
-        stop::kill_for_good(shared, container).await?;
-    }
-    let _gate = container.gate.lock().await;
-    if container.progress.borrow().removed {
-        // `--rm` was quicker; gone is gone.
-        return Ok(());
+        let _gate = container.gate.lock().await;
+        if container.progress.borrow().removed {
+            // `--rm` was quicker; gone is gone.
+            return Ok(());
+        }
+        let record = container.record();
+        match &record.state {
+            State::Removing { .. } => return Err(messages::removal_in_progress(&record.id)),
+            // A start held the gate before us.
+            state if state.counts_as_running() => {}
+            _ => return begin_and_erase(shared, container, options.volumes).await,
+        }
     }
     let record = container.record();
-    match &record.state {
-        State::Removing { .. } => Err(messages::removal_in_progress(&record.id)),
-        state if state.counts_as_running() => Err(messages::cannot_remove(&record.name, state.word())),
-        _ => begin_and_erase(shared, container, options.volumes).await,
-    }
+    Err(messages::cannot_remove(&record.name, record.state.word()))
 }
 
 /// The gate is the caller's.

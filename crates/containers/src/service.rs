@@ -101,6 +101,12 @@ impl Service {
     }
 }
 
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.shared.closing.send_replace(true);
+    }
+}
+
 fn admit(index: &mut Index, record: Record) -> Result<(), Error> {
     index.reserve(&record.name, &record.id)?;
     index.insert(Arc::new(Container::new(record)));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use container_core::{Event, Signal, State, StopSequence, StopStep, parse_signal};
+use containerd_api::v1::types::Status;
 use errors::{ErrorKind, Kind};
 use metadata::Durability;
 
@@ -111,10 +112,25 @@ async fn send(shared: &Arc<Shared>, container: &Arc<Container>, signal: Signal) 
         return Err(messages::cannot_kill(&record.name, &record.id));
     }
     if matches!(record.state, State::Paused { .. }) {
-        resume(shared, container).await?;
+        match thaw(shared, container).await {
+            // The runtime thaws what it kills itself; that the process ends is looked at anyway.
+            Err(error) if signal == Signal::KILL => {
+                tracing::debug!(container = record.id, error = %errors::chain(&error), "not thawed after SIGKILL");
+            }
+            thawed => thawed?,
+        }
     }
     shared.publish(&record, "kill", &[("signal", signal.number().to_string())]);
     Ok(())
+}
+
+/// What is gone needs no thawing: a refusal counts only while the process is frozen.
+async fn thaw(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(), Error> {
+    let Err(refused) = resume(shared, container).await else { return Ok(()) };
+    match shared.containerd.get(&container.id, "").await? {
+        Some(task) if task.status == Status::Paused => Err(refused),
+        _ => Ok(()),
+    }
 }
 
 /// runc's words for a process that is gone already come through containerd as an error of any kind.

@@ -34,8 +34,13 @@ fn main() {
         let skipped = missing.is_some();
         Trial::test(name, move || {
             let world = World::new().map_err(Failed::from)?;
-            run(&world);
-            world.leave_nothing()
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&world)));
+            // Also after a failure: a test leaves no process behind.
+            let left = world.leave_nothing();
+            match result {
+                Ok(()) => left,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         })
         .with_ignored_flag(skipped)
     };
@@ -52,6 +57,12 @@ fn main() {
         test("a_killed_shim_is_exit_137", shim_dies),
         test("a_stop_ends_what_ignores_sigterm", stops),
         test("many_containers_start_at_once", many),
+        test("a_terminal_is_one_raw_stream_and_takes_a_size", terminal),
+        test("binds_volumes_and_tmpfs_are_there_and_an_anonymous_volume_goes_with_its_container", mounts),
+        test("a_followed_log_ends_with_the_container_and_misses_nothing", follows),
+        test("a_paused_container_prints_nothing_and_goes_on_when_thawed", pauses),
+        test("no_line_is_lost_while_containerd_dies_again_and_again", containerd_dies_often),
+        test("a_policy_restarts_what_fails_and_gives_up_in_time", restarts),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -239,6 +250,9 @@ impl World {
 
     /// No shim, no mount, no cgroup of this world may stay.
     fn leave_nothing(&self) -> Result<(), Failed> {
+        if self.containerd.lock().expect("child").is_none() {
+            self.start_containerd();
+        }
         let service = self.run(self.daemon());
         self.run(async {
             let all = containers::ListRequest { all: true, ..Default::default() };
@@ -251,9 +265,13 @@ impl World {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         let own = self.folder.path().to_string_lossy().into_owned();
         let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&own)).collect();
+        let shims = wait_for_shims(self.folder.path());
         self.kill_containerd();
         remove_cgroups(self.folder.path());
-        if left.is_empty() { Ok(()) } else { Err(format!("mounts stay: {left:#?}").into()) }
+        if left.is_empty() && shims.is_empty() {
+            return Ok(());
+        }
+        Err(format!("mounts stay: {left:#?}, shims stay: {shims:?}").into())
     }
 }
 
@@ -264,6 +282,27 @@ impl Drop for World {
             let log = std::fs::read_to_string(self.path("containerd.log")).unwrap_or_default();
             eprintln!("docker-containerd said:\n{log}");
         }
+    }
+}
+
+/// Shims of this folder that are still there after a while.
+fn wait_for_shims(folder: &Path) -> Vec<u32> {
+    let own = folder.to_string_lossy().into_owned();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let processes = std::fs::read_dir("/proc").expect("proc").flatten();
+        let shims: Vec<u32> = processes
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid: &u32| {
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                let line = String::from_utf8_lossy(&line);
+                line.contains("docker-containerd-shim") && line.contains(&own)
+            })
+            .collect();
+        if shims.is_empty() || Instant::now() > deadline {
+            return shims;
+        }
+        std::thread::yield_now();
     }
 }
 
@@ -499,6 +538,146 @@ fn many(world: &World) {
                 .expect("list")
                 .is_empty()
         );
+        service.shutdown().await;
+    });
+}
+
+fn terminal(world: &World) {
+    world.run(async {
+        let service = world.daemon().await;
+        create(&service, "tty", &["sh", "-c", "read x; stty size; echo err >&2"], |request| {
+            request.config.tty = true;
+            request.config.open_stdin = true;
+        })
+        .await;
+        let attached = service.streams.attach("tty", AttachRequest { stdin: true, ..OUTPUT }).expect("attach");
+        assert!(attached.tty);
+        service.lifecycle.start("tty").await.expect("start");
+        let mut stream = attached.stream().await.expect("stream").expect("there");
+        service.lifecycle.resize("tty", containers::TtySize { width: 91, height: 23 }).await.expect("resize");
+        stream.write_all(b"go\n").await.expect("write");
+        let printed = String::from_utf8(read_all(&mut stream).await).expect("text");
+        assert_eq!(printed, "go\r\n23 91\r\nerr\r\n");
+        service.shutdown().await;
+    });
+}
+
+fn mounts(world: &World) {
+    let host = world.path("host");
+    std::fs::create_dir(&host).expect("folder");
+    world.run(async {
+        let service = world.daemon().await;
+        let script = "echo from-inside > /bind/file; cat /etc/group-copy/passwd | wc -l 2>/dev/null; \
+                      echo no > /ro/file; echo $?; touch /t/x && echo tmpfs; ls /etc | wc -l";
+        let id = create(&service, "web", &["sh", "-c", script], |request| {
+            request.host_config.binds = vec![format!("{}:/bind", host.display()), format!("{}:/ro:ro", host.display())];
+            request.host_config.tmpfs.insert("/t".into(), "size=1m".into());
+            request.config.volumes.insert("/etc".into());
+        })
+        .await;
+        let volumes = || std::fs::read_dir(world.path("data/volumes")).map_or(0, Iterator::count);
+        assert_eq!(volumes(), 1);
+        let view = service.containers.inspect(&id).await.expect("inspect");
+        let volume = view.mounts.iter().find(|mount| mount.destination == "/etc").expect("volume");
+        assert!(Path::new(&volume.source).join("passwd").exists(), "the image's files are in the volume");
+        let attached = service.streams.attach("web", OUTPUT).expect("attach");
+        service.lifecycle.start("web").await.expect("start");
+        let mut stream = attached.stream().await.expect("stream").expect("there");
+        let (out, err) = frames(&read_all(&mut stream).await);
+        assert!(out.contains("1\ntmpfs\n"), "{out} {err}");
+        assert!(err.contains("Read-only file system"), "{err}");
+        assert_eq!(std::fs::read_to_string(host.join("file")).expect("file"), "from-inside\n");
+        let options = RemoveOptions { volumes: true, force: true };
+        service.containers.remove("web", options).await.expect("remove");
+        assert_eq!(volumes(), 0);
+        service.shutdown().await;
+    });
+}
+
+fn follows(world: &World) {
+    world.run(async {
+        let service = world.daemon().await;
+        let script = "i=0; while [ $i -lt 2000 ]; do echo $i; i=$((i+1)); done";
+        create(&service, "web", &["sh", "-c", script], |_| {}).await;
+        service.lifecycle.start("web").await.expect("start");
+        let request = LogsRequest { stdout: true, stderr: true, follow: true, ..LogsRequest::default() };
+        let mut logs = service.streams.logs("web", request).await.expect("logs");
+        for number in 0..2000 {
+            let entry = logs.next().await.expect("entry").expect("not ended");
+            assert_eq!(entry.bytes, format!("{number}\n").into_bytes());
+        }
+        assert!(logs.next().await.expect("end").is_none());
+        service.shutdown().await;
+    });
+}
+
+fn pauses(world: &World) {
+    world.run(async {
+        let service = world.daemon().await;
+        create(&service, "cat", &["cat"], |request| request.config.open_stdin = true).await;
+        let attached = service.streams.attach("cat", AttachRequest { stdin: true, ..OUTPUT }).expect("attach");
+        service.lifecycle.start("cat").await.expect("start");
+        let mut stream = attached.stream().await.expect("stream").expect("there");
+        service.lifecycle.pause("cat").await.expect("pause");
+        stream.write_all(b"x\n").await.expect("write");
+        let mut byte = [0; 1];
+        let silence = tokio::time::timeout(Duration::from_millis(100), stream.read_exact(&mut byte)).await;
+        assert!(silence.is_err(), "a frozen process answers nothing");
+        service.lifecycle.unpause("cat").await.expect("unpause");
+        let mut frame = [0; 10];
+        stream.read_exact(&mut frame).await.expect("read");
+        assert_eq!(&frame[8..], b"x\n");
+        service.lifecycle.pause("cat").await.expect("pause");
+        service.lifecycle.kill("cat", None).await.expect("kill");
+        assert_eq!(service.containers.inspect("cat").await.expect("inspect").state.exit_code(), 137);
+        service.shutdown().await;
+    });
+}
+
+fn containerd_dies_often(world: &World) {
+    let service = world.run(world.daemon());
+    let script = "i=0; while [ $i -lt 200000 ]; do echo $i; i=$((i+1)); done";
+    world.run(async {
+        create(&service, "counts", &["sh", "-c", script], |_| {}).await;
+        service.lifecycle.start("counts").await.expect("start");
+    });
+    let waiting = service.lifecycle.wait("counts", WaitCondition::NotRunning).expect("wait");
+    for _ in 0..5 {
+        world.kill_containerd();
+        world.start_containerd();
+    }
+    world.run(async {
+        assert_eq!(waiting.done().await.code, 0);
+        let log = log_of(&service, "counts").await;
+        let mut lines = log.lines();
+        for number in 0..200_000 {
+            assert_eq!(lines.next().and_then(|line| line.parse().ok()), Some(number));
+        }
+        assert_eq!(lines.next(), None);
+        service.shutdown().await;
+    });
+}
+
+fn restarts(world: &World) {
+    world.run(async {
+        let service = world.daemon().await;
+        create(&service, "web", &["sh", "-c", "exit 4"], |request| {
+            request.host_config.restart_policy = container_core::RestartPolicy::OnFailure { maximum: 2 };
+        })
+        .await;
+        service.lifecycle.start("web").await.expect("start");
+        let mut dies = 0;
+        while dies < 3 {
+            let waiting = service.lifecycle.wait("web", WaitCondition::NextExit).expect("wait");
+            dies = world.neighbours.events.lock().expect("events").iter().filter(|e| e.action == "die").count();
+            if dies < 3 {
+                waiting.done().await;
+            }
+        }
+        let view = service.containers.inspect("web").await.expect("inspect");
+        assert_eq!((view.state.exit_code(), view.restart_count), (4, 2));
+        let waiting = service.lifecycle.wait("web", WaitCondition::NotRunning).expect("wait");
+        assert_eq!(waiting.done().await.code, 4);
         service.shutdown().await;
     });
 }
