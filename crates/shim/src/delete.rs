@@ -1,0 +1,37 @@
+//! `delete`: cleans up after a shim that has died, and answers with the exit that nobody saw.
+
+use crate::arguments::Arguments;
+use crate::outcome::Outcome;
+use crate::runtime::{Runtime, RuntimeOptions};
+use crate::{Error, failed_to, rootfs};
+use containerd_api::task::v2::DeleteResponse;
+use prost::Message;
+use std::io::{self, Write};
+use std::process::Stdio;
+
+/// 128 + SIGKILL.
+const KILLED: u32 = 137;
+
+pub fn delete(arguments: &Arguments) -> Result<(), Error> {
+    let bundle = match &arguments.bundle {
+        Some(bundle) => bundle.clone(),
+        None => std::env::current_dir().map_err(failed_to("find the bundle"))?,
+    };
+    // The id may be another one's of the same folder, as in containerd.
+    let bundle = bundle.parent().map_or(bundle.clone(), |parent| parent.join(&arguments.id));
+    let options = RuntimeOptions::load(&bundle).map_err(failed_to("read the runtime's options"))?;
+    let runtime = Runtime::new(&options, &arguments.namespace, &bundle);
+    let mut command = runtime.command("delete");
+    command.arg("--force").arg(&arguments.id).stderr(Stdio::inherit());
+    match command.status() {
+        Ok(status) if status.success() => {}
+        // stdout is the answer, stderr containerd's log.
+        Ok(status) => eprintln!("failed to remove runc container: {status}"),
+        Err(error) => eprintln!("failed to run {}: {error}", runtime.binary().display()),
+    }
+    rootfs::unmount(&bundle.join("rootfs"));
+    let pid = crate::container::read_pid(&bundle.join("init.pid")).unwrap_or(0);
+    let outcome = Outcome::now(KILLED);
+    let response = DeleteResponse { pid: pid as u32, exit_status: outcome.status, exited_at: outcome.timestamp() };
+    io::stdout().write_all(&response.encode_to_vec()).map_err(failed_to("print the exit"))
+}

@@ -1,0 +1,189 @@
+//! Copies between a process's pipes or terminal and what a caller other than our daemon named: FIFOs and files.
+//!
+//! containerd's semantics: a FIFO is opened for both directions, so that a reader that goes away neither ends nor
+//! breaks the process's output; what nobody reads fills the FIFO and then holds the process up, until someone reads.
+
+use logs::poller::{Event, Interest, Poller, Registration};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Reads of one lane per event, so that one busy stream does not starve the rest.
+const ROUNDS: usize = 8;
+/// Slots of a relay: reading and writing side of three lanes.
+const STDIN: usize = 0;
+
+#[derive(Debug, Default)]
+pub struct Relay {
+    base: u64,
+    lanes: [Option<Lane>; 3],
+    /// Keeps stdin's FIFO from ending while its writer comes and goes, until CloseIO.
+    stdin_keeper: Option<OwnedFd>,
+    /// The terminal, for resizing.
+    terminal: Option<OwnedFd>,
+    ending: bool,
+}
+
+#[derive(Debug)]
+struct Lane {
+    from: OwnedFd,
+    to: OwnedFd,
+    pending: Vec<u8>,
+    reading: Registration,
+    writing: Registration,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    Waits,
+    Ended,
+}
+
+impl Relay {
+    pub fn new(base: u64) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    /// Adds stdin (0), stdout (1) or stderr (2). Both descriptors become non-blocking, except regular files.
+    pub fn connect(&mut self, poller: &Poller, index: usize, from: OwnedFd, to: OwnedFd) -> Result<(), Errno> {
+        rustix::io::ioctl_fionbio(&from, true)?;
+        let lane =
+            Lane { from, to, pending: Vec::new(), reading: Registration::default(), writing: Registration::default() };
+        self.lanes[index] = Some(lane);
+        self.register(poller, index);
+        Ok(())
+    }
+
+    pub fn keep_stdin_open(&mut self, keeper: OwnedFd) {
+        self.stdin_keeper = Some(keeper);
+    }
+
+    pub fn set_terminal(&mut self, master: OwnedFd) {
+        self.terminal = Some(master);
+    }
+
+    pub fn terminal(&self) -> Option<&OwnedFd> {
+        self.terminal.as_ref()
+    }
+
+    /// The process's stdin ends when the callers have closed their ends too.
+    pub fn close_stdin(&mut self) {
+        self.stdin_keeper = None;
+    }
+
+    pub fn ready(&mut self, poller: &Poller, event: Event, scratch: &mut [u8]) {
+        let index = ((event.token & 0xff) / 2) as usize;
+        self.step(poller, index, scratch);
+    }
+
+    /// The process has ended: what its outputs hold is passed on, then they are closed.
+    pub fn end(&mut self, poller: &Poller, scratch: &mut [u8]) {
+        self.ending = true;
+        self.stdin_keeper = None;
+        self.terminal = None;
+        self.close(poller, STDIN);
+        for index in 1..3 {
+            self.step(poller, index, scratch);
+        }
+    }
+
+    fn step(&mut self, poller: &Poller, index: usize, scratch: &mut [u8]) {
+        let Some(Some(lane)) = self.lanes.get_mut(index) else { return };
+        let progress = lane.copy(self.ending, scratch);
+        if progress == Progress::Ended {
+            self.close(poller, index);
+        } else {
+            self.register(poller, index);
+        }
+    }
+
+    fn register(&mut self, poller: &Poller, index: usize) {
+        let token = self.base | (index as u64 * 2);
+        let Some(lane) = &mut self.lanes[index] else { return };
+        let waits_for_target = !lane.pending.is_empty();
+        // A regular file cannot be watched (EPERM) and never makes one wait.
+        let _ = lane.reading.set(poller, &lane.from, token, (!waits_for_target).then_some(Interest::READ));
+        let _ = lane.writing.set(poller, &lane.to, token + 1, waits_for_target.then_some(Interest::WRITE));
+    }
+
+    fn close(&mut self, poller: &Poller, index: usize) {
+        if let Some(mut lane) = self.lanes[index].take() {
+            let _ = lane.reading.set(poller, &lane.from, 0, None);
+            let _ = lane.writing.set(poller, &lane.to, 0, None);
+        }
+    }
+}
+
+impl Lane {
+    fn copy(&mut self, ending: bool, scratch: &mut [u8]) -> Progress {
+        // At the end everything that is there now goes out: bounded by what a pipe can hold.
+        let rounds = if ending { 64 } else { ROUNDS };
+        for _ in 0..rounds {
+            if !self.send_pending() {
+                return Progress::Ended;
+            }
+            if !self.pending.is_empty() {
+                return Progress::Waits;
+            }
+            match rustix::io::read(&self.from, &mut *scratch) {
+                Ok(count) if count > 0 => self.pass(&scratch[..count]),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !ending => return Progress::Waits,
+                // The end: 0 of a pipe, EIO of a terminal; or nothing left after the process's end.
+                _ => return Progress::Ended,
+            }
+        }
+        Progress::Waits
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        let sent = match rustix::io::write(&self.to, bytes) {
+            Ok(count) => count,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            // Nobody will ever take it: as with a closed pipe, or a full disk, output goes nowhere.
+            Err(_) => bytes.len(),
+        };
+        self.pending.extend_from_slice(&bytes[sent..]);
+    }
+
+    /// False if the other side is gone for good.
+    fn send_pending(&mut self) -> bool {
+        while !self.pending.is_empty() {
+            match rustix::io::write(&self.to, &self.pending) {
+                Ok(count) => drop(self.pending.drain(..count)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+        self.pending = Vec::new();
+        true
+    }
+}
+
+/// What output goes to: a FIFO for both directions, or a file that is appended to.
+pub fn open_output(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
+    if is_fifo(path) {
+        return open(path, flags | OFlags::RDWR, Mode::empty());
+    }
+    open(path, flags | OFlags::WRONLY | OFlags::APPEND, Mode::empty())
+}
+
+/// The reading end of stdin's FIFO, and a writing end that keeps it from ending.
+pub fn open_input(path: &Path) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let reader = open(path, flags | OFlags::RDONLY, Mode::empty())?;
+    let keeper = open(path, flags | OFlags::WRONLY, Mode::empty())?;
+    Ok((reader, keeper))
+}
+
+pub fn duplicate(fd: &impl AsFd) -> Result<OwnedFd, Errno> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3)
+}
+
+fn is_fifo(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}

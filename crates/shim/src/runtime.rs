@@ -1,0 +1,158 @@
+//! The runtime's command line (runc's), and what it says when it fails.
+
+use containerd_api::runc::v1::Options;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where containerd's shim keeps runc's state when the options name no place.
+const DEFAULT_ROOT: &str = "/run/containerd/runc";
+/// The file in the bundle from which `delete` learns which runtime it was.
+const OPTIONS_FILE: &str = "options.json";
+/// Bytes of the runtime's log that are looked at after a failure.
+const LOG_LIMIT: u64 = 64 << 10;
+
+/// The options that outlive the shim, under containerd's names.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeOptions {
+    pub binary_name: String,
+    pub root: String,
+    pub systemd_cgroup: bool,
+    pub no_pivot_root: bool,
+    pub no_new_keyring: bool,
+}
+
+impl From<&Options> for RuntimeOptions {
+    fn from(options: &Options) -> Self {
+        Self {
+            binary_name: options.binary_name.clone(),
+            root: options.root.clone(),
+            systemd_cgroup: options.systemd_cgroup,
+            no_pivot_root: options.no_pivot_root,
+            no_new_keyring: options.no_new_keyring,
+        }
+    }
+}
+
+impl RuntimeOptions {
+    pub fn save(&self, bundle: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        let mut file =
+            File::options().create(true).truncate(true).write(true).mode(0o600).open(bundle.join(OPTIONS_FILE))?;
+        file.write_all(&text)
+    }
+
+    /// The saved options; the defaults if there are none.
+    pub fn load(bundle: &Path) -> io::Result<Self> {
+        match fs::read(bundle.join(OPTIONS_FILE)) {
+            Ok(text) => Ok(serde_json::from_slice(&text)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Runtime {
+    binary: PathBuf,
+    root: PathBuf,
+    log: PathBuf,
+    systemd_cgroup: bool,
+}
+
+impl Runtime {
+    pub fn new(options: &RuntimeOptions, namespace: &str, bundle: &Path) -> Self {
+        let root = if options.root.is_empty() { DEFAULT_ROOT } else { &options.root };
+        let binary =
+            if options.binary_name.is_empty() { default_binary() } else { PathBuf::from(&options.binary_name) };
+        Self {
+            binary,
+            root: Path::new(root).join(namespace),
+            log: bundle.join("log.json"),
+            systemd_cgroup: options.systemd_cgroup,
+        }
+    }
+
+    /// `runc … SUBCOMMAND`; its stdio is /dev/null until set.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--root").arg(&self.root).arg("--log").arg(&self.log).args(["--log-format", "json"]);
+        if self.systemd_cgroup {
+            command.arg("--systemd-cgroup");
+        }
+        command.arg(subcommand);
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::null());
+        command
+    }
+
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The log's length now: an error that a later command writes stands behind it.
+    pub fn log_position(&self) -> u64 {
+        fs::metadata(&self.log).map_or(0, |metadata| metadata.len())
+    }
+
+    /// The last error in the log behind a position.
+    pub fn last_error(&self, position: u64) -> Option<String> {
+        let mut file = File::open(&self.log).ok()?;
+        file.seek(SeekFrom::Start(position)).ok()?;
+        let mut text = Vec::new();
+        file.take(LOG_LIMIT).read_to_end(&mut text).ok()?;
+        last_error_line(&text)
+    }
+}
+
+fn last_error_line(log: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(default)]
+        level: String,
+        #[serde(default)]
+        msg: String,
+    }
+    log.split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Line>(line).ok())
+        .filter(|line| line.level == "error")
+        .map(|line| line.msg.trim().to_owned())
+        .next_back()
+}
+
+/// Our own runtime beside this program, else runc from the path.
+fn default_binary() -> PathBuf {
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name("docker-runc"));
+    beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("runc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_the_log_is_the_message() {
+        let log = b"{\"level\":\"error\",\"msg\":\"first\"}\n{\"level\":\"warning\",\"msg\":\"w\"}\nrubbish\n{\"level\":\"error\",\"msg\":\" why \",\"time\":\"t\"}\n";
+        assert_eq!(last_error_line(log).as_deref(), Some("why"));
+        assert_eq!(last_error_line(b""), None);
+    }
+
+    #[test]
+    fn the_options_that_delete_needs_survive_the_shim() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        assert_eq!(RuntimeOptions::load(folder.path()).expect("none").binary_name, "");
+        let options = RuntimeOptions { binary_name: "/bin/crun".into(), root: "/r".into(), ..Default::default() };
+        options.save(folder.path()).expect("save");
+        let loaded = RuntimeOptions::load(folder.path()).expect("load");
+        let runtime = Runtime::new(&loaded, "moby", folder.path());
+        let command = runtime.command("kill");
+        let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let log = folder.path().join("log.json").display().to_string();
+        assert_eq!(command.get_program(), "/bin/crun");
+        assert_eq!(args, ["--root", "/r/moby", "--log", &log, "--log-format", "json", "kill"]);
+    }
+}
