@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use crate::compression::Decompressed;
 use crate::entry::{Entry, EntryKind};
 use crate::error::ArchiveError;
 use crate::limits::Limits;
+use crate::pipeline;
 use crate::reader::{TarReader, shown};
 use crate::root::{
     Attributes, Inside, Replaced, Root, failed, is_directory, is_whiteout, remove, set_attributes, set_owner, set_time,
@@ -67,8 +68,19 @@ pub struct Applied {
 
 /// Unpacks `source`, compressed by gzip, zstd or not at all, into the directory `root`, and reads it to its end. After an
 /// error the directory holds a part of the layer; the caller throws it away.
-pub fn apply(source: impl Read, root: &Path, options: &ApplyOptions) -> Result<Applied, ArchiveError> {
+pub fn apply(source: impl Read + Send, root: &Path, options: &ApplyOptions) -> Result<Applied, ArchiveError> {
     let plain = Decompressed::new(source, options.limits.archive_bytes).map_err(ArchiveError::Read)?;
+    let (entries, digests) = pipeline::run(plain, |plain| unpack_all(plain, root, options))?;
+    Ok(Applied {
+        diff_id: digests.plain,
+        size: digests.plain_size,
+        compressed: digests.compressed,
+        compressed_size: digests.compressed_size,
+        entries,
+    })
+}
+
+fn unpack_all(plain: &mut impl BufRead, root: &Path, options: &ApplyOptions) -> Result<u64, ArchiveError> {
     let mut reader = TarReader::new(plain, options.limits.clone());
     let mut unpacking = Unpacking {
         root: Root::open(root, &options.lower)?,
@@ -83,15 +95,9 @@ pub fn apply(source: impl Read, root: &Path, options: &ApplyOptions) -> Result<A
         entries += 1;
     }
     unpacking.set_directory_times()?;
+    // The digests are over what is behind the archive's end as well.
     reader.drain()?;
-    let digests = reader.into_inner().finish().map_err(ArchiveError::Read)?;
-    Ok(Applied {
-        diff_id: digests.plain,
-        size: digests.plain_size,
-        compressed: digests.compressed,
-        compressed_size: digests.compressed_size,
-        entries,
-    })
+    Ok(entries)
 }
 
 struct Unpacking {
@@ -105,7 +111,7 @@ struct Unpacking {
 }
 
 impl Unpacking {
-    fn unpack<R: Read>(&mut self, entry: &Entry, reader: &mut TarReader<Decompressed<R>>) -> Result<(), ArchiveError> {
+    fn unpack<R: BufRead>(&mut self, entry: &Entry, reader: &mut TarReader<R>) -> Result<(), ArchiveError> {
         let path = Inside::parse(&entry.path)?;
         let (directory, name) = path.split();
         if name.starts_with(AUFS) && name != OPAQUE {
@@ -179,12 +185,12 @@ impl Unpacking {
         make().map_err(|e| fail(operation, entry, e))
     }
 
-    fn file<R: Read>(
+    fn file<R: BufRead>(
         &mut self,
         parent: &OwnedFd,
         name: &[u8],
         entry: &Entry,
-        reader: &mut TarReader<Decompressed<R>>,
+        reader: &mut TarReader<R>,
     ) -> Result<(), ArchiveError> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =

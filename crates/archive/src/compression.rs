@@ -6,7 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use ids::{Digest, Hasher};
 
-const BUFFER: usize = 256 << 10;
+pub(crate) const BUFFER: usize = 256 << 10;
 /// zstd's window: what the OCI media type lets a decoder refuse (RFC 8878 recommends 8 MiB at least; the tool's own limit
 /// is 128 MiB).
 const ZSTD_WINDOW_LOG: u32 = 27;

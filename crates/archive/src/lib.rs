@@ -16,6 +16,7 @@ mod entry;
 mod error;
 mod header;
 mod limits;
+mod pipeline;
 mod reader;
 mod root;
 mod write;

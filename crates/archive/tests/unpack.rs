@@ -304,6 +304,27 @@ fn a_torn_archive_is_an_error_wherever_it_is_torn() {
 }
 
 #[test]
+fn a_large_compressed_layer_is_unpacked_and_told_as_a_small_one() {
+    let content: String = (0..400_000_u64).map(|n| char::from(b'a' + (n * n % 26) as u8)).collect();
+    let tar = (0..8).fold(Tar::default(), |tar, n| tar.file(&format!("f{n}"), &content));
+    let plain = tar.bytes();
+    let mut compressor = archive::Compressor::new(Vec::new());
+    std::io::Write::write_all(&mut compressor, &plain).unwrap();
+    let (packed, digests) = compressor.finish().unwrap();
+    let target = root();
+    let applied = apply(&packed[..], target.path(), &ApplyOptions::default()).unwrap();
+    assert_eq!((applied.diff_id, applied.compressed), (ids::Digest::of(&plain), digests.compressed));
+    assert_eq!((applied.size, applied.compressed_size, applied.entries), (plain.len() as u64, packed.len() as u64, 8));
+    assert_eq!(fs::read_to_string(target.path().join("f7")).unwrap(), content);
+    // Torn, and with an entry that is refused early: one error, no thread that hangs.
+    let error = apply(&packed[..packed.len() / 2], root().path(), &ApplyOptions::default()).unwrap_err();
+    assert!(matches!(error, ArchiveError::Truncated | ArchiveError::Read(_)), "{error}");
+    let limits = Limits { entries: 1, ..Limits::default() };
+    let error = apply(&packed[..], root().path(), &ApplyOptions { limits, ..Default::default() }).unwrap_err();
+    assert!(matches!(error, ArchiveError::Limit { .. }), "{error}");
+}
+
+#[test]
 fn sparse_files_are_refused_by_name() {
     let mut bytes = Tar::default().file("a", "").bytes();
     bytes[156] = b'S';
