@@ -108,9 +108,19 @@ impl Drop for Host {
 }
 
 pub fn open(folder: &Path, events: &Arc<Mutex<Vec<Event>>>) -> Result<Networks, Failed> {
+    open_with(folder, events, |_| {})
+}
+
+/// With settings of the daemon's flags.
+pub fn open_with(
+    folder: &Path,
+    events: &Arc<Mutex<Vec<Event>>>,
+    adjust: impl FnOnce(&mut Config),
+) -> Result<Networks, Failed> {
     let database = Database::open(&folder.join("longshore.db"), &Options::default())?;
     let mut config = Config::new(folder.to_path_buf(), Some("0123abcd".to_owned()));
     config.netd_program = Some(std::env::current_exe()?);
+    adjust(&mut config);
     let events = Arc::clone(events);
     let sink = move |event| events.lock().expect("no test panics with the lock").push(event);
     Ok(Networks::open(config, database, Arc::new(sink))?)

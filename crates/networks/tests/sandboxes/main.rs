@@ -70,6 +70,7 @@ fn main() {
         Trial::test("a_container_may_serve_port_53_itself", names::own_name_server),
         Trial::test("names_and_ports_live_on_when_the_daemon_is_killed", restart::killed_daemon),
         Trial::test("a_new_daemon_keeps_the_living_and_clears_the_dead", restart::restore),
+        Trial::test("the_default_bridge_follows_its_flags_at_the_next_start", restart::changed_flags),
         Trial::test("a_docker_netd_that_dies_is_replaced_and_told_everything", restart::killed_netd),
     ];
     libtest_mimic::run(&arguments, trials.into()).exit();

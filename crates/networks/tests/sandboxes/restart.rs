@@ -113,3 +113,32 @@ pub fn killed_netd() -> Result<(), Failed> {
     follower.abort();
     Ok(())
 }
+
+/// Flags of the default bridge count from the next start on; its id stays.
+pub fn changed_flags() -> Result<(), Failed> {
+    let folder = Host::prepare()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let inspect = |adjust: &dyn Fn(&mut networks::Config)| -> Result<networks::NetworkRecord, Failed> {
+        let networks = host::open_with(folder.path(), &events, adjust)?;
+        Ok(runtime.block_on(networks.inspect("bridge"))?.network)
+    };
+    let before = inspect(&|_| {})?;
+    assert_eq!(before.subnets[0].subnet.to_string(), "172.17.0.0/16");
+    let after = inspect(&|config| {
+        config.bridge.mtu = 1400;
+        config.bridge.address = "10.44.0.0/24".parse().ok().map(|subnet| ([10, 44, 0, 9].into(), subnet));
+    })?;
+    assert_eq!((after.id.as_str(), after.mtu), (before.id.as_str(), 1400));
+    assert_eq!(after.subnets[0].gateway.to_string(), "10.44.0.9");
+
+    let fresh = folder.path().join("fresh");
+    std::fs::create_dir(&fresh)?;
+    let networks = host::open_with(&fresh, &events, |config| config.bridge.name = Some("none".to_owned()))?;
+    let names = runtime.block_on(networks.list())?.into_iter().map(|view| view.network.name);
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    assert_eq!(names, ["host", "none"]);
+    namespace::remove(&folder.path().join("outside"))?;
+    Ok(())
+}
