@@ -12,7 +12,7 @@ use runtime::{
     Root, RuntimeError, bundle, create, delete, exec, features, kill, list, pause, protect, start, statistics, update,
 };
 use runtime_core::spec_resources::Resources;
-use runtime_core::template::{self, Audience};
+use runtime_core::template::{self, Audience, CgroupVersion};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -302,7 +302,9 @@ fn run_spec(parsed: &Parsed) -> Result<i32, Failure> {
     let folder = path(parsed, "bundle").unwrap_or_else(|| PathBuf::from("."));
     let file = folder.join("config.json");
     let audience = if parsed.is_set("rootless") { rootless() } else { Audience::Root };
-    let text = output::tabbed(&template::config(audience));
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let cgroups = if v2 { CgroupVersion::V2 } else { CgroupVersion::V1 };
+    let text = output::tabbed(&template::config(audience, cgroups));
     let created = std::fs::OpenOptions::new().write(true).create_new(true).open(&file);
     let mut opened = created.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => format!("File {} exists. Remove it first", file.display()),

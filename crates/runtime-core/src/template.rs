@@ -16,7 +16,14 @@ pub enum Audience {
     },
 }
 
-pub fn config(audience: Audience) -> Value {
+/// What the host's control groups are: on v2 a container gets a cgroup namespace, as with runc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupVersion {
+    V1,
+    V2,
+}
+
+pub fn config(audience: Audience, cgroups: CgroupVersion) -> Value {
     let mut config = json!({
         "ociVersion": OCI_VERSION,
         "process": process(),
@@ -26,8 +33,7 @@ pub fn config(audience: Audience) -> Value {
         "linux": {
             "resources": { "devices": [ { "allow": false, "access": "rwm" } ] },
             "namespaces": [
-                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
-                { "type": "cgroup" }
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -36,6 +42,9 @@ pub fn config(audience: Audience) -> Value {
             "readonlyPaths": [ "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" ]
         }
     });
+    if let (CgroupVersion::V2, Some(namespaces)) = (cgroups, config["linux"]["namespaces"].as_array_mut()) {
+        namespaces.push(json!({ "type": "cgroup" }));
+    }
     if let Audience::Rootless { uid, gid } = audience {
         make_rootless(&mut config, uid, gid);
     }
