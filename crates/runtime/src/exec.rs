@@ -3,10 +3,11 @@
 use crate::create::{console_ends, load_filter, write_pid_file};
 use crate::launch::{self, Given};
 use crate::record::FILTER;
-use crate::{Root, RuntimeError, Status, Warnings, bundle, foreground};
+use crate::{Record, Root, RuntimeError, Status, Warnings, bundle, foreground};
 use runtime_core::plan::exec::{self as planner, ExecOptions};
 use runtime_core::plan::namespaces::CLONE_NEWPID;
 use runtime_core::spec::{Capabilities, Process};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, Default)]
@@ -80,7 +81,8 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
     if record.namespaces & CLONE_NEWPID != 0 {
         launch::join_pid_namespace(&init, "of the container")?;
     }
-    let mut given = Given { init: Some(init), cgroup: record.group.open_v2()?, ..Given::default() };
+    let cgroup = v2_folder_of(&record)?;
+    let mut given = Given { init: Some(init), cgroup, ..Given::default() };
     let mut ours = None;
     if process.terminal {
         (given.console, ours) = console_ends(request.console_socket.as_deref())?;
@@ -99,6 +101,19 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
         return Ok(0);
     }
     foreground::wait(launched.pid, ours, false)
+}
+
+/// Where an exec is born on v2: the container's folder, unless its program (an init system) has made folders of its own
+/// below it and lets them have controllers. Then none may be born in the upper one (cgroup-v2.rst, no internal processes),
+/// and the exec joins the first process.
+fn v2_folder_of(record: &Record) -> Result<Option<OwnedFd>, RuntimeError> {
+    let delegated = |folder: &PathBuf| {
+        std::fs::read(folder.join("cgroup.subtree_control")).is_ok_and(|text| text.iter().any(u8::is_ascii_lowercase))
+    };
+    if record.group.is_v2() && record.group.v2.as_ref().is_some_and(delegated) {
+        return Ok(cgroup::Group::of_process(record.pid)?.open_v2()?);
+    }
+    Ok(record.group.open_v2()?)
 }
 
 /// The process of `config.json` with what the command line changes.

@@ -4,12 +4,14 @@ use crate::Test;
 use crate::bundle::{Bundle, check, contains, same, until};
 use libtest_mimic::Failed;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 pub const TESTS: &[Test] = &[
     ("run_answers_the_programs_exit_code_and_leaves_nothing", run_answers_the_exit_code),
     ("a_created_container_waits_for_start", created_waits_for_start),
     ("a_program_that_is_not_there_is_told_in_runcs_words", missing_program),
+    ("a_program_that_cannot_be_executed_says_so_after_start", bad_program),
     ("only_one_of_many_creates_gets_an_id", one_create_wins),
     ("a_killed_container_is_deleted_with_all_its_processes", kill_and_delete),
     ("a_paused_container_stands_still_and_goes_on", pause_and_resume),
@@ -62,6 +64,20 @@ fn missing_program() -> Result<(), Failed> {
         contains(&bundle.run()?.stderr, words)?;
     }
     bundle.is_gone()
+}
+
+fn bad_program() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("")?;
+    let program = bundle.rootfs().join("bin/bad");
+    fs::write(&program, [0x7f, b'E', b'L', b'F', 0, 0, 0, 0])?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    bundle.config["process"]["args"] = serde_json::json!(["/bin/bad"]);
+    contains(&bundle.run()?.stderr, "exec /bin/bad: exec format error")?;
+    bundle.is_gone()?;
+    bundle.create()?;
+    same("start", &bundle.runc(&["start", &bundle.id])?.code, &0)?;
+    until("it has ended", || bundle.status().is_ok_and(|status| status == "stopped"))?;
+    same("output", bundle.output().as_str(), "exec failed: exec format error\n")
 }
 
 fn one_create_wins() -> Result<(), Failed> {
