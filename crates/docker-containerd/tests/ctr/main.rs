@@ -2,12 +2,14 @@
 //! own.
 
 mod daemon;
+mod dockerd;
 mod image;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use daemon::{Daemon, SHIM, ShimOf};
+use dockerd::Dockerd;
 use testhost::{Host, Needs, Test, test, wait_until};
 
 const NEEDS: &[Needs] = &[
@@ -20,6 +22,14 @@ const NEEDS: &[Needs] = &[
 
 /// For tests with the programs that were built beside docker-containerd.
 const OURS: &[Needs] = &[Needs::Program("ctr", "containerd"), Needs::Path("/bin/busybox")];
+
+const DOCKER: &[Needs] = &[
+    Needs::Path("/usr/sbin/dockerd"),
+    Needs::Program("docker", "docker.io"),
+    Needs::Path(SHIM),
+    Needs::Program("runc", "runc"),
+    Needs::Path("/bin/busybox"),
+];
 
 const TESTS: &[Test] = &[
     test("an_image_is_pulled_run_and_leaves_nothing_when_it_is_removed", NEEDS, pull_run_remove),
@@ -47,6 +57,7 @@ const TESTS: &[Test] = &[
     test("a_namespace_goes_only_when_it_is_empty", NEEDS, namespaces),
     test("what_a_container_changed_becomes_a_layer", NEEDS, diff),
     test("content_with_a_root_label_stays_until_the_label_goes", NEEDS, root_label),
+    test("dockerd_of_debian_runs_on_it_and_through_its_death", DOCKER, dockerd_of_debian),
     test("one_root_has_one_daemon", NEEDS, one_daemon),
 ];
 
@@ -287,6 +298,29 @@ fn root_label(host: &Host) -> Result<()> {
     ensure!(daemon.ctr(&["content", "ls", "-q"])?.lines().count() == 3);
     daemon.ctr(&["leases", "rm", "--sync", "mine"])?;
     ensure!(daemon.ctr(&["content", "ls", "-q"])?.is_empty());
+    Ok(())
+}
+
+fn dockerd_of_debian(host: &Host) -> Result<()> {
+    let mut daemon = Daemon::start(host, ShimOf::Debian)?;
+    let dockerd = Dockerd::start(host, &daemon)?;
+    dockerd.import()?;
+    let run = ["run", "--network", "none"];
+    ensure!(dockerd.docker(&[&run[..], &["--rm", "busybox", "echo", "hello"]].concat())? == "hello\n");
+    dockerd.docker(&[&run[..], &["-d", "--name", "long", "busybox", "sleep", "100000"]].concat())?;
+    ensure!(dockerd.docker(&["exec", "long", "echo", "added"])? == "added\n");
+    let pid = dockerd.docker(&["inspect", "--format", "{{.State.Pid}}", "long"])?;
+    daemon.kill()?;
+    daemon.restart()?;
+    wait_until("dockerd to find it again", || dockerd.docker(&["exec", "long", "echo", "again"]).ok())?;
+    ensure!(dockerd.docker(&["inspect", "--format", "{{.State.Pid}}", "long"])? == pid);
+    dockerd.docker(&["kill", "long"])?;
+    let state = || dockerd.docker(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "long"]);
+    wait_until("the exit", || state().is_ok_and(|state| state == "exited 137\n").then_some(()))?;
+    dockerd.docker(&["start", "long"])?;
+    dockerd.docker(&["rm", "--force", "long"])?;
+    dockerd.end()?;
+    ensure!(daemon.names_in("state/io.containerd.runtime.v2.task/moby").is_empty());
     Ok(())
 }
 
