@@ -71,7 +71,7 @@ impl Images {
         let labels = &image.config.config.labels;
         let mut names = tags(&found.records);
         let mut digests = repo_digests(&self.backend, &found.records).await?;
-        let dangling = names.is_empty();
+        let dangling = names.is_empty() && digests.is_empty();
         if filters.dangling.is_some_and(|wanted| wanted != dangling)
             || !filters.label.iter().all(|filter| label_matches(labels, filter))
         {

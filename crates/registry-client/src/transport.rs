@@ -18,6 +18,7 @@ use crate::error::{RegistryError, of_answer};
 /// How long a server may take to answer, and to send the next piece of a body.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(600);
 const POOL_IDLE: Duration = Duration::from_secs(30);
 const MAX_IDLE_CONNECTIONS: usize = 8;
 /// Bytes of an error's body, of a token, of a list.
@@ -49,19 +50,20 @@ impl Transport {
         Self { client, user_agent }
     }
 
-    /// Sends the request and waits for the answer's head. A request with a large body has as long as it takes; the
-    /// server must answer within the limit once it was sent.
+    /// Sends the request and waits for the answer's head.
     pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, RegistryError> {
         request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let uploads = matches!(method, Method::PATCH | Method::PUT);
         let answer = self.client.request(request);
-        let answer = if uploads {
-            answer.await
-        } else {
-            let late = |_| failed(&method, &uri, io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"));
-            tokio::time::timeout(ANSWER_TIMEOUT, answer).await.map_err(late)?
+        let patience = match method {
+            // A blob's bytes take as long as they take; who sends them watches that they move.
+            Method::PATCH => Duration::MAX,
+            // A registry may copy a whole blob to its place before it answers.
+            Method::PUT => COMMIT_TIMEOUT,
+            _ => ANSWER_TIMEOUT,
         };
+        let late = |_| failed(&method, &uri, timed_out());
+        let answer = tokio::time::timeout(patience, answer).await.map_err(late)?;
         answer.map_err(|error| failed(&method, &uri, innermost(&error)))
     }
 }
@@ -70,7 +72,7 @@ impl Transport {
 pub(crate) async fn next_piece(body: &mut Incoming) -> io::Result<Option<Bytes>> {
     loop {
         let frame = tokio::time::timeout(IDLE_TIMEOUT, body.frame()).await;
-        let frame = frame.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"))?;
+        let frame = frame.map_err(|_| timed_out())?;
         match frame.transpose().map_err(|error| innermost(&error))? {
             None => return Ok(None),
             Some(frame) => {
@@ -119,6 +121,10 @@ pub(crate) fn failed(method: &Method, uri: &Uri, source: io::Error) -> RegistryE
     let name = method.as_str();
     let method = name[..1].to_owned() + &name[1..].to_ascii_lowercase();
     RegistryError::Transport { method, url: without_secrets(uri), source }
+}
+
+pub(crate) fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "i/o timeout")
 }
 
 /// Signed locations carry their secret in the query.

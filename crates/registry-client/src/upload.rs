@@ -4,6 +4,8 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -16,7 +18,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::RegistryError;
 use crate::repository::{Access, Ask, MAX_TRIES, Repository, location};
-use crate::transport::{RequestBody, full};
+use crate::transport::{RequestBody, failed, full, timed_out};
+
+/// How long an upload may stand still.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Content that can be read again from its beginning.
 pub type OpenBlob = dyn Fn() -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> + Send + Sync;
@@ -98,12 +103,16 @@ impl Repository {
     }
 
     async fn upload(&self, blob: &BlobSource, url: &str) -> Result<(), RegistryError> {
-        let body = || body_of(blob);
+        let sent = Arc::new(AtomicU64::new(0));
+        let body = || body_of(blob, sent.clone());
         let mut ask = Ask::new(Method::PATCH, url, Access::Push);
         ask.body = Some(&body);
         ask.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size));
         ask.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let answer = self.ask_once_only(&ask).await?;
+        let answer = tokio::select! {
+            answer = self.ask_once_only(&ask) => answer?,
+            () = stalled(&sent) => return Err(failed(&Method::PATCH, &url.parse().unwrap_or_default(), timed_out())),
+        };
         let next = location(&answer, url)?;
         let separator = if next.contains('?') { '&' } else { '?' };
         let target =
@@ -116,13 +125,28 @@ impl Repository {
     }
 }
 
+/// Ends when no byte has moved for a while; the answer counts as the last one.
+async fn stalled(sent: &AtomicU64) {
+    let mut before = u64::MAX;
+    loop {
+        let now = sent.load(Ordering::Relaxed);
+        if now == before {
+            return;
+        }
+        before = now;
+        tokio::time::sleep(STALL_TIMEOUT).await;
+    }
+}
+
 /// The blob as a request's body, counted as it goes.
-fn body_of(blob: &BlobSource) -> RequestBody {
+fn body_of(blob: &BlobSource, count: Arc<AtomicU64>) -> RequestBody {
     let progress = blob.progress.clone();
     let mut sent = 0;
+    count.store(0, Ordering::Relaxed);
     let pieces = (blob.open)().map(move |piece| {
         piece.map(|bytes| {
             sent += bytes.len() as u64;
+            count.store(sent, Ordering::Relaxed);
             progress(sent);
             Frame::data(bytes)
         })
