@@ -181,6 +181,7 @@ impl Shim {
             return (Err(messages::unknown(format!("OCI runtime start failed: {message}"))), early);
         }
         container.init.life = Life::Running;
+        container.init.stdio.started(&self.poller);
         let pid = container.init.pid as u32;
         let event = TaskStart { container_id: container.id.clone(), pid };
         self.publisher.publish(&self.poller, "/tasks/start", &event);
@@ -215,6 +216,7 @@ impl Shim {
             }
         };
         process.life = Life::Running;
+        process.stdio.started(&self.poller);
         let event = TaskExecStarted { container_id, exec_id: id.to_owned(), pid: pid as u32 };
         self.publisher.publish(&self.poller, "/tasks/exec-started", &event);
         let early = self.recall(pid).map(|outcome| (id.to_owned(), outcome));

@@ -7,7 +7,7 @@ use logs::poller::{Event, Interest, Poller, Registration};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads of one lane per event, so that one busy stream does not starve the rest.
 const ROUNDS: usize = 8;
@@ -18,6 +18,9 @@ const STDIN: usize = 0;
 pub struct Relay {
     base: u64,
     lanes: [Option<Lane>; 3],
+    /// stdin's FIFO and where it goes, until it is opened.
+    stdin: Option<(PathBuf, OwnedFd)>,
+    stdin_closed: bool,
     /// Keeps stdin's FIFO from ending while its writer comes and goes, until CloseIO.
     stdin_keeper: Option<OwnedFd>,
     /// The terminal, for resizing.
@@ -55,8 +58,20 @@ impl Relay {
         Ok(())
     }
 
-    pub fn keep_stdin_open(&mut self, keeper: OwnedFd) {
-        self.stdin_keeper = Some(keeper);
+    pub fn set_stdin(&mut self, fifo: PathBuf, to: OwnedFd) {
+        self.stdin = Some((fifo, to));
+    }
+
+    /// The process runs: its input is let in. Not earlier, since ctr forgets to close the stdin of a task whose input
+    /// ends before the answer to Create.
+    pub fn open_stdin(&mut self, poller: &Poller) -> Result<(), Errno> {
+        let Some((fifo, to)) = self.stdin.take() else { return Ok(()) };
+        rustix::io::ioctl_fionbio(&to, true)?;
+        let (reader, keeper) = open_input(&fifo)?;
+        if !self.stdin_closed {
+            self.stdin_keeper = Some(keeper);
+        }
+        self.connect(poller, STDIN, reader, to)
     }
 
     pub fn set_terminal(&mut self, master: OwnedFd) {
@@ -69,6 +84,7 @@ impl Relay {
 
     /// The process's stdin ends when the callers have closed their ends too.
     pub fn close_stdin(&mut self) {
+        self.stdin_closed = true;
         self.stdin_keeper = None;
     }
 
@@ -80,6 +96,7 @@ impl Relay {
     /// The process has ended: what its outputs hold is passed on, then they are closed.
     pub fn end(&mut self, poller: &Poller, scratch: &mut [u8]) {
         self.ending = true;
+        self.stdin = None;
         self.stdin_keeper = None;
         self.terminal = None;
         self.close(poller, STDIN);
@@ -172,7 +189,7 @@ pub fn open_output(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// The reading end of stdin's FIFO, and a writing end that keeps it from ending.
-pub fn open_input(path: &Path) -> Result<(OwnedFd, OwnedFd), Errno> {
+fn open_input(path: &Path) -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
     let reader = open(path, flags | OFlags::RDONLY, Mode::empty())?;
     let keeper = open(path, flags | OFlags::WRONLY, Mode::empty())?;

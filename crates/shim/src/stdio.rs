@@ -112,6 +112,15 @@ impl Stdio {
         }
     }
 
+    /// The process runs: its input may come.
+    pub fn started(&mut self, poller: &Poller) {
+        if let Way::Relay(relay) = &mut self.way
+            && let Err(errno) = relay.open_stdin(poller)
+        {
+            eprintln!("failed to open stdin fifo: {errno}");
+        }
+    }
+
     pub fn resize(&mut self, rows: u16, columns: u16) -> Result<(), Status> {
         let terminal = match &self.way {
             Way::Pump(pump) => pump.terminal(),
@@ -208,11 +217,7 @@ fn open_pipes(
     let mut relay = Relay::new(base);
     let register = failed("unable to copy pipes");
     if let Some(pipe) = pipes.stdin {
-        let (reader, keeper) =
-            relay::open_input(Path::new(&uris.stdin)).map_err(failed("failed to open stdin fifo"))?;
-        rustix::io::ioctl_fionbio(&pipe, true).map_err(failed("unable to copy pipes"))?;
-        relay.keep_stdin_open(keeper);
-        relay.connect(poller, 0, reader, pipe).map_err(failed("unable to copy pipes"))?;
+        relay.set_stdin(PathBuf::from(&uris.stdin), pipe);
     }
     let outputs = [(1, pipes.stdout), (2, pipes.stderr)].into_iter().zip(targets);
     let connect = || {
@@ -237,9 +242,7 @@ fn relay_terminal(
     let mut relay = Relay::new(base);
     let mut connect = || -> io::Result<()> {
         if !uris.stdin.is_empty() {
-            let (reader, keeper) = relay::open_input(Path::new(&uris.stdin))?;
-            relay.keep_stdin_open(keeper);
-            relay.connect(poller, 0, reader, relay::duplicate(&master)?)?;
+            relay.set_stdin(PathBuf::from(&uris.stdin), relay::duplicate(&master)?);
         }
         let to = if is_logger(&uris.stdout) {
             Some(logger::start(&uris.stdout, owner.namespace, owner.id)?.0)
