@@ -3,8 +3,10 @@
 use crate::limits::write_checked;
 use crate::{CgroupError, Group};
 use runtime_core::device_rules::{self, Rule};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use sys::bpf;
 
 impl Group {
@@ -16,11 +18,13 @@ impl Group {
         if device_rules::allows_all(rules) {
             return write_checked(folder.join("devices.allow"), "a");
         }
-        write_checked(folder.join("devices.deny"), "a")?;
-        for rule in rules {
-            // Everything is denied already: a denial matters only behind an allowance.
-            let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-            write_checked(folder.join(file), &rule.v1_text())?;
+        let mut deny = RuleFile::open(folder.join("devices.deny"))?;
+        let mut allow = RuleFile::open(folder.join("devices.allow"))?;
+        deny.write("a")?;
+        // Everything is denied already: a denial matters only behind an allowance.
+        for rule in rules.iter().skip_while(|rule| !rule.allow) {
+            let file = if rule.allow { &mut allow } else { &mut deny };
+            file.write(&rule.v1_text())?;
         }
         Ok(())
     }
@@ -47,5 +51,25 @@ impl Group {
     /// The folder of v2, opened for a clone straight into it.
     pub fn open_v2(&self) -> Result<Option<OwnedFd>, CgroupError> {
         self.v2.as_ref().map(|path| File::open(path).map(OwnedFd::from).map_err(CgroupError::read(path))).transpose()
+    }
+}
+
+/// A file of rules; each write(2) is one rule.
+struct RuleFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl RuleFile {
+    fn open(path: PathBuf) -> Result<Self, CgroupError> {
+        match OpenOptions::new().write(true).open(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(source) => Err(CgroupError::Write { path, value: String::new(), source }),
+        }
+    }
+
+    fn write(&mut self, rule: &str) -> Result<(), CgroupError> {
+        let failed = |source| CgroupError::Write { path: self.path.clone(), value: rule.into(), source };
+        self.file.write_all(rule.as_bytes()).map_err(failed)
     }
 }

@@ -1,7 +1,7 @@
 //! Which hierarchies the host mounts where, from /proc/self/mountinfo and /proc/PID/cgroup (cgroups(7), proc(5)).
 
 use crate::CgroupError;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One v1 hierarchy.
@@ -127,7 +127,7 @@ impl<'a> MountLine<'a> {
 
 #[derive(Default)]
 struct Membership<'a> {
-    by_controller: HashMap<&'a str, &'a str>,
+    by_controller: BTreeMap<&'a str, &'a str>,
     unified: &'a str,
 }
 

@@ -42,6 +42,8 @@ pub struct Progress {
 }
 
 pub fn run(prepared: &mut Prepared) -> ! {
+    // With a copy of the other end the parent's death would never be seen.
+    file::close(prepared.parent_end);
     let mut progress = Progress { hook_list: 0, program: None, step: 0, ready: false };
     let count = prepared.plan.steps.len();
     while progress.step < count {

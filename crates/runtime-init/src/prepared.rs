@@ -40,6 +40,7 @@ pub(crate) const HOME_ROOM: usize = 512;
 pub struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) fds: Fds,
+    pub(crate) parent_end: i32,
     pub(crate) args: StringArray,
     pub(crate) env: StringArray,
     pub(crate) env_without_home: bool,
@@ -48,7 +49,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    pub fn new(mut plan: Plan, fds: Fds) -> Self {
+    /// `parent_end`: the parent's end of the socket pair, of which the child must not keep a copy.
+    pub fn new(mut plan: Plan, fds: Fds, parent_end: i32) -> Self {
         let filter = plan
             .seccomp
             .drain(..)
@@ -77,7 +79,7 @@ impl Prepared {
         // The child writes the user's folder over the last string once it is in the container.
         let env =
             if env_without_home { StringArray::with_room(env, b"HOME=/", HOME_ROOM) } else { StringArray::new(env) };
-        Self { plan, fds, args, env, env_without_home, filter, hooks }
+        Self { plan, fds, parent_end, args, env, env_without_home, filter, hooks }
     }
 
     pub fn plan(&self) -> &Plan {

@@ -59,7 +59,7 @@ pub fn launch(plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
         join_pid_namespace(&namespace, path)?;
     }
     let warnings = plan.warnings.clone();
-    let mut prepared = Prepared::new(plan.clone(), fds);
+    let mut prepared = Prepared::new(plan.clone(), fds, ours.raw());
     let cgroup = given.cgroup.as_ref().map(AsRawFd::as_raw_fd);
     let pid = match runtime_init::start(&mut prepared, cgroup) {
         Ok(pid) => pid,
