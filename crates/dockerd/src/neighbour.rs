@@ -146,7 +146,10 @@ impl Neighbour {
 impl Running {
     fn open(pid: Pid) -> Result<Self> {
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        #[expect(deprecated, reason = "its successor is unsafe for descriptors that close too early; an OwnedFd does not")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for descriptors that close too early; an OwnedFd does not"
+        )]
         let pidfd = AsyncFd::new(pidfd)?;
         Ok(Self { pid, pidfd })
     }

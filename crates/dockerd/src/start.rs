@@ -61,7 +61,13 @@ pub async fn run(config: Config) -> Result<()> {
     let engine = Box::new(Facts::gather(&config, &places, &containerd)?);
     let watch_netd = networks.clone();
     let following = tokio::spawn(async move { watch_netd.follow_netd().await });
-    let api = Arc::new(Api { containers: Arc::clone(&containers), images, networks, events: events.0, engine });
+    let api = Arc::new(Api {
+        containers: Arc::clone(&containers),
+        images,
+        networks: networks.clone(),
+        events: events.0,
+        engine,
+    });
     let serving = listen_and_serve(&config, api).await?;
     wait_for_end().await?;
 
@@ -69,6 +75,7 @@ pub async fn run(config: Config) -> Result<()> {
     serving.end(limit).await;
     containers.shutdown().await;
     following.abort();
+    networks.shutdown().await;
     if let Some(neighbour) = own {
         neighbour.end().await;
     }
