@@ -315,7 +315,7 @@ mod tests {
         bundle.create(b"{}").expect("create");
         assert_eq!(fs::read(bundle.path.join("config.json")).expect("config"), b"{}");
         assert!(bundle.path.join("rootfs").is_dir() && bundle.path.join("work").is_dir());
-        assert_eq!(places.all(), [bundle.clone()]);
+        assert_eq!(places.all(), std::slice::from_ref(&bundle));
         bundle.delete().expect("delete");
         assert!(places.all().is_empty() && !bundle.work.exists());
         bundle.delete().expect("what is gone already is fine");

@@ -5,6 +5,7 @@
 //! reference ([`Collector::pass`]), the few objects next in turn are marked again and removed, so that others wait for
 //! that little only.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,7 +20,7 @@ use crate::records::{CONTAINERS, IMAGES, LEASES, NAMESPACES, Store, key, prefix}
 use crate::snapshots::Snapshots;
 
 /// How long after a deletion a collection begins, so that many deletions share one.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_secs(2);
 /// A collection is followed by a pause this many times as long as it took.
 const PAUSE_FACTOR: u32 = 20;
 /// How often a collection runs without being asked for: leases and images expire by themselves.
@@ -173,25 +174,33 @@ impl Heap {
         // Roots are read after what may be garbage: an object that comes later is not looked at, a reference that comes
         // later is seen by the second marking.
         self.store.database.view(|tx| {
-            let images = IMAGES.list(tx, &prefix)?.into_iter().map(|(_, stored)| mark::Image {
-                name: stored.0.name,
-                target: stored.0.target.map(|target| target.digest).unwrap_or_default(),
-                labels: stored.0.labels.into_iter().collect(),
-            });
-            let containers = CONTAINERS.list(tx, &prefix)?.into_iter().map(|(_, stored)| mark::Container {
-                id: stored.0.id,
-                snapshotter: stored.0.snapshotter,
-                snapshot: stored.0.snapshot_key,
-                labels: stored.0.labels.into_iter().collect(),
-            });
+            let (mut images, mut containers) = (Vec::new(), Vec::new());
+            IMAGES.each(tx, &prefix, |_, stored| {
+                images.push(mark::Image {
+                    name: stored.0.name,
+                    target: stored.0.target.map(|target| target.digest).unwrap_or_default(),
+                    labels: stored.0.labels.into_iter().collect(),
+                });
+                ControlFlow::Continue(())
+            })?;
+            // One at a time: a specification has tens of kilobytes, and only names of it are needed.
+            CONTAINERS.each(tx, &prefix, |_, stored| {
+                containers.push(mark::Container {
+                    id: stored.0.id,
+                    snapshotter: stored.0.snapshotter,
+                    snapshot: stored.0.snapshot_key,
+                    labels: stored.0.labels.into_iter().collect(),
+                });
+                ControlFlow::Continue(())
+            })?;
             let leases = LEASES.list(tx, &prefix)?.into_iter().map(|(key, record)| mark::Lease {
                 id: split_key(&key).pop().unwrap_or_default(),
                 labels: record.labels.into_iter().collect(),
                 resources: record.resources.into_iter().collect(),
             });
             Ok(Survey {
-                images: images.collect(),
-                containers: containers.collect(),
+                images,
+                containers,
                 leases: leases.collect(),
                 contents: contents
                     .into_iter()
