@@ -24,6 +24,8 @@ use crate::settings::Settings;
 pub(crate) const SNAPSHOTTER: &str = "overlayfs";
 /// On our snapshots and containers, so that what has no intent is recognised as ours.
 pub(crate) const OWNER_LABEL: &str = "com.docker.longshore/container";
+/// On what dies with the machine anyway (`--rm`): our docker-containerd syncs nothing for it. Others pass it by.
+const EPHEMERAL_LABEL: &str = "com.longshore/ephemeral";
 /// Longest wait for a containerd that is being restarted.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -32,6 +34,23 @@ pub(crate) struct Containerd {
     client: Client,
     runtime: String,
     options: containerd_api::Any,
+}
+
+/// Whether a container outlives the machine's next boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Lasting,
+    Ephemeral,
+}
+
+impl Life {
+    fn labels(self, id: &str) -> HashMap<String, String> {
+        let mut labels = HashMap::from([(OWNER_LABEL.to_owned(), id.to_owned())]);
+        if self == Self::Ephemeral {
+            labels.insert(EPHEMERAL_LABEL.to_owned(), "true".to_owned());
+        }
+        labels
+    }
 }
 
 /// A process of the shim's as it is.
@@ -77,12 +96,10 @@ impl Containerd {
     }
 
     /// A container's own layer on its image's.
-    pub async fn prepare_snapshot(&self, key: &str, parent: &str) -> Result<Vec<Mount>, Error> {
-        let labels = HashMap::from([
-            (OWNER_LABEL.to_owned(), key.to_owned()),
-            // Nothing in containerd refers to it until the container starts (containerd docs/garbage-collection.md).
-            ("containerd.io/gc.root".to_owned(), "true".to_owned()),
-        ]);
+    pub async fn prepare_snapshot(&self, key: &str, parent: &str, life: Life) -> Result<Vec<Mount>, Error> {
+        let mut labels = life.labels(key);
+        // Nothing in containerd refers to it until the container starts (containerd docs/garbage-collection.md).
+        labels.insert("containerd.io/gc.root".to_owned(), "true".to_owned());
         let request = snapshots::PrepareSnapshotRequest {
             snapshotter: SNAPSHOTTER.to_owned(),
             key: key.to_owned(),
@@ -131,11 +148,11 @@ impl Containerd {
     }
 
     /// The container's record there; one of an earlier start is replaced.
-    pub async fn create_container(&self, id: &str, image: &str, spec: Vec<u8>) -> Result<(), Error> {
+    pub async fn create_container(&self, id: &str, image: &str, spec: Vec<u8>, life: Life) -> Result<(), Error> {
         let container = containers::Container {
             id: id.to_owned(),
             image: image.to_owned(),
-            labels: HashMap::from([(OWNER_LABEL.to_owned(), id.to_owned())]),
+            labels: life.labels(id),
             runtime: Some(containers::container::Runtime {
                 name: self.runtime.clone(),
                 options: Some(self.options.clone()),

@@ -75,7 +75,7 @@ async fn keep(shared: &Arc<Shared>, record: Record, image: &Image) -> Result<Arc
     let folder = shared.settings.container_folder(&record.id);
     let made = async {
         files::make_folder(&folder)?;
-        let snapshot = shared.containerd.prepare_snapshot(&record.id, &image.chain_id).await?;
+        let snapshot = shared.containerd.prepare_snapshot(&record.id, &image.chain_id, record.life()).await?;
         volumes::provide(shared, &container, container.rootfs.get_or_init(|| snapshot)).await
     };
     if let Err(error) = made.await {

@@ -198,7 +198,9 @@ async fn run(
                 Error::Containerd { source, .. } if source.kind() == ErrorKind::Unavailable => {
                     (ErrorKind::Unavailable, 126, errors::chain(&error))
                 }
-                Error::Containerd { source, .. } => messages::start_failure(&errors::chain(source)),
+                Error::Containerd { source, .. } => {
+                    messages::start_failure(&messages::exec_refusal(&errors::chain(source)))
+                }
                 other => (other.kind(), 126, errors::chain(other)),
             };
             // Docker's code for everything that is neither found nor allowed.

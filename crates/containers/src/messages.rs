@@ -189,6 +189,21 @@ pub fn foreign_shim() -> Error {
     )
 }
 
+/// A runtime's refusal as Docker shows it: with the shim's clause before and the status' name behind, which containerd's
+/// own chain of errors adds.
+pub fn runtime_refusal(action: &str, what: &str) -> String {
+    const SHIM: &str = "failed to create shim task: ";
+    let shim = if what.starts_with("OCI runtime create failed") { SHIM } else { "" };
+    let unknown = if what.starts_with("OCI runtime") && !what.ends_with(": unknown") { ": unknown" } else { "" };
+    format!("{action}: {shim}{what}{unknown}")
+}
+
+/// The same for an exec, which Docker shows without the caller's clause.
+pub fn exec_refusal(what: &str) -> String {
+    let unknown = if what.starts_with("OCI runtime") && !what.ends_with(": unknown") { ": unknown" } else { "" };
+    format!("{what}{unknown}")
+}
+
 /// What a container's start ends with when the runtime refuses: kind, exit code, text. The codes and the hints are what
 /// `docker run` turns into its own exit code.
 pub fn start_failure(what: &str) -> (ErrorKind, i32, String) {
@@ -219,6 +234,15 @@ pub fn start_failure(what: &str) -> (ErrorKind, i32, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_reads_as_dockers_whichever_containerd_told_it() {
+        let docker =
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: x: unknown";
+        let refusal = |what| runtime_refusal("failed to create task for container", what);
+        assert_eq!(refusal("OCI runtime create failed: x"), docker);
+        assert_eq!(refusal("failed to create shim task: OCI runtime create failed: x: unknown"), docker);
+    }
 
     #[test]
     fn a_missing_program_is_127_and_one_that_may_not_run_126() {

@@ -9,7 +9,7 @@ use metadata::{Database, Durability, Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::containerd::Containerd;
+use crate::containerd::{Containerd, Life};
 use crate::error::Error;
 use crate::ports::Sandbox;
 
@@ -45,6 +45,10 @@ impl Record {
     /// What dies with the machine anyway needs no sync.
     pub fn durability(&self) -> Durability {
         if self.host_config.auto_remove { Durability::Lazy } else { Durability::Synced }
+    }
+
+    pub fn life(&self) -> Life {
+        if self.host_config.auto_remove { Life::Ephemeral } else { Life::Lasting }
     }
 }
 

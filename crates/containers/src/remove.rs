@@ -90,6 +90,8 @@ pub(crate) async fn erase(shared: &Arc<Shared>, container: &Arc<Container>, with
     container.notify(|progress| {
         progress.removed = true;
         progress.running = false;
+        // A removal that succeeded is no failure, whatever led to it.
+        progress.error = None;
     });
     Ok(())
 }

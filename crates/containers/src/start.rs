@@ -81,7 +81,9 @@ async fn give_up(shared: &Arc<Shared>, container: &Arc<Container>, error: Error)
         Error::Containerd { ref source, .. } if source.kind() == ErrorKind::Unavailable => {
             (ErrorKind::Unavailable, 128, text)
         }
-        Error::Containerd { .. } => messages::start_failure(&text),
+        Error::Containerd { action, ref source } => {
+            messages::start_failure(&messages::runtime_refusal(action, &errors::chain(source)))
+        }
         other => (other.kind(), 128, text),
     };
     container.drop_pending();
@@ -120,7 +122,7 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
         stored?;
         let rootfs = rootfs?;
         let spec = specification(shared, &record, &sandbox, &rootfs)?;
-        shared.containerd.create_container(&record.id, &record.image_name, spec).await?;
+        shared.containerd.create_container(&record.id, &record.image_name, spec, record.life()).await?;
         let run = run_task(shared, container, rootfs).await;
         if run.is_err() {
             // Behind the error that counts: what stays is removed by the next start of the daemon.
