@@ -3,10 +3,8 @@
 use crate::Test;
 use crate::bundle::{Bundle, check, contains, said, same, until};
 use libtest_mimic::Failed;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::fs::{self, File};
-use std::io::{IoSliceMut, Read};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 
 pub const TESTS: &[Test] = &[
@@ -103,25 +101,17 @@ fn console_socket() -> Result<(), Failed> {
     same("create", created.stderr.as_str(), "")?;
     let (stream, _) = listener.accept()?;
     let mut name = [0; 64];
-    let mut space = nix::cmsg_space!(i32);
-    let mut parts = [IoSliceMut::new(&mut name)];
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty())?;
-    let fd = message.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    });
-    let mut master = adopt(fd.ok_or("a descriptor came")?);
+    let (_, master) = sys::socket::receive(stream.as_raw_fd(), &mut name).map_err(|errno| errno.to_string())?;
+    let master = master.ok_or("a descriptor came")?;
     bundle.runc(&["start", &bundle.id])?;
     let mut text = Vec::new();
+    let mut buffer = [0; 1024];
     // The end of a terminal is EIO.
-    let _ = master.read_to_end(&mut text);
+    while let Ok(length @ 1..) = sys::file::read(master, &mut buffer) {
+        text.extend_from_slice(&buffer[..length]);
+    }
+    sys::file::close(master);
     same("output", String::from_utf8_lossy(&text).as_ref(), "/dev/pts/0\r\n33 99\r\n88:0\r\nterminal\r\n")
-}
-
-#[allow(unsafe_code)]
-fn adopt(fd: i32) -> File {
-    // SAFETY: the descriptor just came with a message and nobody else has it.
-    unsafe { File::from_raw_fd(fd) }
 }
 
 fn identity() -> Result<(), Failed> {
