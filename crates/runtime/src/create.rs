@@ -1,7 +1,7 @@
 //! `create` and `run`: a bundle becomes a container.
 
 use crate::bundle::{self, Bundle};
-use crate::fd::Fd;
+use crate::fd::{self, Fd};
 use crate::foreground::{self, Terminal};
 use crate::launch::{self, Given, Launched};
 use crate::record::{FIFO, FILTER, Record, process_stat};
@@ -44,6 +44,7 @@ pub enum Mode {
 
 /// The exit code for the caller: 0, or the container's own.
 pub fn create(root: &Root, request: &CreateRequest, mode: Mode, warnings: &mut Warnings) -> Result<i32, RuntimeError> {
+    fd::check_preserved(request.preserve_fds)?;
     let bundle = bundle::load(&request.bundle)?;
     let terminal = bundle.spec.process.as_ref().is_some_and(|process| process.terminal);
     foreground::check_terminal(terminal, request.console_socket.is_some(), matches!(mode, Mode::Foreground { .. }))?;

@@ -3,7 +3,7 @@
 use crate::create::{console_ends, load_filter, write_pid_file};
 use crate::launch::{self, Given};
 use crate::record::FILTER;
-use crate::{Record, Root, RuntimeError, Status, Warnings, bundle, foreground};
+use crate::{Record, Root, RuntimeError, Status, Warnings, bundle, fd, foreground};
 use runtime_core::plan::exec::{self as planner, ExecOptions};
 use runtime_core::plan::namespaces::CLONE_NEWPID;
 use runtime_core::spec::{Capabilities, Process};
@@ -54,6 +54,7 @@ pub struct Changes {
 
 /// The exit code for the caller.
 pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Result<i32, RuntimeError> {
+    fd::check_preserved(request.preserve_fds)?;
     let mut record = root.load(&request.id)?;
     match root.status(&record) {
         Status::Stopped | Status::Creating => return Err(RuntimeError::ExecStopped),

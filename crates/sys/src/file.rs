@@ -174,6 +174,13 @@ pub fn duplicate_above(fd: RawFd, minimum: RawFd) -> Result<RawFd> {
     check_fd(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, minimum) }.into())
 }
 
+/// Whether the number is a descriptor that this program was executed with: all that it opens itself are close-on-exec.
+pub fn is_inherited(fd: RawFd) -> bool {
+    // SAFETY: no memory is passed.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Whether the number is an open descriptor.
 pub fn is_open(fd: RawFd) -> bool {
     // SAFETY: no memory is passed.

@@ -138,7 +138,10 @@ fn descriptors() -> Result<(), Failed> {
         bundle.id
     );
     let said = said(std::process::Command::new("sh").args(["-c", &runc]).current_dir(bundle.path()).output()?);
-    same("stdout", said.stdout.as_str(), "5\npassed\n")
+    same("stdout", said.stdout.as_str(), "5\npassed\n")?;
+    // A number that nobody passed would be one of the runtime's own.
+    let said = bundle.runc(&["run", "--preserve-fds", "4", &bundle.id])?;
+    contains(&said.stderr, "please check that preserved-fd 3 (of 4) is present")
 }
 
 fn signals() -> Result<(), Failed> {
