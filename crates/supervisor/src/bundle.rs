@@ -38,6 +38,25 @@ pub struct Bundle {
     work: PathBuf,
 }
 
+/// What is left of a bundle whose place is free again.
+#[derive(Debug)]
+#[must_use]
+pub struct Rubbish {
+    hidden: Vec<PathBuf>,
+}
+
+impl Rubbish {
+    pub fn remove(self) -> io::Result<()> {
+        for path in self.hidden {
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -181,6 +200,11 @@ impl Bundle {
 
     /// Unmounts the root file system, hides the bundle and removes it. What is gone already is fine.
     pub fn delete(&self) -> Result<()> {
+        self.retire()?.remove().map_err(Error::io(format!("cannot remove the bundle of {:?}", self.id)))
+    }
+
+    /// Unmounts the root file system and hides the bundle: its place is free, and what remains is rubbish.
+    pub fn retire(&self) -> Result<Rubbish> {
         self.unmount_rootfs()?;
         let rootfs = self.path.join("rootfs");
         // Only an empty folder goes this way: if something is still mounted there, nothing below may be deleted.
@@ -190,8 +214,9 @@ impl Bundle {
             }
             _ => {}
         }
-        hide_and_remove(&self.path).map_err(Error::io(format!("cannot remove the bundle of {:?}", self.id)))?;
-        hide_and_remove(&self.work).map_err(Error::io(format!("cannot remove the working folder of {:?}", self.id)))
+        let failed = |error: io::Error| Error::io(format!("cannot hide the bundle of {:?}", self.id))(error);
+        let hidden = [hide(&self.path).map_err(failed)?, hide(&self.work).map_err(failed)?];
+        Ok(Rubbish { hidden: hidden.into_iter().flatten().collect() })
     }
 
     fn unmount_rootfs(&self) -> Result<()> {
@@ -256,18 +281,18 @@ fn folders(path: &Path) -> Vec<String> {
     names
 }
 
-fn hide_and_remove(path: &Path) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+/// Gives a folder a hidden name; answers it, or nothing when there is no such folder.
+fn hide(path: &Path) -> io::Result<Option<PathBuf>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     let hidden = parent.join(format!(".{}", name.to_string_lossy()));
-    if let Err(error) = fs::rename(path, &hidden) {
-        if error.kind() == io::ErrorKind::NotFound {
-            return Ok(());
-        }
-        // A hidden one of the same name is in the way when its removal was cut short.
-        let _ = fs::remove_dir_all(&hidden);
-        fs::rename(path, &hidden)?;
+    match fs::rename(path, &hidden) {
+        Ok(()) => return Ok(Some(hidden)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(_) => {}
     }
-    fs::remove_dir_all(&hidden)
+    // A hidden one of the same name is in the way when its removal was cut short.
+    let _ = fs::remove_dir_all(&hidden);
+    fs::rename(path, &hidden).map(|()| Some(hidden))
 }
 
 /// The host's group of the container's root, so that it may enter the bundle (user namespaces).

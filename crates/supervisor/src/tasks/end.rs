@@ -86,8 +86,14 @@ impl Tasks {
         task.deleted.store(true, Ordering::Release);
         let (tasks, ending) = (self.clone(), task.clone());
         tokio::spawn(async move { tasks.shared.abandon(&ending.shim, &ending.bundle).await });
-        task.bundle.delete()?;
+        let rubbish = task.bundle.retire()?;
         self.lock().remove(&Key::new(&task.bundle.namespace, &task.bundle.id));
+        // Nobody has to wait for this; what is not done when we are killed is done at the next start.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = rubbish.remove() {
+                tracing::warn!(id = %task.bundle.id, %error, "rubbish of a bundle stays until the next start");
+            }
+        });
         Ok(exit)
     }
 
