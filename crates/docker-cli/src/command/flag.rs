@@ -29,6 +29,9 @@ pub enum Kind {
     Gpus,
 }
 
+/// Refuses a value in words of its own.
+pub type Check = fn(&str) -> Result<(), String>;
+
 /// A row of a command's flags.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
@@ -43,7 +46,7 @@ pub struct Flag {
     /// The flag whose value this one sets.
     pub target: &'static str,
     /// A rule beyond the kind's own.
-    pub check: Option<fn(&str) -> Result<(), String>>,
+    pub check: Option<Check>,
 }
 
 /// In the place of a short name.
@@ -63,7 +66,7 @@ impl Flag {
         self
     }
 
-    pub const fn checked(mut self, check: fn(&str) -> Result<(), String>) -> Self {
+    pub const fn checked(mut self, check: Check) -> Self {
         self.check = Some(check);
         self
     }

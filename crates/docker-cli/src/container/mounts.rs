@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine_api::Empty;
-use engine_api::mount::{BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions};
+use engine_api::mount::{BindOptions, Driver, ImageOptions, Mount};
 
 use crate::text::size::parse_bytes;
 
@@ -153,13 +153,13 @@ fn check_mount(mount: Mount) -> Result<Mount, String> {
     if mount.target.is_empty() {
         return Err("target is required".to_owned());
     }
-    if mount.volume_options != None::<VolumeOptions> && kind != "volume" {
+    if mount.volume_options.is_some() && kind != "volume" {
         return mixed("volume");
     }
     if mount.bind_options.is_some() && kind != "bind" {
         return mixed("bind");
     }
-    if mount.tmpfs_options != None::<TmpfsOptions> && kind != "tmpfs" {
+    if mount.tmpfs_options.is_some() && kind != "tmpfs" {
         return mixed("tmpfs");
     }
     if mount.image_options.is_some() && kind != "image" {
@@ -206,6 +206,8 @@ pub fn comma_fields(text: &str) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use engine_api::mount::TmpfsOptions;
+
     use super::*;
 
     #[test]

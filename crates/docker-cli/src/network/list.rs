@@ -58,7 +58,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     format.check()?;
     let request = Request::get("/networks").with_some("filters", read_filters(flags)?.encode().unwrap_or_default());
     let mut list: Vec<Network> = context.client.call(request).await?;
-    list.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    list.sort_by_key(|network| natural(&network.name));
     let full = flags.is_set("no-trunc");
     let rows = list.iter().map(|network| row(network, full)).collect();
     context::print(&format.render(COLUMNS, rows)?)?;

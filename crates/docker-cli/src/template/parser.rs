@@ -60,7 +60,7 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
     let (nodes, end) = parser.nodes()?;
     match end {
         End::Source => Ok(nodes),
-        End::End => Err(parser.error("unexpected {{end}}")),
+        End::Block => Err(parser.error("unexpected {{end}}")),
         End::Else(_) => Err(parser.error("unexpected {{else}}")),
     }
 }
@@ -68,7 +68,7 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
 /// What a list of nodes ended at.
 enum End {
     Source,
-    End,
+    Block,
     /// The word behind `else`, if any.
     Else(Option<String>),
 }
@@ -90,7 +90,7 @@ impl Parser {
                 Some(Kind::Text(text)) => nodes.push(Node::Text(text)),
                 Some(_) => match self.action()? {
                     Action::Node(node) => nodes.push(node),
-                    Action::End(end) => return Ok((nodes, end)),
+                    Action::Stop(end) => return Ok((nodes, end)),
                 },
             }
         }
@@ -106,7 +106,7 @@ impl Parser {
             "end" => {
                 self.at += 1;
                 self.close("end")?;
-                return Ok(Action::End(End::End));
+                return Ok(Action::Stop(End::Block));
             }
             "else" => return self.otherwise(),
             "if" | "with" | "range" => {
@@ -140,10 +140,10 @@ impl Parser {
         {
             let word = word.clone();
             self.at += 1;
-            return Ok(Action::End(End::Else(Some(word))));
+            return Ok(Action::Stop(End::Else(Some(word))));
         }
         self.close("else")?;
-        Ok(Action::End(End::Else(None)))
+        Ok(Action::Stop(End::Else(None)))
     }
 
     /// Behind `if`, `with` or `range`, to the matching end.
@@ -158,11 +158,11 @@ impl Parser {
         self.scopes.pop();
         let otherwise = match end {
             End::Source => return Err(self.error("unexpected EOF")),
-            End::End => Vec::new(),
+            End::Block => Vec::new(),
             // `else if` is an if inside the else, and shares its end.
             End::Else(Some(next)) => vec![self.block(&next)?],
             End::Else(None) => match self.nodes()? {
-                (nodes, End::End) => nodes,
+                (nodes, End::Block) => nodes,
                 (_, End::Source) => return Err(self.error("unexpected EOF")),
                 (_, End::Else(_)) => return Err(self.error("expected end; found {{else}}")),
             },
@@ -310,7 +310,7 @@ impl Parser {
 
 enum Action {
     Node(Node),
-    End(End),
+    Stop(End),
 }
 
 fn shown(kind: &Kind) -> String {
