@@ -100,14 +100,21 @@ impl Containerd {
         let mut labels = life.labels(key);
         // Nothing in containerd refers to it until the container starts (containerd docs/garbage-collection.md).
         labels.insert("containerd.io/gc.root".to_owned(), "true".to_owned());
-        let request = snapshots::PrepareSnapshotRequest {
-            snapshotter: SNAPSHOTTER.to_owned(),
-            key: key.to_owned(),
-            parent: parent.to_owned(),
-            labels,
+        let prepare = || async {
+            let request = snapshots::PrepareSnapshotRequest {
+                snapshotter: SNAPSHOTTER.to_owned(),
+                key: key.to_owned(),
+                parent: parent.to_owned(),
+                labels: labels.clone(),
+            };
+            let answer = self.client.snapshots().prepare(request).await;
+            Ok(answer.map_err(|status| failed("cannot prepare the container's snapshot", status))?.into_inner().mounts)
         };
-        let answer = self.client.snapshots().prepare(request).await;
-        Ok(answer.map_err(|status| failed("cannot prepare the container's snapshot", status))?.into_inner().mounts)
+        match repeat(prepare).await {
+            // The call before the last one got through, its answer did not.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.snapshot_mounts(key).await,
+            prepared => prepared,
+        }
     }
 
     pub async fn snapshot_mounts(&self, key: &str) -> Result<Vec<Mount>, Error> {
@@ -328,6 +335,9 @@ impl Containerd {
 }
 
 fn failed(action: &'static str, status: tonic::Status) -> Error {
+    // A call that was under way when the connection broke is cancelled by our own side, which a source gives away.
+    let broken = status.code() == tonic::Code::Cancelled && std::error::Error::source(&status).is_some();
+    let status = if broken { tonic::Status::unavailable(status.message()) } else { status };
     Error::Containerd { action, source: status.into() }
 }
 

@@ -161,7 +161,7 @@ async fn run_task(shared: &Arc<Shared>, container: &Arc<Container>, rootfs: Vec<
             return Err(messages::foreign_shim());
         }
         connect_waiting(shared, container).await;
-        shared.containerd.start(&record.id, "").await
+        start_task(shared, &record.id).await
     };
     let begun = begun.await;
     if begun.is_err() {
@@ -177,6 +177,18 @@ async fn create_task(shared: &Arc<Shared>, task: &NewTask) -> Result<u32, Error>
             Some(state) if state.status == Status::Created => Ok(state.pid),
             Some(_) => Err(error),
             None => shared.containerd.create_task(task).await,
+        },
+        answer => answer,
+    }
+}
+
+/// A start that got no answer is looked at: the process may run, or be over, by now.
+async fn start_task(shared: &Arc<Shared>, id: &str) -> Result<u32, Error> {
+    match shared.containerd.start(id, "").await {
+        Err(error) if error.kind() == ErrorKind::Unavailable => match shared.containerd.get(id, "").await? {
+            Some(state) if state.status == Status::Created => shared.containerd.start(id, "").await,
+            Some(state) => Ok(state.pid),
+            None => Err(error),
         },
         answer => answer,
     }

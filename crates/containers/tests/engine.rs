@@ -63,6 +63,7 @@ fn main() {
         test("a_paused_container_prints_nothing_and_goes_on_when_thawed", pauses),
         test("no_line_is_lost_while_containerd_dies_again_and_again", containerd_dies_often),
         test("a_policy_restarts_what_fails_and_gives_up_in_time", restarts),
+        test("starts_under_a_dying_containerd_end_well_or_with_a_clear_error", starts_meanwhile),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -678,6 +679,42 @@ fn restarts(world: &World) {
         assert_eq!((view.state.exit_code(), view.restart_count), (4, 2));
         let waiting = service.lifecycle.wait("web", WaitCondition::NotRunning).expect("wait");
         assert_eq!(waiting.done().await.code, 4);
+        service.shutdown().await;
+    });
+}
+
+fn starts_meanwhile(world: &World) {
+    let service = Arc::new(world.run(world.daemon()));
+    let mut runs = Vec::new();
+    for round in 0..3 {
+        for number in 0..4 {
+            let service = Arc::clone(&service);
+            runs.push(world.runtime.spawn(async move {
+                let config = Config { image: "busybox".into(), cmd: Some(vec!["true".into()]), ..Config::default() };
+                let host_config =
+                    HostConfig { network_mode: "host".into(), auto_remove: true, ..HostConfig::default() };
+                let name = Some(format!("run{round}-{number}"));
+                let request = CreateRequest { name: name.clone(), config, host_config, endpoints: Vec::new() };
+                let name = name.expect("name");
+                service.containers.create(request).await?;
+                let waiting = service.lifecycle.wait(&name, WaitCondition::Removed)?;
+                service.lifecycle.start(&name).await?;
+                Ok::<_, containers::Error>(waiting.done().await.code)
+            }));
+        }
+        world.kill_containerd();
+        world.start_containerd();
+    }
+    world.run(async {
+        for run in runs {
+            match run.await.expect("no panic") {
+                Ok(code) => assert!(code == 0 || code == 137, "{code}"),
+                Err(error) => {
+                    let kind = errors::Kind::kind(&error);
+                    assert_eq!(kind, errors::ErrorKind::Unavailable, "{}", errors::chain(&error));
+                }
+            }
+        }
         service.shutdown().await;
     });
 }
