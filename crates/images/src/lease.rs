@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Collect};
 use crate::error::ImagesError;
 
 /// After this long containerd may collect what a daemon that died has left.
@@ -12,13 +12,20 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Lease {
     backend: Backend,
     id: String,
+    finished: bool,
 }
 
 impl Lease {
     pub async fn new(backend: &Backend) -> Result<Self, ImagesError> {
         let id = format!("longshore-{}", random_hex());
         let backend = backend.create_lease(&id, LIFETIME).await?;
-        Ok(Self { backend, id })
+        Ok(Self { backend, id, finished: false })
+    }
+
+    /// Says that a record refers to everything that should stay. Without it, what was made is collected at once: half an
+    /// image serves nobody. Ingests stay where the store keeps them, for an attempt that goes on from there.
+    pub fn finish(&mut self) {
+        self.finished = true;
     }
 
     /// A connection whose blobs and snapshots belong to the lease.
@@ -35,10 +42,11 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let (backend, id) = (self.backend.clone(), std::mem::take(&mut self.id));
+        let collect = if self.finished { Collect::Later } else { Collect::Now };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             // It ends by itself if this fails.
-            if let Err(error) = backend.delete_lease(&id).await {
+            if let Err(error) = backend.delete_lease(&id, collect).await {
                 tracing::warn!(lease = id, %error, "lease not deleted");
             }
         });

@@ -60,8 +60,10 @@ impl Images {
         let repository = self.shared.registries.repository(&reference, request.credentials.clone());
         let lease = Lease::new(&self.backend).await?;
         let backend = lease.backend();
-        let pulling = Pulling { images: self, request, reference, repository, lease, backend, progress };
-        pulling.run().await.map_err(|error| pulling.worded(error))
+        let mut pulling = Pulling { images: self, request, reference, repository, lease, backend, progress };
+        let id = pulling.run().await.map_err(|error| pulling.worded(error))?;
+        pulling.lease.finish();
+        Ok(id)
     }
 
     /// All tags of a repository, as `docker pull --all-tags` names them.

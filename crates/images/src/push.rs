@@ -56,7 +56,7 @@ impl Images {
         let names = self.names_to_push(reference).await?;
         let repository = self.shared.registries.repository(reference, credentials);
         for (name, record) in names {
-            let lease = Lease::new(&self.backend).await?;
+            let mut lease = Lease::new(&self.backend).await?;
             let pushing = Pushing {
                 images: self,
                 reference: &name,
@@ -66,6 +66,7 @@ impl Images {
                 progress,
             };
             pushing.run(record).await.map_err(worded)?;
+            lease.finish();
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ over_both! {
     "a_second_pull_fetches_nothing", PEERS, second_pull;
     "layers_that_are_here_are_not_fetched_again", PEERS, shared_layers;
     "two_pulls_at_once_share_their_downloads", PEERS, concurrent_pulls;
+    "a_pull_that_is_given_up_leaves_nothing_and_can_be_repeated", PEERS, abandoned_pull;
     "an_imported_image_is_pushed_removed_and_pulled_back", PEERS, round_trip;
     "a_push_to_another_repository_mounts_what_is_there", PEERS, mounted_push;
     "skopeo_reads_what_was_pushed", SKOPEO, read_by_skopeo;
@@ -144,6 +145,37 @@ fn concurrent_pulls(world: &World) -> Result<()> {
     ensure!(both.0? == both.1?);
     let fetched = words(&progress).iter().filter(|line| line.ends_with("Verifying Checksum")).count();
     ensure!(fetched == 2, "{fetched} downloads of two layers");
+    Ok(())
+}
+
+fn abandoned_pull(world: &World) -> Result<()> {
+    let published = world.publish("box", &[testhost::busybox_archive(world.host)?, layer("a", b"1")])?;
+    // At every stage: while it is fetched, checked, unpacked.
+    for stage in ["Pulling fs layer", "Downloading", "Download complete", "Extracting"] {
+        let (sender, mut receiver) = images::ProgressSender::channel();
+        let (images, request) = (world.images.clone(), world.request("box"));
+        world.block_on(async {
+            let pull = tokio::spawn(async move { images.pull(&request, &sender).await });
+            while let Some(progress) = receiver.recv().await {
+                if progress.status == stage {
+                    break;
+                }
+            }
+            pull.abort();
+            // It has ended either way: given up, or faster than that.
+            let _ = pull.await;
+        });
+        world.leases()?;
+        if !world.block_on(world.images.list(&ListFilters::default()))?.is_empty() {
+            continue;
+        }
+        // An ingest may stay, for the next attempt to go on from.
+        testhost::wait_until("half a snapshot to be gone", || {
+            (!world.ctr(&["snapshots", "ls"]).ok()?.contains("Active")).then_some(())
+        })?;
+    }
+    ensure!(world.pull("box").0? == published.id);
+    ensure!(world.ctr(&["images", "check"])?.contains("complete (3/3)"));
     Ok(())
 }
 

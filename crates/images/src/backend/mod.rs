@@ -46,8 +46,10 @@ impl Backend {
         Ok(self.client.add_to_lease(lease, "content", &digest.to_string()).await?)
     }
 
-    pub async fn delete_lease(&self, id: &str) -> Result<(), ImagesError> {
-        Ok(self.client.delete_lease(id, Synchronous::No).await?)
+    /// Ends a lease; with [`Collect::Now`] what only it kept is gone when this returns.
+    pub async fn delete_lease(&self, id: &str, collect: Collect) -> Result<(), ImagesError> {
+        let synchronous = if collect == Collect::Now { Synchronous::Yes } else { Synchronous::No };
+        Ok(self.client.delete_lease(id, synchronous).await?)
     }
 }
 
