@@ -2,13 +2,20 @@
 //!
 //! containerd's semantics: a FIFO is opened for both directions, so that a reader that goes away neither ends nor
 //! breaks the process's output; what nobody reads fills the FIFO and then holds the process up, until someone reads.
+//! Nothing is written before a reader has come for the first time: what a FIFO holds is lost with its last descriptor,
+//! and a short process may have ended before its caller has opened the other end.
 
 use logs::poller::{Event, Interest, Poller, Registration};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+/// How soon a FIFO without a reader is tried again: callers open theirs at the same time as they call.
+const FIRST_TRIES: u32 = 250;
+const FIRST_WAIT: Duration = Duration::from_millis(2);
+const LATER_WAIT: Duration = Duration::from_millis(200);
 /// Reads of one lane per event, so that one busy stream does not starve the rest.
 const ROUNDS: usize = 8;
 /// Slots of a relay: reading and writing side of three lanes.
@@ -18,6 +25,10 @@ const STDIN: usize = 0;
 pub struct Relay {
     base: u64,
     lanes: [Option<Lane>; 3],
+    /// Outputs whose FIFOs have no reader yet.
+    awaiting: Vec<(usize, OwnedFd, PathBuf)>,
+    tries: u32,
+    next_try: Option<Instant>,
     /// stdin's FIFO and where it goes, until it is opened.
     stdin: Option<(PathBuf, OwnedFd)>,
     stdin_closed: bool,
@@ -56,6 +67,47 @@ impl Relay {
         self.lanes[index] = Some(lane);
         self.register(poller, index);
         Ok(())
+    }
+
+    /// Connects an output to a FIFO or a file, now or as soon as the FIFO has a reader.
+    pub fn connect_output(&mut self, poller: &Poller, index: usize, from: OwnedFd, path: &Path) -> Result<(), Errno> {
+        match open_output(path)? {
+            Some(to) => self.connect(poller, index, from, to),
+            None => {
+                self.awaiting.push((index, from, path.to_owned()));
+                self.next_try = Some(Instant::now() + FIRST_WAIT);
+                Ok(())
+            }
+        }
+    }
+
+    /// When [`retry`](Self::retry) wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.next_try
+    }
+
+    /// Looks whether readers have come.
+    pub fn retry(&mut self, poller: &Poller, now: Instant, scratch: &mut [u8]) {
+        if self.next_try.is_none_or(|at| at > now) {
+            return;
+        }
+        self.tries += 1;
+        self.next_try = Some(now + if self.tries < FIRST_TRIES { FIRST_WAIT } else { LATER_WAIT });
+        for (index, from, path) in std::mem::take(&mut self.awaiting) {
+            match open_output(&path) {
+                Ok(None) => self.awaiting.push((index, from, path)),
+                Ok(Some(to)) => {
+                    if self.connect(poller, index, from, to).is_ok() {
+                        self.step(poller, index, scratch);
+                    }
+                }
+                // The FIFO has been removed: nobody will read it, and the process sees a closed pipe.
+                Err(_) => {}
+            }
+        }
+        if self.awaiting.is_empty() {
+            self.next_try = None;
+        }
     }
 
     pub fn set_stdin(&mut self, fifo: PathBuf, to: OwnedFd) {
@@ -179,13 +231,19 @@ impl Lane {
     }
 }
 
-/// What output goes to: a FIFO for both directions, or a file that is appended to.
-pub fn open_output(path: &Path) -> Result<OwnedFd, Errno> {
+/// What output goes to: a FIFO for both directions, or a file that is appended to. `None` for a FIFO without a reader
+/// (fifo(7), ENXIO).
+fn open_output(path: &Path) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
-    if is_fifo(path) {
-        return open(path, flags | OFlags::RDWR, Mode::empty());
+    if !is_fifo(path) {
+        return open(path, flags | OFlags::WRONLY | OFlags::APPEND, Mode::empty()).map(Some);
     }
-    open(path, flags | OFlags::WRONLY | OFlags::APPEND, Mode::empty())
+    match open(path, flags | OFlags::WRONLY, Mode::empty()) {
+        // The writing end stays until the other descriptor is there, so that the reader sees no end in between.
+        Ok(_writer) => open(path, flags | OFlags::RDWR, Mode::empty()).map(Some),
+        Err(Errno::NXIO) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// The reading end of stdin's FIFO, and a writing end that keeps it from ending.
@@ -203,4 +261,55 @@ pub fn duplicate(fd: &impl AsFd) -> Result<OwnedFd, Errno> {
 fn is_fifo(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write, pipe};
+
+    #[test]
+    fn output_waits_for_the_first_reader_even_after_the_process_has_ended() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("stdout");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+        let (poller, mut scratch) = (Poller::new().expect("epoll"), vec![0; 4096]);
+        let (reader, mut process) = pipe().expect("pipe");
+        let mut relay = Relay::new(1 << 16);
+        relay.connect_output(&poller, 1, reader.into(), &path).expect("connect");
+        process.write_all(b"short").expect("write");
+        drop(process);
+        relay.end(&poller, &mut scratch);
+        assert!(relay.deadline().is_some());
+        let caller = std::thread::spawn(move || {
+            let mut text = String::new();
+            std::fs::File::open(&path).expect("open").read_to_string(&mut text).expect("read");
+            text
+        });
+        while relay.deadline().is_some() {
+            relay.retry(&poller, Instant::now() + LATER_WAIT, &mut scratch);
+        }
+        assert_eq!(caller.join().expect("caller"), "short");
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_does_not_break_the_output() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("stdout");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+        let (poller, mut scratch) = (Poller::new().expect("epoll"), vec![0; 4096]);
+        let (reader, mut process) = pipe().expect("pipe");
+        let open_reader = || open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("open");
+        let first = open_reader();
+        let mut relay = Relay::new(1 << 16);
+        relay.connect_output(&poller, 1, reader.into(), &path).expect("connect");
+        drop(first);
+        process.write_all(b"kept").expect("write");
+        relay.step(&poller, 1, &mut scratch);
+        process.write_all(b" on").expect("the process is not broken");
+        relay.step(&poller, 1, &mut scratch);
+        let mut bytes = [0; 7];
+        assert_eq!(rustix::io::read(open_reader(), &mut bytes), Ok(7));
+        assert_eq!(&bytes, b"kept on");
+    }
 }

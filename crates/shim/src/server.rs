@@ -5,7 +5,7 @@ use crate::connections::{self, Connections};
 use crate::container::Container;
 use crate::operation::Operations;
 use crate::outcome::Outcome;
-use crate::process::{Life, Process, Reply};
+use crate::process::{Process, Reply};
 use crate::publisher::{Publisher, Route};
 use crate::{Error, failed_to};
 use containerd_api::types::Mount;
@@ -113,19 +113,17 @@ impl Shim {
     fn run(&mut self) -> Result<(), Error> {
         let mut events = Vec::new();
         loop {
+            // One time for what is due and for what will be, so that nothing falls in between.
             let now = Instant::now();
+            self.advance(now);
             if self.is_done(now) {
                 return Ok(());
             }
-            let timeout = self.deadline().map(|deadline| deadline.saturating_duration_since(now));
+            let timeout = self.deadline(now).map(|deadline| deadline.saturating_duration_since(now));
             self.poller.wait(&mut events, timeout).map_err(failed_to("wait for events"))?;
             for event in &events {
                 self.handle(*event);
             }
-            let now = Instant::now();
-            self.publisher.advance(&self.poller, now);
-            self.settle(now);
-            self.departed.retain(|process| process.stdio.has_clients() && !process.stdio.is_settled(now));
         }
     }
 
@@ -198,11 +196,23 @@ impl Shim {
         self.departed.is_empty() && (idle || farewell <= now)
     }
 
-    fn deadline(&mut self) -> Option<Instant> {
-        let ending = self.container.iter_mut().flat_map(Container::processes);
-        let ending = ending.filter(|process| matches!(process.life, Life::Ending(_)));
-        let stdio: Vec<_> = ending.chain(&mut self.departed).filter_map(|process| process.stdio.deadline()).collect();
+    fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        let processes = self.container.iter_mut().flat_map(Container::processes).chain(&mut self.departed);
+        // One that has passed was acted on already: a stalled client keeps its own in the past.
+        let stdio: Vec<_> =
+            processes.filter_map(|process| process.stdio.deadline()).filter(|deadline| *deadline > now).collect();
         stdio.into_iter().chain(self.publisher.deadline()).chain(self.farewell).min()
+    }
+
+    /// What is due by time alone.
+    fn advance(&mut self, now: Instant) {
+        self.publisher.advance(&self.poller, now);
+        let processes = self.container.iter_mut().flat_map(Container::processes).chain(&mut self.departed);
+        for process in processes {
+            process.stdio.retry(&self.poller, now, &mut self.scratch);
+        }
+        self.settle(now);
+        self.departed.retain(|process| process.stdio.has_clients() && !process.stdio.is_settled(now));
     }
 }
 

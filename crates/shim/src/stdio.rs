@@ -47,6 +47,7 @@ pub struct Stdio {
     console: Option<ConsoleSocket>,
     /// A size that was asked for before there was a terminal.
     size: Option<(u16, u16)>,
+    ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -156,6 +157,7 @@ impl Stdio {
     /// The process has ended: everything that is there is passed on.
     pub fn end(&mut self, poller: &Poller, scratch: &mut [u8]) {
         self.console = None;
+        self.ended = true;
         match &mut self.way {
             Way::Pump(pump) => pump.end(poller, scratch),
             Way::Relay(relay) => relay.end(poller, scratch),
@@ -172,11 +174,19 @@ impl Stdio {
         }
     }
 
-    /// When [`is_settled`](Self::is_settled) has to be asked again.
+    /// When to look again: at [`is_settled`](Self::is_settled), and with [`retry`](Self::retry).
     pub fn deadline(&self) -> Option<Instant> {
         match &self.way {
-            Way::Pump(pump) => pump.stall_deadline(),
-            Way::Relay(_) | Way::Null => None,
+            Way::Pump(pump) if self.ended => pump.stall_deadline(),
+            Way::Relay(relay) => relay.deadline(),
+            Way::Pump(_) | Way::Null => None,
+        }
+    }
+
+    /// To be called when the deadline has passed.
+    pub fn retry(&mut self, poller: &Poller, now: Instant, scratch: &mut [u8]) {
+        if let Way::Relay(relay) = &mut self.way {
+            relay.retry(poller, now, scratch);
         }
     }
 
@@ -223,7 +233,7 @@ fn open_pipes(
     let connect = || {
         for ((index, pipe), path) in outputs {
             if let (Some(pipe), Some(path)) = (pipe, path) {
-                relay.connect(poller, index, pipe, relay::open_output(&path)?)?;
+                relay.connect_output(poller, index, pipe, &path)?;
             }
         }
         Ok::<_, rustix::io::Errno>(())
@@ -244,16 +254,12 @@ fn relay_terminal(
         if !uris.stdin.is_empty() {
             relay.set_stdin(PathBuf::from(&uris.stdin), relay::duplicate(&master)?);
         }
-        let to = if is_logger(&uris.stdout) {
-            Some(logger::start(&uris.stdout, owner.namespace, owner.id)?.0)
-        } else {
-            target(&uris.stdout)
-                .map_err(|status| io::Error::other(status.message))?
-                .map(|path| relay::open_output(&path))
-                .transpose()?
-        };
-        if let Some(to) = to {
-            relay.connect(poller, 1, relay::duplicate(&master)?, to)?;
+        let output = relay::duplicate(&master)?;
+        if is_logger(&uris.stdout) {
+            let (to, _) = logger::start(&uris.stdout, owner.namespace, owner.id)?;
+            relay.connect(poller, 1, output, to)?;
+        } else if let Some(path) = target(&uris.stdout).map_err(|status| io::Error::other(status.message))? {
+            relay.connect_output(poller, 1, output, &path)?;
         }
         Ok(())
     };
