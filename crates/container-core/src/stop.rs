@@ -38,7 +38,7 @@ impl StopSequence {
     }
 
     /// The step after those that did not end the process.
-    pub fn next(&mut self) -> StopStep {
+    pub fn next_step(&mut self) -> StopStep {
         self.done = self.done.saturating_add(1);
         match self.done {
             1 if self.signal != Signal::KILL => StopStep::Signal { signal: self.signal, wait: self.timeout },
@@ -53,7 +53,7 @@ impl StopSequence {
 
     /// The container does not take the signal (its runtime refuses it): go on to SIGKILL at once, as Docker does.
     pub fn signal_failed(&mut self) -> StopStep {
-        self.next()
+        self.next_step()
     }
 }
 
@@ -64,14 +64,14 @@ mod tests {
     #[test]
     fn the_containers_signal_comes_first_then_sigkill_then_nothing() {
         let mut sequence = StopSequence::new(Signal::TERM, Some(3));
-        assert_eq!(sequence.next(), StopStep::Signal { signal: Signal::TERM, wait: Some(Duration::from_secs(3)) });
-        assert_eq!(sequence.next(), StopStep::Signal { signal: Signal::KILL, wait: Some(KILL_TIMEOUT) });
-        assert_eq!(sequence.next(), StopStep::GiveUp);
+        assert_eq!(sequence.next_step(), StopStep::Signal { signal: Signal::TERM, wait: Some(Duration::from_secs(3)) });
+        assert_eq!(sequence.next_step(), StopStep::Signal { signal: Signal::KILL, wait: Some(KILL_TIMEOUT) });
+        assert_eq!(sequence.next_step(), StopStep::GiveUp);
     }
 
     #[test]
     fn no_timeout_means_ten_seconds_and_a_negative_one_no_end() {
-        let first = |timeout| StopSequence::new(Signal::TERM, timeout).next();
+        let first = |timeout| StopSequence::new(Signal::TERM, timeout).next_step();
         assert_eq!(first(None), StopStep::Signal { signal: Signal::TERM, wait: Some(DEFAULT_TIMEOUT) });
         assert_eq!(first(Some(-1)), StopStep::Signal { signal: Signal::TERM, wait: None });
         assert_eq!(first(Some(0)), StopStep::Signal { signal: Signal::TERM, wait: Some(Duration::ZERO) });
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn sigkill_as_stop_signal_is_sent_once() {
         let mut sequence = StopSequence::new(Signal::KILL, None);
-        assert_eq!(sequence.next(), StopStep::Signal { signal: Signal::KILL, wait: Some(KILL_TIMEOUT) });
-        assert_eq!(sequence.next(), StopStep::GiveUp);
+        assert_eq!(sequence.next_step(), StopStep::Signal { signal: Signal::KILL, wait: Some(KILL_TIMEOUT) });
+        assert_eq!(sequence.next_step(), StopStep::GiveUp);
     }
 }

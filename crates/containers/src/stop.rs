@@ -40,7 +40,7 @@ pub(crate) async fn stop(shared: &Arc<Shared>, container: &Arc<Container>, optio
 /// Steps of the sequence until the process is gone.
 async fn carry_out(shared: &Arc<Shared>, container: &Arc<Container>, sequence: &mut StopSequence) -> Result<(), Error> {
     loop {
-        let StopStep::Signal { signal, wait } = sequence.next() else {
+        let StopStep::Signal { signal, wait } = sequence.next_step() else {
             return Err(messages::cannot_stop(&container.id));
         };
         let exits = container.progress.borrow().exits;

@@ -12,10 +12,10 @@ const ALWAYS_WRITABLE: [&str; 5] = ["/proc", "/dev", "/dev/pts", "/dev/shm", "/d
 
 pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>, ConfigError> {
     let replaced = |destination: &str| input.mounts.iter().any(|mount| mount.destination == destination);
-    let user_dev = replaced("/dev");
+    let hidden = |destination: &str| replaced("/dev") && destination.starts_with("/dev/");
     let mut mounts: Vec<Mount> = defaults(input)
         .into_iter()
-        .filter(|mount| !replaced(&mount.destination) && !(user_dev && mount.destination.starts_with("/dev/")))
+        .filter(|mount| !replaced(&mount.destination) && !hidden(&mount.destination))
         .collect();
     if input.host_config.readonly_rootfs {
         for mount in &mut mounts {
