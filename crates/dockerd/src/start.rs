@@ -75,7 +75,9 @@ pub async fn run(config: Config) -> Result<()> {
     serving.end(limit).await;
     containers.shutdown().await;
     following.abort();
-    networks.shutdown().await;
+    if let Err(error) = networks.shutdown().await {
+        tracing::warn!(error = errors::chain(&error), "docker-netd stays");
+    }
     if let Some(neighbour) = own {
         neighbour.end().await;
     }
