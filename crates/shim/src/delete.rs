@@ -6,7 +6,9 @@ use crate::runtime::{Runtime, RuntimeOptions};
 use crate::{Error, failed_to, rootfs};
 use containerd_api::task::v2::DeleteResponse;
 use prost::Message;
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::Stdio;
 
 /// 128 + SIGKILL.
@@ -30,8 +32,18 @@ pub fn delete(arguments: &Arguments) -> Result<(), Error> {
         Err(error) => eprintln!("failed to run {}: {error}", runtime.binary().display()),
     }
     rootfs::unmount(&bundle.join("rootfs"));
+    remove_socket(&bundle);
     let pid = crate::container::read_pid(&bundle.join("init.pid")).unwrap_or(0);
     let outcome = Outcome::now(KILLED);
     let response = DeleteResponse { pid: pid as u32, exit_status: outcome.status, exited_at: outcome.timestamp() };
     io::stdout().write_all(&response.encode_to_vec()).map_err(failed_to("print the exit"))
+}
+
+/// The dead shim's socket, if its address is known; a shim that is still alive keeps serving without a name.
+fn remove_socket(bundle: &Path) {
+    let address = fs::read_to_string(bundle.join("address")).unwrap_or_default();
+    if let Some(path) = address.trim().strip_prefix("unix://") {
+        // Missing where the shim took leave in order.
+        let _ = fs::remove_file(path);
+    }
 }

@@ -7,7 +7,7 @@ use containerd_api::services::events::ttrpc::v1::ForwardRequest;
 use containerd_api::types::Envelope;
 use containerd_api::{Any, Timestamp, any, method};
 use logs::poller::{Event, Interest, Poller, Registration};
-use prost::{Message, Name};
+use prost::{Message as _, Name};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ impl Publisher {
         }
     }
 
-    pub fn publish(&mut self, poller: &Poller, topic: &str, event: &(impl Message + Name)) {
+    pub fn publish(&mut self, poller: &Poller, topic: &str, event: &impl Name) {
         if matches!(self.route, Route::Nowhere) {
             return;
         }

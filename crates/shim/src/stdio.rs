@@ -55,7 +55,7 @@ enum Way {
     #[default]
     Null,
     Pump(Box<Pump>),
-    Relay(Relay),
+    Relay(Box<Relay>),
 }
 
 /// Tokens of one process's descriptors are `base | slot` with a slot below this.
@@ -107,7 +107,7 @@ impl Stdio {
         match &mut self.way {
             Way::Pump(pump) => pump.connect_terminal(poller, master).map_err(|error| pump_failed(&error)),
             _ => {
-                self.way = Way::Relay(relay_terminal(uris, owner, poller, base, master)?);
+                self.way = Way::Relay(Box::new(relay_terminal(uris, owner, poller, base, master)?));
                 Ok(())
             }
         }
@@ -239,7 +239,7 @@ fn open_pipes(
         Ok::<_, rustix::io::Errno>(())
     };
     connect().map_err(register)?;
-    Ok(Way::Relay(relay))
+    Ok(Way::Relay(Box::new(relay)))
 }
 
 fn relay_terminal(
