@@ -1,10 +1,11 @@
 //! A docker client, ours or Docker's own, that talks to one engine.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+
+use crate::running::Running;
 
 /// Which program, and where its engine is.
 #[derive(Debug, Clone)]
@@ -38,18 +39,9 @@ impl Docker {
 
     /// The same with this input.
     pub fn try_run_with(&self, words: &[&str], input: &[u8]) -> Result<Ran> {
-        let mut child = self.spawn(words)?;
-        let mut stdin = child.stdin.take().context("stdin")?;
-        let input = input.to_vec();
-        let writer = std::thread::spawn(move || stdin.write_all(&input));
-        let output = child.wait_with_output()?;
-        // A program that does not read its input to the end closes it: no failure of the test.
-        let _ = writer.join();
-        Ok(Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        let mut running = self.start(words)?;
+        running.write_and_close(input)?;
+        running.wait()
     }
 
     /// Runs to the end, must succeed; its standard output without the last newline.
@@ -64,10 +56,8 @@ impl Docker {
         Ok(ran.stdout.trim_end_matches('\n').to_owned())
     }
 
-    /// Starts with pipes on all three streams.
-    pub fn spawn(&self, words: &[&str]) -> Result<Child> {
-        let mut command = self.command(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().with_context(|| format!("{command:?}"))
+    /// Starts a command whose output is looked at while it runs.
+    pub fn start(&self, words: &[&str]) -> Result<Running> {
+        Running::start(self.command(words))
     }
 }

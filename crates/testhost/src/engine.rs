@@ -6,11 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use crate::docker::Docker;
 use crate::host::{Host, Roots, wait_until};
+use crate::http::{self, Reply};
 
 pub struct Engine<'h> {
     host: &'h Host,
@@ -32,6 +33,8 @@ impl<'h> Engine<'h> {
         let engine = Self { host, name: name.to_owned(), arguments, pid: Cell::new(0), docker };
         host.remember_engine(Roots { data: engine.data_root(), exec: engine.exec_root() });
         engine.start_again()?;
+        // The default bridge and the static rules stay when a daemon stops, because containers run on.
+        host.expect_traces()?;
         Ok(engine)
     }
 
@@ -67,8 +70,13 @@ impl<'h> Engine<'h> {
             .arg("--pidfile")
             .arg(self.host.path(&format!("{}.pid", self.name)));
         command.arg("--debug").args(&self.arguments);
-        self.pid.set(self.host.spawn(&format!("dockerd-{}", self.name), &mut command)?);
-        wait_until("dockerd", || UnixStream::connect(self.socket()).ok())?;
+        let pid = self.host.spawn(&format!("dockerd-{}", self.name), &mut command)?;
+        self.pid.set(pid);
+        let ready = || match UnixStream::connect(self.socket()) {
+            Ok(_) => Some(true),
+            Err(_) => has_ended(pid).then_some(false),
+        };
+        ensure!(wait_until("dockerd", ready)?, "dockerd ended at its start, see its log");
         Ok(())
     }
 
@@ -88,6 +96,11 @@ impl<'h> Engine<'h> {
         Ok(text.trim().parse()?)
     }
 
+    /// One request on a connection of its own.
+    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Result<Reply> {
+        http::request(&self.socket(), method, path, body)
+    }
+
     pub fn netd_pid(&self) -> Result<u32> {
         Ok(fs::read_to_string(self.exec_root().join("netd.pid")).context("netd.pid")?.trim().parse()?)
     }
@@ -100,6 +113,12 @@ impl<'h> Engine<'h> {
     pub fn kill_containerd(&self) -> Result<()> {
         kill(self.containerd_pid()?)
     }
+}
+
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name in brackets: the state, Z for what is not yet reaped.
+    stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
 }
 
 /// SIGKILL, and waits until the process is reaped by us or by its parent.

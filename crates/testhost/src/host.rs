@@ -12,9 +12,11 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
+use crate::apart::Apart;
 use crate::docker::Docker;
 use crate::engine::Engine;
 use crate::registry::Registry;
+use crate::traces::{Traces, groups_below};
 
 /// Nothing in a test takes longer, unless it says so.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +32,10 @@ pub struct Host {
     /// Process ids to end with the test.
     started: RefCell<Vec<u32>>,
     engines: RefCell<Vec<Roots>>,
+    /// What other people's programs got to themselves.
+    pub(crate) apart: Apart,
+    /// What counts as having been there before the test.
+    before: RefCell<Traces>,
 }
 
 /// The two roots of one daemon; everything it names derives from them.
@@ -61,8 +67,11 @@ impl Host {
             logs: RefCell::default(),
             started: RefCell::default(),
             engines: RefCell::default(),
+            apart: Apart::default(),
+            before: RefCell::default(),
         };
         host.command("ip", &["link", "set", "lo", "up"])?;
+        host.expect_traces()?;
         Ok(host)
     }
 
@@ -144,9 +153,65 @@ impl Host {
         self.engines.borrow_mut().push(roots);
     }
 
+    /// What is here now is no leak.
+    pub(crate) fn expect_traces(&self) -> Result<()> {
+        self.before.borrow_mut().add(Traces::take(self)?.without_processes());
+        Ok(())
+    }
+
+    /// Folders with an entry for each container, of every daemon that this test had.
+    pub(crate) fn container_folders(&self) -> Vec<PathBuf> {
+        self.engines.borrow().iter().flat_map(Roots::container_folders).collect()
+    }
+
+    /// Control groups of containers, of every daemon that this test had.
+    pub(crate) fn container_groups(&self) -> Vec<PathBuf> {
+        self.parent_groups().iter().flat_map(|parent| groups_below(parent)).collect()
+    }
+
+    /// With the last container gone, nothing of any container may stay while the daemons run.
+    pub fn expect_no_container_left(&self) -> Result<()> {
+        let mut left = Vec::new();
+        let gone = wait_until("the end of what containers had", || {
+            left = Traces::of_containers(self).ok()?.beyond(&self.before.borrow());
+            left.is_empty().then_some(())
+        });
+        gone.with_context(|| format!("still there:\n  {}", left.join("\n  ")))
+    }
+
+    /// What the test left behind, with its daemons ended.
+    pub(crate) fn leaked(&self) -> Result<Vec<String>> {
+        let mut left = Vec::new();
+        // A link goes a moment after its namespace. What stays is the answer, not an error.
+        let _ = wait_until("the end of everything", || {
+            left = Traces::take(self).ok()?.beyond(&self.before.borrow());
+            left.is_empty().then_some(())
+        });
+        Ok(left)
+    }
+
+    /// Ends every process of this process namespace and removes the groups that they were in: a failed test leaves
+    /// nothing on the machine.
+    pub(crate) fn sweep(&self) {
+        if std::process::id() != 1 {
+            return;
+        }
+        // From the first process of a namespace this reaches all the others of it, and nobody else.
+        let everyone = nix::unistd::Pid::from_raw(-1);
+        let _ = nix::sys::signal::kill(everyone, nix::sys::signal::Signal::SIGKILL);
+        while nix::sys::wait::waitpid(everyone, None).is_ok() {}
+        for group in self.container_groups() {
+            let _ = fs::remove_dir(group);
+        }
+        for parent in self.parent_groups() {
+            let _ = remove_parent_group(&parent);
+        }
+    }
+
     /// The parent control group of every daemon that this test had.
     pub(crate) fn parent_groups(&self) -> Vec<String> {
-        self.engines.borrow().iter().map(Roots::parent_group).collect()
+        let engines = self.engines.borrow();
+        engines.iter().map(Roots::parent_group).chain(self.apart.groups()).collect()
     }
 
     pub(crate) fn print_logs(&self) {
@@ -171,22 +236,36 @@ impl Host {
                     end_process(pid)?;
                 }
             }
-            remove_parent_groups(roots)?;
+            remove_parent_group(&roots.parent_group())?;
         }
-        Ok(())
+        self.apart.end()
     }
 }
 
 /// A daemon leaves the empty parent of its containers' groups behind, as Docker does.
-fn remove_parent_groups(roots: &Roots) -> Result<()> {
+pub(crate) fn remove_parent_group(group: &str) -> Result<()> {
     for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
         // Where it never was, or still holds a group, the comparison has the last word.
-        let _ = fs::remove_dir(hierarchy.path().join(roots.parent_group()));
+        let _ = fs::remove_dir(hierarchy.path().join(group));
     }
     Ok(())
 }
 
 impl Roots {
+    fn container_folders(&self) -> Vec<PathBuf> {
+        let tasks = "io.containerd.runtime.v2.task";
+        [
+            self.data.join("containers"),
+            self.data.join("containerd").join(tasks).join("moby"),
+            self.exec.join("containerd/daemon").join(tasks).join("moby"),
+            self.exec.join("containerd/daemon/s"),
+            self.exec.join("runtime-runc/moby"),
+            self.exec.join("netns"),
+            self.exec.join("attach"),
+        ]
+        .into()
+    }
+
     /// The parent of the containers' control groups, as the daemon names it.
     pub(crate) fn parent_group(&self) -> String {
         let digest = ids::Digest::of(format!("{}\n{}", self.data.display(), self.exec.display()));
@@ -199,7 +278,7 @@ fn read_pid(path: &Path) -> Option<u32> {
 }
 
 /// SIGTERM, and after half the patience SIGKILL; returns when the process is reaped.
-fn end_process(pid: u32) -> Result<()> {
+pub(crate) fn end_process(pid: u32) -> Result<()> {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
     let deadline = Instant::now() + PATIENCE;
     // It may be gone already, and it may be a child of another.

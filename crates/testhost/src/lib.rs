@@ -5,19 +5,28 @@
 //! nftables rule, a control group, a process. A test says what it [`Needs`]; where that is missing it is skipped, and the
 //! reason is printed. Conditions are waited for with [`wait_until`], never slept for.
 
+mod apart;
 mod busybox;
 mod docker;
 mod engine;
 mod host;
+mod http;
+mod layout;
+mod outside;
 mod pty;
 mod registry;
 mod runner;
+mod running;
 mod traces;
 
 pub use busybox::archive as busybox_archive;
 pub use docker::{Docker, Ran};
-pub use engine::Engine;
+pub use engine::{Engine, kill as kill_process};
 pub use host::{Host, wait_until};
+pub use http::{Reply, raw as raw_request};
+pub use layout::{TAG as LAYOUT_TAG, oci_layout};
+pub use outside::{HOST_ADDRESS, Outside};
 pub use pty::Terminal;
 pub use registry::Registry;
-pub use runner::{Needs, Test, run, test};
+pub use runner::{Needs, Test, in_fresh_host, run, test};
+pub use running::Running;

@@ -23,7 +23,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Starts the program on a terminal of 80 columns and 24 rows.
-    pub fn start(command: &mut Command) -> Result<Self> {
+    pub fn start(command: &Command) -> Result<Self> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
@@ -31,8 +31,11 @@ impl Terminal {
         let path = name.to_str().context("terminal name")?;
         let side = File::options().read(true).write(true).open(path)?;
         tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 })?;
+        let mut command = on_controlling_terminal(command);
         command.stdin(Stdio::from(side.try_clone()?)).stdout(Stdio::from(side.try_clone()?)).stderr(Stdio::from(side));
         let child = command.spawn().with_context(|| format!("{command:?}"))?;
+        // Our ends of the other side are closed here, so that the program's end is seen.
+        drop(command);
         let master = File::from(master);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (mut from, to) = (master.try_clone()?, Arc::clone(&seen));
@@ -81,4 +84,17 @@ impl Terminal {
             wait_until("the end of the program", || self.child.try_wait().transpose()).context("program")??;
         Ok(status.code().unwrap_or(-1))
     }
+}
+
+/// The same program in a session of its own, which the terminal controls: SIGWINCH and Ctrl-C reach it.
+fn on_controlling_terminal(command: &Command) -> Command {
+    let mut wrapped = Command::new("setsid");
+    wrapped.arg("--ctty").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
 }

@@ -10,7 +10,6 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::host::Host;
-use crate::traces::Traces;
 
 /// Tells a process of the runner which test it is.
 const ONE_TEST: &str = "TESTHOST_TEST";
@@ -81,7 +80,7 @@ fn on_path(program: &str) -> bool {
 }
 
 fn run_apart(name: &str) -> Result<(), Failed> {
-    let status = Command::new(env::current_exe()?).env(ONE_TEST, name).status()?;
+    let status = in_namespaces(Command::new(env::current_exe()?).env(ONE_TEST, name)).status()?;
     match (status.success(), status.signal()) {
         (true, _) => Ok(()),
         (false, Some(signal)) => Err(format!("ended by signal {signal}").into()),
@@ -89,27 +88,57 @@ fn run_apart(name: &str) -> Result<(), Failed> {
     }
 }
 
+/// The program as the first process of a process namespace: whatever becomes of it, the kernel ends all that it started.
+fn in_namespaces(command: &Command) -> Command {
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        wrapped.env(name, value.unwrap_or_default());
+    }
+    wrapped
+}
+
 /// The process of one test: still with one thread, so that it may enter namespaces.
 fn run_here(test: &Test) -> ExitCode {
-    let outcome = Host::enter().and_then(|host| {
-        let before = Traces::take(&host)?;
-        let tested = catch_unwind(AssertUnwindSafe(|| (test.body)(&host)));
-        let ended = host.end();
-        let left = Traces::take(&host)?.beyond(&before);
-        let tested = tested.unwrap_or_else(|_| Err(anyhow::anyhow!("panicked")));
-        if tested.is_err() {
-            host.print_logs();
-        }
-        tested?;
-        ended?;
-        anyhow::ensure!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
-        Ok(())
-    });
-    match outcome {
+    match Host::enter().and_then(|host| judge(&host, || (test.body)(&host))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:?}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The body's outcome, and that it left nothing behind.
+fn judge(host: &Host, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    let tested = catch_unwind(AssertUnwindSafe(body));
+    let tested = tested.unwrap_or_else(|_| Err(anyhow::anyhow!("panicked")));
+    let tested = tested.and_then(|()| host.expect_no_container_left());
+    if tested.is_err() {
+        host.print_logs();
+        host.sweep();
+        return tested;
+    }
+    let ended = host.end();
+    let left = host.leaked();
+    host.sweep();
+    ended?;
+    let left = left?;
+    anyhow::ensure!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
+    Ok(())
+}
+
+/// Runs a chore of another program as a test is run: in fresh namespaces, with the comparison at the end. The program
+/// calls itself with the same arguments; in the inner call the body runs.
+pub fn in_fresh_host(programs: &Path, body: impl FnOnce(&Host) -> Result<()>) -> Result<()> {
+    if env::var_os(ONE_TEST).is_none() {
+        let mut own = Command::new(env::current_exe()?);
+        own.args(env::args_os().skip(1)).env(ONE_TEST, "chore");
+        let status = in_namespaces(&own).status()?;
+        anyhow::ensure!(status.success(), "{status}");
+        return Ok(());
+    }
+    let host = Host::enter_with(programs.to_path_buf())?;
+    judge(&host, || body(&host))
 }

@@ -34,31 +34,37 @@ pub fn bench(workspace: &Path, wanted: Option<&str>) -> Result<()> {
     let programs = crate::programs("release")?;
     ensure!(programs.join("dockerd").is_file(), "build the release programs first: make bench does");
     let host = Host::enter_with(programs)?;
-    let mut rows = Vec::new();
+    let measured = measure(&host, workspace, wanted);
+    host.end()?;
+    print(&measured?);
+    Ok(())
+}
+
+fn measure(host: &Host, workspace: &Path, wanted: Option<&str>) -> Result<Vec<Row>> {
     let is_wanted = |name: &str| wanted.is_none_or(|word| name.contains(word));
+    let mut rows = Vec::new();
     if is_wanted("runtime") {
-        rows.extend(runtimes::rows(&host, workspace)?);
+        rows.extend(runtimes::rows(host, workspace)?);
     }
     if is_wanted("engine") {
-        rows.extend(engines::rows(&host)?);
+        rows.extend(engines::rows(host)?);
     }
     if is_wanted("memory") {
-        rows.extend(memory::rows(&host)?);
+        rows.extend(memory::rows(host)?);
     }
     if is_wanted("output") {
-        rows.extend(output::rows(&host)?);
+        rows.extend(output::rows(host)?);
     }
-    host.end()?;
-    print(&rows);
-    Ok(())
+    Ok(rows)
 }
 
 fn print(rows: &[Row]) {
     println!("{:<58} {:>12} {:>12}  {:<16} {:>8} {:>8}", "row", "longshore", "original", "", "ratio", "target");
     for row in rows {
         let ratio = row.ours / row.theirs;
-        let target =
-            row.target.map(|target| if row.more_is_better { format!("≥ {target}") } else { format!("≤ {target}") });
+        let target = row
+            .target
+            .map(|target| if row.more_is_better { format!("≥ {target:.2}") } else { format!("≤ {target:.2}") });
         let met = row.target.is_none_or(|target| if row.more_is_better { ratio >= target } else { ratio <= target });
         println!(
             "{:<58} {:>12} {:>12}  {:<16} {:>8.3} {:>8} {}",

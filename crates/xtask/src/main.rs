@@ -2,6 +2,7 @@
 
 mod bench;
 mod tidy;
+mod tiers;
 mod up;
 mod vm;
 
@@ -18,6 +19,8 @@ usage: cargo xtask CHORE
   env        print what a shell exports to use it
   bench [W]  measure the budgets beside the originals (those rows that are called W)
   vm [P]     run, exec and stop on Debian's stock kernel under emulation, with the programs of profile P
+  host [F]   T2: each test on a host of its own (those that are called F)
+  swap [F]   T3: our programs with the originals of Debian's packages on the other side
   tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
 ";
 
@@ -42,6 +45,8 @@ fn perform(words: &[&str]) -> Result<()> {
         ["bench", word] => bench::bench(&workspace_root(), Some(word)),
         ["vm"] => vm::vm(&workspace_root(), "debug"),
         ["vm", profile] => vm::vm(&workspace_root(), profile),
+        ["host", filter @ ..] => tiers::host(&workspace_root(), filter),
+        ["swap", filter @ ..] => tiers::swap(&workspace_root(), filter),
         ["tidy"] => tidy::check(&workspace_root()),
         ["tidy", "--write-ratchet"] => tidy::write_ratchet(&workspace_root()),
         _ => bail!("no such chore\n{USAGE}"),

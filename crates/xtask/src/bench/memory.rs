@@ -11,7 +11,7 @@ use super::Row;
 const CONTAINERS: usize = 100;
 
 pub fn rows(host: &Host) -> Result<Vec<Row>> {
-    let ours = host.engine("memory")?;
+    let ours = host.engine("ours")?;
     let theirs = host.docker_of_debian("memory-theirs")?;
     let image = ours.import_busybox("busybox")?;
     let archive = testhost::busybox_archive(host)?;

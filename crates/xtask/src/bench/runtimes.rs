@@ -85,7 +85,8 @@ fn bundle(host: &Host) -> Result<PathBuf> {
     let engine = host.engine("bundle")?;
     let image = engine.import_busybox("busybox")?;
     let id = engine.docker.run(&["run", "-d", "--network", "none", &image, "sleep", "1000"])?;
-    let config = engine.exec_root().join("containerd/daemon/moby").join(&id).join("config.json");
+    let config =
+        engine.exec_root().join("containerd/daemon/io.containerd.runtime.v2.task/moby").join(&id).join("config.json");
     let mut spec: Value = serde_json::from_slice(&fs::read(&config).with_context(|| config.display().to_string())?)?;
     engine.docker.run(&["rm", "-f", &id])?;
     spec["process"]["args"] = json!(["true"]);
