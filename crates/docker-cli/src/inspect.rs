@@ -51,13 +51,20 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     show(flags, async |name: &str| {
         for candidate in KINDS.iter().filter(|candidate| kind.is_empty() || **candidate == kind) {
             match context.client.bytes(request(candidate, name, size)).await {
-                Err(error) if error.is_not_found() && kind.is_empty() => {}
+                Err(error) if kind.is_empty() && is_elsewhere(&error) => {}
                 other => return Ok(other?.to_vec()),
             }
         }
         Err(Failure::Text(format!("Error: No such object: {name}")))
     })
     .await
+}
+
+/// Whether to look on among the other kinds: there is no such object, or the daemon has no such kind, or the name cannot
+/// be one of it. Docker's client goes by the same words.
+fn is_elsewhere(error: &engine_client::Error) -> bool {
+    let text = error.to_string();
+    error.is_not_found() || text.contains("not supported") || text.contains("invalid reference format")
 }
 
 fn request(kind: &str, name: &str, size: bool) -> Request {

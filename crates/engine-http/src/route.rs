@@ -53,6 +53,6 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::NetworkCreate => networks::create(&api, request).await,
         Op::NetworkDelete => networks::remove(&api, &request).await,
 
-        operation => Err(Failure::new(ErrorKind::NotImplemented, format!("{operation:?} is not part of this engine"))),
+        operation => Err(Failure::new(ErrorKind::NotImplemented, format!("{operation:?} is not supported by this engine"))),
     }
 }
