@@ -1,12 +1,16 @@
 //! The swap matrix: each of our programs with the originals on the other side, from Debian's packages.
 
 mod by_ctr;
+mod by_docker;
 mod containerd;
+mod dockerd;
 mod images;
+mod life;
 
 use std::process::ExitCode;
 
 use containerd::{SHIM, ShimOf};
+use dockerd::{CLIENT, DOCKERD};
 use testhost::{Needs, Test, run, test};
 
 const CTR: &[Needs] = &[
@@ -24,6 +28,23 @@ const CRUN: &[Needs] = &[
     Needs::Path("/usr/bin/crun"),
     Needs::Path("/bin/busybox"),
 ];
+const DOCKER: &[Needs] = &[
+    Needs::Path(DOCKERD),
+    Needs::Path(CLIENT),
+    Needs::Program("containerd", "containerd"),
+    Needs::Path(SHIM),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Program("skopeo", "skopeo"),
+    Needs::Path("/bin/busybox"),
+];
+/// Docker's client 28, which Debian does not have.
+const CLIENT_28: &str = "/usr/local/bin/docker";
+const CLIENT_28_NEEDS: &[Needs] = &[
+    Needs::Path(CLIENT_28),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Program("skopeo", "skopeo"),
+    Needs::Path("/bin/busybox"),
+];
 
 const TESTS: &[Test] = &[
     test("ctr_drives_our_containerd_and_our_shim", CTR, |host| by_ctr::drives_ours(host, ShimOf::Ours)),
@@ -33,6 +54,17 @@ const TESTS: &[Test] = &[
     test("debian_s_containerd_and_shim_run_our_runtime", CTR, by_ctr::debian_s_shim_calls_our_runtime),
     test("our_shim_runs_runc_for_debian_s_containerd", CTR, |host| by_ctr::our_shim_calls(host, "/usr/sbin/runc")),
     test("our_shim_runs_crun_for_debian_s_containerd", CRUN, by_ctr::our_shim_calls_crun),
+    test("debian_s_dockerd_runs_our_runtime_when_asked", DOCKER, by_docker::our_runtime_is_added),
+    test("debian_s_dockerd_runs_our_runtime_by_default", DOCKER, by_docker::our_runtime_is_the_default),
+    test("debian_s_dockerd_runs_on_our_containerd_and_our_shim", DOCKER, |host| {
+        by_docker::debian_runs_on_our_containerd(host, ShimOf::Ours)
+    }),
+    test("debian_s_dockerd_runs_on_our_containerd_and_debian_s_shim", DOCKER, |host| {
+        by_docker::debian_runs_on_our_containerd(host, ShimOf::Debian)
+    }),
+    test("our_docker_drives_debian_s_dockerd", DOCKER, by_docker::our_client_drives_debian),
+    test("docker_20_drives_our_dockerd", DOCKER, |host| by_docker::docker_drives_ours(host, CLIENT)),
+    test("docker_28_drives_our_dockerd", CLIENT_28_NEEDS, |host| by_docker::docker_drives_ours(host, CLIENT_28)),
 ];
 
 fn main() -> ExitCode {
