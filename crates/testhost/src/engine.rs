@@ -101,6 +101,11 @@ impl<'h> Engine<'h> {
         http::request(&self.socket(), method, path, body)
     }
 
+    /// Whether the process of the pid file is there and not only not yet reaped.
+    pub fn containerd_runs(&self) -> bool {
+        self.containerd_pid().is_ok_and(|pid| !has_ended(pid))
+    }
+
     pub fn netd_pid(&self) -> Result<u32> {
         Ok(fs::read_to_string(self.exec_root().join("netd.pid")).context("netd.pid")?.trim().parse()?)
     }

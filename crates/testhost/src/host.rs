@@ -22,6 +22,8 @@ use crate::traces::{Traces, groups_below};
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 const LOG_LINES: usize = 60;
+/// The process namespace in which the runner is.
+pub(crate) const OUTER_NAMESPACE: &str = "TESTHOST_OUTER_NAMESPACE";
 
 /// Lives as long as the test.
 pub struct Host {
@@ -58,8 +60,10 @@ impl Host {
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).context("unshare")?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .context("private mounts")?;
-        // What is orphaned in this test becomes a child of it and is seen at the end.
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("subreaper")?;
+        if !in_own_process_namespace() {
+            // What is orphaned becomes a child of this process and is seen at the end.
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("subreaper")?;
+        }
         let folder = tempfile::Builder::new().prefix("lsh-").tempdir_in("/tmp")?;
         let host = Self {
             folder,
@@ -159,6 +163,11 @@ impl Host {
         Ok(())
     }
 
+    /// What counts as having been there.
+    pub(crate) fn traces_before(&self) -> std::cell::Ref<'_, Traces> {
+        self.before.borrow()
+    }
+
     /// Folders with an entry for each container, of every daemon that this test had.
     pub(crate) fn container_folders(&self) -> Vec<PathBuf> {
         self.engines.borrow().iter().flat_map(Roots::container_folders).collect()
@@ -193,13 +202,15 @@ impl Host {
     /// Ends every process of this process namespace and removes the groups that they were in: a failed test leaves
     /// nothing on the machine.
     pub(crate) fn sweep(&self) {
-        if std::process::id() != 1 {
+        if !in_own_process_namespace() {
             return;
         }
-        // From the first process of a namespace this reaches all the others of it, and nobody else.
+        // Reaches every process of the namespace but its first, which reaps, and this one.
         let everyone = nix::unistd::Pid::from_raw(-1);
         let _ = nix::sys::signal::kill(everyone, nix::sys::signal::Signal::SIGKILL);
-        while nix::sys::wait::waitpid(everyone, None).is_ok() {}
+        let _ = wait_until("the end of the processes that were left", || {
+            Traces::take(self).ok()?.no_process().then_some(())
+        });
         for group in self.container_groups() {
             let _ = fs::remove_dir(group);
         }
@@ -240,6 +251,13 @@ impl Host {
         }
         self.apart.end()
     }
+}
+
+/// Whether the runner put this process into a process namespace; it says which one it came from.
+fn in_own_process_namespace() -> bool {
+    let own = fs::read_link("/proc/self/ns/pid").ok();
+    let outer = std::env::var_os(OUTER_NAMESPACE).map(PathBuf::from);
+    own.is_some() && outer.is_some() && own != outer && std::os::unix::process::parent_id() == 1
 }
 
 /// A daemon leaves the empty parent of its containers' groups behind, as Docker does.

@@ -1,6 +1,7 @@
 //! The `main` of a test file: lists tests for nextest and runs each in a process of its own.
 
 use std::env;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::host::Host;
+use crate::host::{Host, OUTER_NAMESPACE};
 
 /// Tells a process of the runner which test it is.
 const ONE_TEST: &str = "TESTHOST_TEST";
@@ -80,7 +81,7 @@ fn on_path(program: &str) -> bool {
 }
 
 fn run_apart(name: &str) -> Result<(), Failed> {
-    let status = in_namespaces(Command::new(env::current_exe()?).env(ONE_TEST, name)).status()?;
+    let status = in_namespaces(Command::new(env::current_exe()?).env(ONE_TEST, name))?.status()?;
     match (status.success(), status.signal()) {
         (true, _) => Ok(()),
         (false, Some(signal)) => Err(format!("ended by signal {signal}").into()),
@@ -88,15 +89,17 @@ fn run_apart(name: &str) -> Result<(), Failed> {
     }
 }
 
-/// The program as the first process of a process namespace: whatever becomes of it, the kernel ends all that it started.
-fn in_namespaces(command: &Command) -> Command {
+/// The program in a process namespace below a shell that reaps orphans: whatever becomes of it, the kernel ends all that
+/// it started.
+fn in_namespaces(command: &Command) -> Result<Command> {
     let mut wrapped = Command::new("unshare");
     wrapped.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]);
-    wrapped.arg(command.get_program()).args(command.get_args());
+    wrapped.args(["sh", "-c", "\"$@\"; exit $?", "sh"]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         wrapped.env(name, value.unwrap_or_default());
     }
-    wrapped
+    wrapped.env(OUTER_NAMESPACE, fs::read_link("/proc/self/ns/pid")?);
+    Ok(wrapped)
 }
 
 /// The process of one test: still with one thread, so that it may enter namespaces.
@@ -135,7 +138,7 @@ pub fn in_fresh_host(programs: &Path, body: impl FnOnce(&Host) -> Result<()>) ->
     if env::var_os(ONE_TEST).is_none() {
         let mut own = Command::new(env::current_exe()?);
         own.args(env::args_os().skip(1)).env(ONE_TEST, "chore");
-        let status = in_namespaces(&own).status()?;
+        let status = in_namespaces(&own)?.status()?;
         anyhow::ensure!(status.success(), "{status}");
         return Ok(());
     }

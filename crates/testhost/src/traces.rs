@@ -59,6 +59,10 @@ impl Traces {
         self.0.extend(more.0);
     }
 
+    pub fn no_process(&self) -> bool {
+        !self.0.iter().any(|trace| trace.starts_with("process "))
+    }
+
     /// Drops the processes: they are told apart by id, and a daemon's next life has another.
     pub fn without_processes(mut self) -> Self {
         self.0.retain(|trace| !trace.starts_with("process "));
@@ -98,13 +102,13 @@ fn elements(host: &Host, table: &str, traces: &mut BTreeSet<String>) -> Result<(
     Ok(())
 }
 
-/// Every process of this test's own process namespace but the test itself; what was only not yet reaped is none.
+/// Every process of this test's own process namespace but its first and the test itself; what was only not yet reaped is none.
 fn processes(traces: &mut BTreeSet<String>) -> Result<()> {
     let own = std::process::id();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " ");
-        if pid != own && !command.is_empty() {
+        if pid != 1 && pid != own && !command.is_empty() {
             traces.insert(format!("process {pid} {command}"));
         }
     }

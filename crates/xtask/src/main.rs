@@ -1,6 +1,7 @@
 //! The project's own chores. `cargo xtask` lists them.
 
 mod bench;
+mod kill;
 mod tidy;
 mod tiers;
 mod up;
@@ -21,6 +22,7 @@ usage: cargo xtask CHORE
   vm [P]     run, exec and stop on Debian's stock kernel under emulation, with the programs of profile P
   host [F]   T2: each test on a host of its own (those that are called F)
   swap [F]   T3: our programs with the originals of Debian's packages on the other side
+  kill       --rounds N [--seed S] [--profile P]: kill -9 of the daemons at random moments while containers run
   tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
 ";
 
@@ -45,6 +47,7 @@ fn perform(words: &[&str]) -> Result<()> {
         ["bench", word] => bench::bench(&workspace_root(), Some(word)),
         ["vm"] => vm::vm(&workspace_root(), "debug"),
         ["vm", profile] => vm::vm(&workspace_root(), profile),
+        ["kill", options @ ..] => kill::kill(options),
         ["host", filter @ ..] => tiers::host(&workspace_root(), filter),
         ["swap", filter @ ..] => tiers::swap(&workspace_root(), filter),
         ["tidy"] => tidy::check(&workspace_root()),
