@@ -151,7 +151,8 @@ async fn resume_intent(shared: &Arc<Shared>, container: &Arc<Container>) {
     let record = container.record();
     let removed = match &record.state {
         State::Removing { .. } => remove::erase(shared, container, true).await,
-        State::Exited { .. } if record.host_config.auto_remove => {
+        // As in Docker, also one that was never started: the command that was about to start it died with the daemon.
+        State::Created { .. } | State::Exited { .. } if record.host_config.auto_remove => {
             let _gate = container.gate.lock().await;
             remove::begin_and_erase(shared, container, true).await
         }
