@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use container_core::{ListFacts, MountKind, NetworkMode, State, status};
+use container_core::{EndpointRequest, ListFacts, MountKind, NetworkMode, State, status};
 use ids::check_container_name;
 
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::request::{
 };
 use crate::rootfs::Layers;
 use crate::service::{Shared, detached, now};
-use crate::{create, remove};
+use crate::{create, membership, remove};
 
 /// How many containers are in which state, for `docker info`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +97,16 @@ impl Containers {
         self.shared.index().release(&old);
         self.shared.publish(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
+    }
+
+    /// Joins this network at the next start. The container must not run.
+    pub async fn connect(&self, reference: &str, wanted: EndpointRequest) -> Result<(), Error> {
+        membership::connect(&self.shared, &*self.shared.find(reference)?, wanted).await
+    }
+
+    /// Does not join it at the next start. The container must not run.
+    pub async fn disconnect(&self, reference: &str, network: &str) -> Result<(), Error> {
+        membership::disconnect(&self.shared, &*self.shared.find(reference)?, network).await
     }
 
     pub async fn remove(&self, reference: &str, options: RemoveOptions) -> Result<(), Error> {

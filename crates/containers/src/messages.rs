@@ -38,6 +38,31 @@ pub fn same_name() -> Error {
     refuse(ErrorKind::InvalidArgument, "Renaming a container with the same name as its current name".to_owned())
 }
 
+pub fn not_connected(id: &str, network: &str) -> Error {
+    refuse(ErrorKind::PermissionDenied, format!("container {id} is not connected to the network {network}"))
+}
+
+pub fn host_network() -> Error {
+    let message = "container cannot be disconnected from host network or connected to host network";
+    refuse(ErrorKind::PermissionDenied, message.to_owned())
+}
+
+pub fn shared_network() -> Error {
+    let message =
+        "container sharing network namespace with another container or host cannot be connected to any other network";
+    refuse(ErrorKind::InvalidArgument, message.to_owned())
+}
+
+pub fn no_network() -> Error {
+    let message = "container cannot be connected to multiple networks with one of the networks in private (none) mode";
+    refuse(ErrorKind::InvalidArgument, message.to_owned())
+}
+
+pub fn networks_of_running() -> Error {
+    let message = "changing the networks of a running container is not supported by this engine yet";
+    refuse(ErrorKind::NotImplemented, message.to_owned())
+}
+
 pub fn not_running(id: &str) -> Error {
     refuse(ErrorKind::Conflict, format!("container {id} is not running"))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use container_core::{Config, HostConfig, ImageDefaults, RestartPolicy};
+use container_core::{Config, EndpointRequest, HostConfig, ImageDefaults, RestartPolicy};
 use containers::{
     AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageSource, ListRequest, LiveSandbox, Neighbours,
     PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions, WaitCondition,
@@ -219,6 +219,33 @@ async fn names_and_images_are_refused_in_dockers_words() {
     service.containers.rename("other", "third").await.unwrap();
     created(&service, "other", HostConfig::default()).await;
     assert_eq!(service.containers.list(&ListRequest { all: true, ..ListRequest::default() }).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_run_leaves_and_joins_networks() {
+    let world = World::new();
+    let service = world.daemon().await;
+    created(&service, "web", HostConfig { network_mode: "front".into(), ..HostConfig::default() }).await;
+    let wanted = |network: &str| EndpointRequest { network: network.into(), ..EndpointRequest::default() };
+    let networks = async || {
+        let view = service.containers.inspect("web").await.unwrap();
+        view.endpoints_wanted.into_iter().map(|endpoint| endpoint.network).collect::<Vec<_>>()
+    };
+    service.containers.connect("web", wanted("back")).await.unwrap();
+    service.containers.disconnect("web", "front").await.unwrap();
+    assert_eq!(networks().await, ["back"]);
+    let error = service.containers.disconnect("web", "front").await.unwrap_err();
+    assert!(error.to_string().ends_with("is not connected to the network front"), "{error}");
+    let aliases = vec!["web".to_owned()];
+    service.containers.connect("web", EndpointRequest { aliases, ..wanted("front") }).await.unwrap();
+    // The mode's own is the first again.
+    assert_eq!(networks().await, ["front", "back"]);
+    service.lifecycle.start("web").await.unwrap();
+    let error = service.containers.connect("web", wanted("other")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotImplemented);
+    created(&service, "shut", HostConfig { network_mode: "none".into(), ..HostConfig::default() }).await;
+    let error = service.containers.connect("shut", wanted("front")).await.unwrap_err();
+    assert!(error.to_string().contains("private (none) mode"), "{error}");
 }
 
 #[tokio::test]

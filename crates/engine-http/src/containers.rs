@@ -1,6 +1,6 @@
 //! `/containers`: create, look at, start, stop, attach, wait, remove.
 
-mod create;
+pub mod create;
 mod host_config;
 mod inspect;
 mod list;

@@ -9,6 +9,7 @@ use http::StatusCode;
 use networks::{Address, Attached, CreateNetwork, NetworkView, SubnetRequest};
 
 use crate::Api;
+use crate::containers::create::endpoint as wanted_endpoint;
 use crate::reply;
 use crate::request::Request;
 use crate::status::{Answer, Failure};
@@ -56,6 +57,22 @@ pub async fn create(api: &Api, request: Request) -> Answer {
 pub async fn remove(api: &Api, request: &Request) -> Answer {
     api.networks.remove(&request.name).await?;
     Ok(reply::no_content())
+}
+
+/// For containers that do not run: at their next start they join it.
+pub async fn connect(api: &Api, request: Request) -> Answer {
+    let network = api.networks.inspect(&request.name).await?.network.name.clone();
+    let body: wire::ConnectRequest = request.json().await?;
+    let wanted = wanted_endpoint(network, body.endpoint_config.unwrap_or_default());
+    api.containers.containers.connect(&body.container, wanted).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+pub async fn disconnect(api: &Api, request: Request) -> Answer {
+    let network = api.networks.inspect(&request.name).await?.network.name.clone();
+    let body: wire::DisconnectRequest = request.json().await?;
+    api.containers.containers.disconnect(&body.container, &network).await?;
+    Ok(reply::empty(StatusCode::OK))
 }
 
 fn from_wire(body: wire::CreateRequest) -> Result<CreateNetwork, Failure> {

@@ -51,8 +51,12 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::NetworkList => networks::list(&api, &request).await,
         Op::NetworkInspect => networks::inspect(&api, &request).await,
         Op::NetworkCreate => networks::create(&api, request).await,
+        Op::NetworkConnect => networks::connect(&api, request).await,
+        Op::NetworkDisconnect => networks::disconnect(&api, request).await,
         Op::NetworkDelete => networks::remove(&api, &request).await,
 
-        operation => Err(Failure::new(ErrorKind::NotImplemented, format!("{operation:?} is not supported by this engine"))),
+        operation => {
+            Err(Failure::new(ErrorKind::NotImplemented, format!("{operation:?} is not supported by this engine")))
+        }
     }
 }

@@ -214,7 +214,7 @@ fn port_bindings(map: wire_host::PortMap) -> Vec<PortBinding> {
     bindings
 }
 
-fn endpoint(network: String, settings: EndpointSettings) -> EndpointRequest {
+pub fn endpoint(network: String, settings: EndpointSettings) -> EndpointRequest {
     let addresses = settings.ipam_config.unwrap_or_default();
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     EndpointRequest {
