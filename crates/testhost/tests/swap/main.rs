@@ -2,10 +2,13 @@
 
 mod by_ctr;
 mod by_docker;
+mod by_podman;
+mod by_python;
 mod containerd;
 mod dockerd;
 mod images;
 mod life;
+mod on_containerd;
 
 use std::process::ExitCode;
 
@@ -45,6 +48,22 @@ const CLIENT_28_NEEDS: &[Needs] = &[
     Needs::Program("skopeo", "skopeo"),
     Needs::Path("/bin/busybox"),
 ];
+const PODMAN: &[Needs] = &[
+    Needs::Program("podman", "podman"),
+    Needs::Program("buildah", "buildah"),
+    Needs::Program("umoci", "umoci"),
+    Needs::Program("skopeo", "skopeo"),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Path("/bin/busybox"),
+];
+const PYTHON: &[Needs] = &[
+    Needs::Path(by_python::PYTHON),
+    Needs::Path("/usr/lib/python3/dist-packages/docker"),
+    Needs::Program("docker-compose", "docker-compose"),
+    Needs::Program("skopeo", "skopeo"),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Path("/bin/busybox"),
+];
 
 const TESTS: &[Test] = &[
     test("ctr_drives_our_containerd_and_our_shim", CTR, |host| by_ctr::drives_ours(host, ShimOf::Ours)),
@@ -65,6 +84,14 @@ const TESTS: &[Test] = &[
     test("our_docker_drives_debian_s_dockerd", DOCKER, by_docker::our_client_drives_debian),
     test("docker_20_drives_our_dockerd", DOCKER, |host| by_docker::docker_drives_ours(host, CLIENT)),
     test("docker_28_drives_our_dockerd", CLIENT_28_NEEDS, |host| by_docker::docker_drives_ours(host, CLIENT_28)),
+    test("podman_runs_our_runtime", PODMAN, by_podman::podman_runs_our_runtime),
+    test("buildah_runs_our_runtime", PODMAN, by_podman::buildah_runs_our_runtime),
+    test("our_engine_reads_what_skopeo_and_podman_push", PODMAN, by_podman::we_read_what_others_push),
+    test("skopeo_podman_and_umoci_read_what_we_push", PODMAN, by_podman::others_read_what_we_push),
+    test("docker_py_drives_our_dockerd", PYTHON, by_python::docker_py),
+    test("docker_compose_drives_our_dockerd", PYTHON, by_python::compose),
+    test("our_dockerd_runs_on_debian_s_containerd_and_our_shim", CTR, on_containerd::with_our_shim),
+    test("our_dockerd_says_what_debian_s_shim_cannot_do", CTR, on_containerd::with_debian_s_shim),
 ];
 
 fn main() -> ExitCode {
