@@ -65,14 +65,24 @@ pub async fn start(api: Arc<Api>, request: Request) -> Answer {
             }
             Ok(None) => client.close().await,
             Err(error) => {
-                // The connection is a stream by now: the words go there, as in Docker.
-                let text = format!("{}\r\n", errors::chain(&error));
-                let _ = client.send(text.as_bytes()).await;
+                // The connection is a stream by now: the words go there, as in Docker. The client may have gone.
+                let _ = client.send(&as_output(&format!("{}\r\n", errors::chain(&error)), exec.config.tty)).await;
                 client.close().await;
             }
         }
     });
     Ok(hijacked.reply)
+}
+
+/// Bytes for the stream's stdout: a frame, or as they are for a terminal.
+fn as_output(text: &str, tty: bool) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len() + 8);
+    if !tty {
+        bytes.extend([1, 0, 0, 0]);
+        bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+    }
+    bytes.extend(text.as_bytes());
+    bytes
 }
 
 fn inbound(exec: &ExecView) -> Result<Inbound, Failure> {
