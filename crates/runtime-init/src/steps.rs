@@ -19,9 +19,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
     match step {
         Step::ResetSignals => signal::reset()?,
         Step::HideFromTracers => process::set_dumpable(false)?,
-        Step::JoinCgroup { tasks } => {
-            file::write(fds.get(*tasks), b"0")?;
-        }
+        Step::JoinCgroup { tasks } => file::write(fds.get(*tasks), b"0").map(drop)?,
         Step::WaitParent(point) => wait_parent(fds.get(Slot::SYNC), *point as u32)?,
         Step::BecomeNamespaceRoot => {
             process::set_gid(0)?;
