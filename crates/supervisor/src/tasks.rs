@@ -113,6 +113,9 @@ impl Tasks {
             Slot::Creating => Err(messages::task_not_found(id)),
             Slot::Live(task) => match task.state(exec).await {
                 Ok(state) => Ok(process(id, exec, state)),
+                Err(error) if exec.is_empty() && error.is_not_found() => {
+                    task.exit.get().map(|exit| dead_process(id, exit)).ok_or(error)
+                }
                 Err(error) if exec.is_empty() && task.shim.is_closed() => {
                     task.exit_after_death().await.map(|exit| dead_process(id, &exit)).ok_or(error)
                 }
@@ -135,7 +138,8 @@ impl Tasks {
                 Slot::Dead(exit) => Some(dead_process(&id, &exit)),
                 Slot::Live(task) => match task.state("").await {
                     Ok(state) => Some(process(&id, "", state)),
-                    Err(error) if error.is_not_found() => None,
+                    // Deleted in the shim by a call of which we died: its end is known, and still to be asked for.
+                    Err(error) if error.is_not_found() => task.exit.get().map(|exit| dead_process(&id, exit)),
                     Err(_) => Some(task.unknown()),
                 },
             }

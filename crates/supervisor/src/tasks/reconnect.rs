@@ -79,7 +79,11 @@ impl Tasks {
     /// A shim that answers but has no task was left between its start and its Create.
     async fn check(&self, task: std::sync::Arc<super::Task>) {
         let Err(error) = task.state("").await else { return };
-        if !error.is_not_found() || task.exit.get().is_some() {
+        if error.is_not_found() && task.exit.get().is_some() {
+            // Deleted in the shim by a call whose answer died with us: it is listed as ended until it is deleted here.
+            return;
+        }
+        if !error.is_not_found() {
             tracing::warn!(id = %task.bundle.id, error = %errors::chain(&error), "a shim does not tell its state");
             return;
         }
