@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep};
 /// How long a new neighbour may take to answer on its socket.
 const START_LIMIT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(5);
+/// How long one that another daemon started just before may take to answer.
+const UNRECORDED_LIMIT: Duration = Duration::from_secs(2);
 /// Between a death and the next start, doubling up to the second.
 const RESTART_MIN: Duration = Duration::from_millis(50);
 const RESTART_MAX: Duration = Duration::from_secs(10);
@@ -45,11 +47,22 @@ pub struct Running {
 impl Neighbour {
     /// The one that a former daemon left running, or a new one; returns when its socket answers.
     pub async fn ensure(&self) -> Result<Running> {
-        if let Some(running) = self.adopt().await? {
+        let adopted = match self.adopt().await? {
+            Some(running) => Some(running),
+            None => self.adopt_unrecorded().await?,
+        };
+        if let Some(running) = adopted {
             tracing::info!(name = self.name, pid = running.pid.as_raw_nonzero(), "found running");
             return Ok(running);
         }
-        self.start().await
+        match self.start().await {
+            Ok(running) => Ok(running),
+            // A former daemon may have started one and died before it could say so: that one holds what ours needed.
+            Err(error) => match tokio::time::timeout(UNRECORDED_LIMIT, self.wait_for_unrecorded()).await {
+                Ok(adopted) => adopted,
+                Err(_) => Err(error),
+            },
+        }
     }
 
     /// Keeps one running for ever.
@@ -96,9 +109,42 @@ impl Neighbour {
         Ok(None)
     }
 
-    /// The pid in the pid file, if that process is this program: pids are used again.
+    /// The one that listens on the socket, where the pid file does not name it.
+    async fn adopt_unrecorded(&self) -> Result<Option<Running>> {
+        let Some(pid) = self.listener().await else { return Ok(None) };
+        let Ok(running) = Running::open(pid) else { return Ok(None) };
+        self.record(pid)?;
+        Ok(Some(running))
+    }
+
+    async fn wait_for_unrecorded(&self) -> Result<Running> {
+        loop {
+            if let Some(running) = self.adopt_unrecorded().await? {
+                return Ok(running);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// The pid in the pid file, if that process is this program.
     fn recorded_pid(&self) -> Option<Pid> {
-        let number: i32 = fs::read_to_string(&self.pid_file).ok()?.trim().parse().ok()?;
+        let number = fs::read_to_string(&self.pid_file).ok()?.trim().parse().ok()?;
+        self.if_program(number)
+    }
+
+    fn record(&self, pid: Pid) -> Result<()> {
+        let text = pid.as_raw_nonzero().to_string();
+        fs::write(&self.pid_file, text).with_context(|| self.pid_file.display().to_string())
+    }
+
+    /// Whoever listens on the socket (unix(7), SO_PEERCRED), if that process is this program.
+    async fn listener(&self) -> Option<Pid> {
+        let stream = UnixStream::connect(&self.socket).await.ok()?;
+        self.if_program(stream.peer_cred().ok()?.pid()?)
+    }
+
+    /// The process of this number, if it is this program with this socket: pids are used again.
+    fn if_program(&self, number: i32) -> Option<Pid> {
         let command_line = fs::read(format!("/proc/{number}/cmdline")).ok()?;
         let mut words = command_line.split(|b| *b == 0);
         let is_program = words.next().is_some_and(|word| word.ends_with(self.name.as_bytes()));
@@ -118,7 +164,7 @@ impl Neighbour {
             .with_context(|| format!("failed to start {}", self.program.display()))?;
         let pid = Pid::from_child(&child);
         let running = Running::open(pid)?;
-        fs::write(&self.pid_file, child.id().to_string()).with_context(|| self.pid_file.display().to_string())?;
+        self.record(pid)?;
         if !self.answers(&running).await {
             running.signal(Signal::KILL);
             running.ended().await;
@@ -128,10 +174,10 @@ impl Neighbour {
         Ok(running)
     }
 
-    /// Waits for its socket; gives up when the process ends or the time is over.
+    /// Waits until it listens on its socket; gives up when the process ends or the time is over.
     async fn answers(&self, running: &Running) -> bool {
         let connected = async {
-            while UnixStream::connect(&self.socket).await.is_err() {
+            while self.listener().await != Some(running.pid) {
                 sleep(POLL).await;
             }
         };
