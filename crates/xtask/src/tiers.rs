@@ -20,7 +20,7 @@ pub fn swap(root: &Path, words: &[&str]) -> Result<()> {
 
 fn run(root: &Path, selection: &str, words: &[&str]) -> Result<()> {
     cargo(root, &["build", "--workspace", "--bins", "--quiet"])?;
-    let nextest = ["nextest", "run", "--package", "testhost", "--no-fail-fast", "--filter-expr", selection];
+    let nextest = ["nextest", "run", "--package", "testhost", "--no-fail-fast", "--filterset", selection];
     cargo(root, &[&nextest, words].concat())
 }
 

@@ -87,10 +87,6 @@ impl<'h> Containerd<'h> {
         &self.socket
     }
 
-    pub fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("ctr");
         command.args(["--connect-timeout", "1s", "--address"]).arg(&self.socket);
