@@ -15,6 +15,8 @@ type Work = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 /// Work under way. Dropped with the connection: an operation that nobody waits for ends.
 struct Operation {
     work: Option<Work>,
+    /// Told after the progress that came before it.
+    failure: Option<Failure>,
     progress: Receiver<Progress>,
 }
 
@@ -25,7 +27,7 @@ where
     W: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let (sender, progress) = ProgressSender::channel();
-    let mut operation = Operation { work: Some(Box::pin(start(sender))), progress };
+    let mut operation = Operation { work: Some(Box::pin(start(sender))), failure: None, progress };
     let first = operation.next().await.transpose()?;
     let rest = stream::unfold(operation, |mut operation| async move {
         let line = operation.next().await?;
@@ -39,16 +41,17 @@ impl Operation {
     async fn next(&mut self) -> Option<Result<JsonMessage, Failure>> {
         loop {
             let Some(work) = self.work.as_mut() else {
-                return self.progress.recv().await.map(|progress| Ok(to_wire(progress)));
+                return match self.progress.recv().await {
+                    Some(progress) => Some(Ok(to_wire(progress))),
+                    None => self.failure.take().map(Err),
+                };
             };
             tokio::select! {
                 biased;
                 Some(progress) = self.progress.recv() => return Some(Ok(to_wire(progress))),
                 done = work => {
                     self.work = None;
-                    if let Err(failure) = done {
-                        return Some(Err(failure));
-                    }
+                    self.failure = done.err();
                 }
             }
         }

@@ -74,8 +74,11 @@ pub fn resolve(profile: &Seccomp, architectures: &[Arch]) -> Result<Vec<Table>, 
                     *newest = (*newest).max(number);
                     add(table, number, &alternatives, answer);
                 }
-                if table.arch == Arch::X86 && rule.args.is_empty() {
-                    add_multiplexed(table, &numbers, name, answer);
+                if table.arch == Arch::X86
+                    && rule.args.is_empty()
+                    && let Some(number) = add_multiplexed(table, &numbers, name, answer)
+                {
+                    *newest = (*newest).max(number);
                 }
             }
         }
@@ -89,13 +92,13 @@ pub fn resolve(profile: &Seccomp, architectures: &[Arch]) -> Result<Vec<Table>, 
 }
 
 /// socketcall(2) and ipc(2) reach the same calls; their arguments are in memory, so only rules without conditions carry over.
-fn add_multiplexed(table: &mut Table, numbers: &Numbers, name: &str, answer: u32) {
-    if let Some((call, sub)) = multiplexed(name)
-        && let Some(number) = numbers.get(call, table.arch)
-    {
-        let condition = Condition { index: 0, comparison: Comparison::Equal, value: sub };
-        add(table, number, &[vec![condition]], answer);
-    }
+/// Answers the number that got a rule, if one did.
+fn add_multiplexed(table: &mut Table, numbers: &Numbers, name: &str, answer: u32) -> Option<u32> {
+    let (call, sub) = multiplexed(name)?;
+    let number = numbers.get(call, table.arch)?;
+    let condition = Condition { index: 0, comparison: Comparison::Equal, value: sub };
+    add(table, number, &[vec![condition]], answer);
+    Some(number)
 }
 
 fn add(table: &mut Table, number: u32, alternatives: &[Vec<Condition>], answer: u32) {

@@ -184,6 +184,19 @@ fn rule() -> impl Strategy<Value = String> {
         })
 }
 
+#[test]
+fn a_multiplexed_call_is_no_newer_than_the_newest_that_the_profile_names() {
+    let profile = profile(
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],
+            "syscalls":[{"names":["read","semop"],"action":"SCMP_ACT_ALLOW"}]}"#,
+    );
+    let filter = compile(&profile, Arch::X86_64).expect("compiles");
+    let call = |number| Call { audit: Arch::X86.audit(), number, args: [1, 0, 0, 0, 0, 0] };
+    let (allow, eperm, enosys) = (0x7fff_0000, 0x0005_0001, 0x0005_0026);
+    // ipc(2) is 117 on i386, and its first argument 1 is semop.
+    assert_eq!([3, 98, 117, 118].map(|number| run(&filter.program, call(number))), [allow, eperm, allow, enosys]);
+}
+
 proptest! {
     /// The compiled program answers as the tables do, for every architecture, number and argument.
     #[test]
