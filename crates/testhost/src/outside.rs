@@ -44,6 +44,14 @@ impl<'h> Outside<'h> {
     }
 }
 
+impl Outside<'_> {
+    /// Starts a program there that ends with the test.
+    pub fn spawn(&self, log: &str, words: &[&str]) -> Result<u32> {
+        let pid = self.pid.to_string();
+        self.host.spawn(log, Command::new("nsenter").args(["--net", "--target", &pid, "--"]).args(words))
+    }
+}
+
 impl Drop for Outside<'_> {
     fn drop(&mut self) {
         // A test that failed half way may not have made the link.

@@ -22,6 +22,8 @@ const LIFE: Duration = Duration::from_millis(1500);
 const FLOOD_BURSTS: u64 = 24;
 const FLOOD_LINES: u64 = 2000;
 
+const SHIM_SOCKETS: &str = "/containerd/daemon/s/";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victims {
     Dockerd,
@@ -225,7 +227,8 @@ impl<'s> Stage<'s> {
         let Some(ran) = ran else { return Ok(()) };
         let state = self.state(target)?;
         let fits = match (work, state.as_deref()) {
-            (Work::Run, None | Some("created 0")) => ran.code != 0,
+            // 128 is what Docker notes of a start that failed.
+            (Work::Run, None | Some("created 0" | "created 128")) => ran.code != 0,
             (Work::Run, Some("running 0")) => true,
             (Work::Run, Some(state)) => state == "exited 5",
             // `--rm` is a wish that outlives the daemon: at most a moment, then it is gone.
@@ -282,13 +285,27 @@ impl<'s> Stage<'s> {
                     self.enders.push(ender);
                     continue;
                 }
-                Some("created 0") if !ender.sure => {}
+                Some("created 0" | "created 128") if !ender.sure => {}
                 Some(state) if state == format!("exited {}", ender.code) => {}
                 state => bail!("{} ends with {}, and is {state:?}", ender.name, ender.code),
             }
             docker.run(&["rm", &ender.name])?;
         }
         Ok(())
+    }
+
+    /// Shims without a container that runs, and sockets without a shim.
+    fn shims_astray(&self) -> Result<Vec<String>> {
+        let running = self.engine.docker.run(&["ps", "-q", "--no-trunc"])?;
+        let shims = shims()?;
+        let without = shims.iter().filter(|(_, id)| !running.contains(id.as_str()));
+        let mut astray: Vec<String> = without.map(|(pid, id)| format!("shim {pid} of {id}")).collect();
+        let sockets = Traces::of_containers(self.host)?.beyond(&self.host.traces_before());
+        let sockets: Vec<String> = sockets.into_iter().filter(|trace| trace.contains(SHIM_SOCKETS)).collect();
+        if sockets.len() > shims.len() {
+            astray.push(format!("{} shims with these sockets: {}", shims.len(), sockets.join(", ")));
+        }
+        Ok(astray)
     }
 
     /// The daemon lists the containers that are known here, and only these have anything on the host.
@@ -310,23 +327,32 @@ impl<'s> Stage<'s> {
             let short = |id: &&str| id[..12].to_owned();
             let known: Vec<String> = known.iter().map(short).collect();
             astray = traces.into_iter().filter(|trace| !known.iter().any(|id| trace.contains(id))).collect();
-            // Addresses of shims are named after a hash: as many as there are running containers, at most.
-            astray.retain(|trace| !trace.contains("/containerd/daemon/s/"));
+            // Sockets of shims are named after a hash.
+            astray.retain(|trace| !trace.contains(SHIM_SOCKETS));
+            astray.extend(self.shims_astray().ok()?);
             astray.is_empty().then_some(())
         });
         gone.with_context(|| format!("astray:\n  {}", astray.join("\n  ")))
     }
 }
 
-/// The shim of a container, found by its arguments.
-fn shim_of(id: &str) -> Result<u32> {
+/// Every shim with the id of its container.
+fn shims() -> Result<Vec<(u32, String)>> {
+    let mut shims = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        let mut words = command.split('\0');
-        if words.next().is_some_and(|name| name.ends_with("-shim")) && words.any(|word| word == id) {
-            return Ok(pid);
+        let words: Vec<&str> = command.split('\0').collect();
+        let id = words.iter().skip_while(|word| **word != "-id").nth(1);
+        if let (true, Some(id)) = (words[0].ends_with("-shim"), id) {
+            shims.push((pid, (*id).to_owned()));
         }
     }
-    bail!("no shim of {id}")
+    Ok(shims)
+}
+
+/// The shim of a container, found by its arguments.
+fn shim_of(id: &str) -> Result<u32> {
+    let shim = shims()?.into_iter().find(|(_, of)| of == id);
+    shim.map(|(pid, _)| pid).with_context(|| format!("no shim of {id}"))
 }

@@ -1,24 +1,9 @@
 //! A first container: import, run, exit codes, streams.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
-use testhost::{Host, Needs, Test, run, test};
+use testhost::Host;
 
-const BUSYBOX: &[Needs] = &[Needs::Path("/bin/busybox")];
-
-const TESTS: &[Test] = &[
-    test("a_command_prints_its_output_and_its_exit_code_is_docker_s", BUSYBOX, output_and_exit_code),
-    test("standard_input_reaches_the_process_and_ends_with_the_client_s", BUSYBOX, standard_input),
-    test("a_stopped_container_still_has_its_data_when_it_starts_again", BUSYBOX, data_survives),
-    test("mistakes_get_docker_s_words_and_exit_codes", BUSYBOX, mistakes),
-];
-
-fn main() -> ExitCode {
-    run(TESTS)
-}
-
-fn output_and_exit_code(host: &Host) -> Result<()> {
+pub fn output_and_exit_code(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
     let ran = engine.docker.try_run(&["run", "--rm", &image, "sh", "-c", "echo out; echo err >&2; exit 7"])?;
@@ -27,7 +12,7 @@ fn output_and_exit_code(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn standard_input(host: &Host) -> Result<()> {
+pub fn standard_input(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
     let counted = engine.docker.run_with(&["run", "--rm", "-i", &image, "wc", "-c"], &vec![b'x'; 1 << 20])?;
@@ -35,7 +20,7 @@ fn standard_input(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn data_survives(host: &Host) -> Result<()> {
+pub fn data_survives(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
     let docker = &engine.docker;
@@ -62,7 +47,7 @@ fn data_survives(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn mistakes(host: &Host) -> Result<()> {
+pub fn mistakes(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
     let docker = &engine.docker;

@@ -1,0 +1,57 @@
+//! What users see of the whole system: each test with daemons of its own, on a host of its own, and where the words are the
+//! same by our client as well as by Docker's.
+
+mod events;
+mod hostile;
+mod images;
+mod lifecycle;
+mod logs;
+mod networks;
+mod processes;
+mod run;
+mod storage;
+mod terminal;
+
+use std::process::ExitCode;
+
+use testhost::{Docker, Engine, Needs, Test, test};
+
+const BUSYBOX: &[Needs] = &[Needs::Path("/bin/busybox")];
+const REGISTRY: &[Needs] =
+    &[Needs::Path("/bin/busybox"), Needs::Program("docker-registry", "docker-registry"), DOCKER_OF_DOCKER];
+const CURL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Program("curl", "curl")];
+const CLIENTS: &[Needs] = &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER];
+const DOCKER_OF_DOCKER: Needs = Needs::Program("docker", "docker.io");
+
+const TESTS: &[Test] = &[
+    test("a_command_prints_its_output_and_its_exit_code_is_docker_s", BUSYBOX, run::output_and_exit_code),
+    test("standard_input_reaches_the_process_and_ends_with_the_client_s", BUSYBOX, run::standard_input),
+    test("a_stopped_container_still_has_its_data_when_it_starts_again", BUSYBOX, run::data_survives),
+    test("mistakes_get_docker_s_words_and_exit_codes", BUSYBOX, run::mistakes),
+    test("version_and_info_tell_of_the_engine", CLIENTS, images::version_and_info),
+    test("an_image_goes_to_the_registry_and_comes_back", REGISTRY, images::push_and_pull),
+    test("an_image_in_use_is_not_removed", CLIENTS, images::conflict),
+    test("a_broken_manifest_or_layer_fails_the_pull_and_leaves_nothing", REGISTRY, hostile::broken_images),
+    test("hostile_requests_get_one_clear_error", BUSYBOX, hostile::requests),
+    test("a_shell_on_a_terminal_is_detached_from_and_attached_again", CLIENTS, terminal::shell),
+    test("ps_lists_what_runs_and_what_has_ended", CLIENTS, lifecycle::listed),
+    test("stop_asks_first_and_kills_when_the_time_is_over", CLIENTS, lifecycle::stopped),
+    test("a_restart_policy_starts_what_failed_again", BUSYBOX, lifecycle::restarted),
+    test("an_exec_runs_beside_the_container_s_process", CLIENTS, lifecycle::exec),
+    test("logs_follow_a_container_to_its_end_and_are_cut_by_time_and_count", CLIENTS, logs::selected),
+    test("events_tell_a_container_s_life_in_order", CLIENTS, events::life),
+    test("a_published_port_answers_the_host_and_the_outside", CURL, networks::published),
+    test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
+    test("the_host_s_network_is_shared_and_none_is_empty", BUSYBOX, networks::host_and_none),
+    test("folders_volumes_and_memory_are_mounted", CLIENTS, storage::mounts),
+    test("a_shim_is_the_parent_of_its_container_and_the_runtime_is_gone", BUSYBOX, processes::tree),
+];
+
+fn main() -> ExitCode {
+    testhost::run(TESTS)
+}
+
+/// Our client and Docker's own.
+fn clients(engine: &Engine) -> [Docker; 2] {
+    [engine.docker.clone(), engine.docker_of_docker()]
+}
