@@ -36,19 +36,19 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         return Err(Failure::text(messages::TAG_WITH_ALL_TAGS));
     }
     let output = if quiet { Output::Nowhere } else { Output::Stdout };
-    if all {
+    let pulled = if all {
         fetch(context, &reference, "", flags.text("platform"), output).await?;
+        reference
     } else {
         let whole = reference.clone().with_default_tag();
         if reference.is_name_only() && !quiet {
             context::print_line(&format!("Using default tag: {}", whole.tag().unwrap_or_default()))?;
         }
         fetch(context, &whole, &tag_or_digest(&whole), flags.text("platform"), output).await?;
-    }
-    if quiet {
-        // The one line that a script wants.
-        context::print_line(&reference.with_default_tag().to_string())?;
-    }
+        whole
+    };
+    // The one line that a script wants, and all that --quiet leaves.
+    context::print_line(&pulled.to_string())?;
     Ok(0)
 }
 
