@@ -70,6 +70,10 @@ impl Connections {
         self.open.contains_key(&reply.connection)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     pub fn has_unsent(&self) -> bool {
         self.open.values().any(|(connection, _)| connection.has_unsent())
     }

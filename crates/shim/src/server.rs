@@ -48,6 +48,8 @@ pub struct Shim {
     /// Deleted processes with clients that still take output.
     departed: Vec<Process>,
     farewell: Option<Instant>,
+    /// The container was there and is deleted: nothing is left to serve but the goodbye.
+    pub emptied: bool,
 }
 
 /// Serves until Shutdown. The listening socket comes as stdin.
@@ -107,6 +109,7 @@ impl Shim {
             next_base: FIRST_BASE,
             departed: Vec::new(),
             farewell: None,
+            emptied: false,
         })
     }
 
@@ -212,6 +215,10 @@ impl Shim {
             process.stdio.retry(&self.poller, now, &mut self.scratch);
         }
         self.settle(now);
+        // Whoever deleted the container died before it could say Shutdown; nobody else knows of this shim.
+        if self.emptied && self.container.is_none() && self.connections.is_empty() {
+            self.farewell.get_or_insert(now + FAREWELL);
+        }
         self.departed.retain(|process| process.stdio.has_clients() && !process.stdio.is_settled(now));
     }
 }

@@ -289,6 +289,7 @@ impl Shim {
     /// The runtime has deleted the container: the last answer, with which the shim has nothing left to keep.
     pub fn deleted(&mut self) -> Answer {
         let Some(mut container) = self.container.take() else { return Err(messages::not_created()) };
+        self.emptied = true;
         if !self.rootfs_mounts.is_empty() {
             container.unmount();
             self.rootfs_mounts = Vec::new();
@@ -311,9 +312,11 @@ impl Shim {
         for (reply, request) in container.waiting.drain(..).collect::<Vec<_>>() {
             self.call(reply, request);
         }
-        let mut init = container.init;
-        init.stdio.end(&self.poller, &mut self.scratch);
-        self.let_go(init);
+        // An exec that was never started, or deleted by nobody, ends here with its attach socket.
+        for mut process in std::iter::once(container.init).chain(container.execs.into_values()) {
+            process.stdio.end(&self.poller, &mut self.scratch);
+            self.let_go(process);
+        }
         answer(&task::DeleteResponse { pid, exit_status: outcome.status, exited_at })
     }
 
