@@ -135,12 +135,28 @@ async fn clear_strays(shared: &Arc<Shared>, tasks: &HashMap<String, TaskState>) 
         strays += 1;
         shared.containerd.remove_snapshot(key).await?;
     }
+    strays += clear_sockets(shared, &known)?;
     let folder = shared.settings.data_root.join("containers");
     let entries = fs::read_dir(&folder).map_err(|source| Error::file("read", &folder, source))?;
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(|name| !known.contains(name)) {
             strays += 1;
             files::remove_folder(&entry.path())?;
+        }
+    }
+    Ok(strays)
+}
+
+/// Attach sockets of execs: these are known to nobody in a new daemon's life.
+fn clear_sockets(shared: &Shared, known: &HashSet<String>) -> Result<usize, Error> {
+    let of_containers: HashSet<_> = known.iter().map(|id| shared.settings.attach_path(id)).collect();
+    let folder = shared.settings.attach_folder();
+    let mut strays = 0;
+    for entry in fs::read_dir(&folder).map_err(|source| Error::file("read", &folder, source))?.flatten() {
+        let path = entry.path();
+        if !of_containers.contains(&path) {
+            strays += 1;
+            fs::remove_file(&path).map_err(|source| Error::file("remove", &path, source))?;
         }
     }
     Ok(strays)

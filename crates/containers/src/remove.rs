@@ -82,7 +82,11 @@ pub(crate) async fn erase(shared: &Arc<Shared>, container: &Arc<Container>, with
     let delete = move |tx: &mut metadata::WriteTx<'_>| CONTAINERS.delete(tx, &id).map(|_| ());
     shared.database.write(record.durability(), delete).await.map_err(Error::Store)?;
     shared.index().remove(&record.id);
-    shared.execs().retain(|_, exec| exec.container_id() != record.id);
+    let execs: Vec<_> = shared.execs().extract_if(|_, exec| exec.container_id() == record.id).collect();
+    for (id, _) in execs {
+        // Where a shim was killed, nobody has taken it away.
+        remove_file(&shared.settings.attach_path(&id))?;
+    }
     if with_volumes {
         volumes::remove_anonymous(shared, &record).await?;
     }

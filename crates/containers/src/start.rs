@@ -4,6 +4,7 @@
 //! the task is. Everything else is undone when a later step fails.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use container_core::spec::{self, Join, Namespaces, NetworkFiles};
 use container_core::{Event, NetworkMode, State, resolve_user, restart};
@@ -20,6 +21,10 @@ use crate::rootfs::{self, Layers};
 use crate::service::{Shared, now};
 use crate::stdio::{self, Stdin};
 use crate::{devices, files, messages, remove};
+
+/// How long a shim may go on with a Create whose caller has died.
+const CREATE_LIMIT: Duration = Duration::from_secs(10);
+const CREATE_POLL: Duration = Duration::from_millis(20);
 
 /// Why a container is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,14 +201,25 @@ async fn start_task(shared: &Arc<Shared>, id: &str) -> Result<u32, Error> {
 
 /// Ends a task whatever it does; used when its container must not run.
 pub(crate) async fn discard_task(shared: &Arc<Shared>, id: &str) {
-    let discard = async {
+    let discard = || async {
         if shared.containerd.kill(id, "", 9).await? {
             shared.containerd.wait(id).await?;
         }
         shared.containerd.delete_task(id).await
     };
-    if let Err(error) = discard.await {
-        tracing::warn!(container = id, error = %errors::chain(&error), "cannot discard a task");
+    let begun = Instant::now();
+    loop {
+        match discard().await {
+            Ok(_) => return,
+            // Its shim is still making it for a containerd that has died since: there is nothing to kill yet.
+            Err(error) if error.kind() == ErrorKind::FailedPrecondition && begun.elapsed() < CREATE_LIMIT => {
+                tokio::time::sleep(CREATE_POLL).await;
+            }
+            Err(error) => {
+                tracing::warn!(container = id, error = %errors::chain(&error), "cannot discard a task");
+                return;
+            }
+        }
     }
 }
 
