@@ -16,7 +16,7 @@ build:
 test: packages-test
 	scripts/test
 
-# What needs neither root nor Debian's packages.
+# Tidy and the tests alone; those that lack root or a package are skipped with the reason.
 quick:
 	cargo xtask tidy
 	cargo nextest run --workspace
