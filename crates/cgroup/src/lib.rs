@@ -11,9 +11,9 @@ pub mod group;
 pub mod layout;
 pub mod limits;
 pub mod processes;
-pub mod stats;
+pub mod statistics;
 
 pub use error::CgroupError;
 pub use group::{Group, Member};
 pub use layout::{Hierarchy, Layout};
-pub use stats::Stats;
+pub use statistics::Statistics;
