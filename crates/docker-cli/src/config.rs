@@ -26,6 +26,9 @@ pub struct Config {
     pub ps_format: String,
     pub images_format: String,
     pub networks_format: String,
+    /// More folders with plugins.
+    #[serde(rename = "cliPluginsExtraDirs")]
+    pub plugin_folders: Vec<PathBuf>,
     #[serde(skip)]
     pub folder: PathBuf,
 }

@@ -1,12 +1,13 @@
 //! What every command has at hand: the daemon, the configuration, the terminal's three streams.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine_api::ApiVersion;
 use engine_client::{Client, Host, VersionChoice};
 
+use crate::command::Command;
+use crate::command::globals::{Globals, env};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::messages;
@@ -19,19 +20,13 @@ pub struct Context {
     pub debug: bool,
 }
 
-/// The options in front of the command.
-#[derive(Debug, Default, Clone)]
-pub struct Globals {
-    pub config: String,
-    pub host: String,
-    pub debug: bool,
-}
-
 impl Context {
     /// From the options and the environment (`DOCKER_HOST`, `DOCKER_CONFIG`, `DOCKER_API_VERSION`).
-    pub fn new(globals: &Globals) -> Result<Self, Failure> {
-        let folder = if globals.config.is_empty() { config_folder() } else { PathBuf::from(&globals.config) };
-        let named = if globals.host.is_empty() { env("DOCKER_HOST") } else { globals.host.clone() };
+    pub fn new(globals: &Globals, _command: &Command) -> Result<Self, Failure> {
+        if !matches!(globals.context.as_str(), "" | "default") || globals.tls.is_some() || globals.hosts.len() > 1 {
+            return Err(Failure::text("contexts, TLS and several hosts are not known here"));
+        }
+        let named = globals.hosts.first().cloned().unwrap_or_else(|| env("DOCKER_HOST"));
         let host = Host::parse(&named).map_err(|error| {
             Failure::text(format!("Failed to initialize: unable to resolve docker endpoint: {error}"))
         })?;
@@ -44,8 +39,8 @@ impl Context {
         let user_agent = format!("Docker-Client/{} (linux)", messages::VERSION);
         Ok(Self {
             client: Arc::new(Client::new(host, choice, user_agent)),
-            config: Config::load(folder),
-            debug: globals.debug || !env("DEBUG").is_empty(),
+            config: Config::load(globals.config.clone()),
+            debug: globals.debug,
         })
     }
 
@@ -53,18 +48,6 @@ impl Context {
     pub fn detach_keys<'a>(&'a self, flag: &'a str) -> &'a str {
         [flag, self.config.detach_keys.as_str()].into_iter().find(|keys| !keys.is_empty()).unwrap_or_default()
     }
-}
-
-/// `DOCKER_CONFIG`, or `.docker` at home.
-pub fn config_folder() -> PathBuf {
-    match env("DOCKER_CONFIG") {
-        folder if folder.is_empty() => PathBuf::from(env("HOME")).join(".docker"),
-        folder => PathBuf::from(folder),
-    }
-}
-
-fn env(name: &str) -> String {
-    std::env::var(name).unwrap_or_default()
 }
 
 /// Writes data. A reader that went away ends the program quietly, as SIGPIPE would.

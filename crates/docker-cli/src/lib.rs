@@ -17,6 +17,7 @@ mod image;
 mod inspect;
 mod messages;
 mod network;
+mod plugin;
 mod progress;
 mod stream;
 mod system;
@@ -24,20 +25,16 @@ mod template;
 mod terminal;
 mod text;
 
-use command::tree::{Plan, plan};
-use command::{Command, Matches, help};
-use context::{Context, Globals};
+use command::globals::Globals;
+use command::plan::{Output, Plan, plan};
+use command::{Matches, Path, help};
+use context::Context;
 use failure::Failure;
 
 /// Runs a command line, without the program's name, and answers the exit status.
 pub fn main(words: impl Iterator<Item = String>) -> u8 {
     let words: Vec<String> = words.collect();
-    let width = terminal::size().map_or(help::DEFAULT_WIDTH, |size| size.width as usize);
-    let result = plan(&words, width).and_then(|plan| match plan {
-        Plan::Print(text) => context::print(&text).map(|()| 0),
-        Plan::Run { globals, command, matches } => execute(&globals, command, &matches),
-    });
-    result.unwrap_or_else(|failure| {
+    plan(&words).and_then(|plan| perform(plan, &words)).unwrap_or_else(|failure| {
         let message = failure.to_string();
         if !message.is_empty() {
             context::say(&message);
@@ -46,9 +43,34 @@ pub fn main(words: impl Iterator<Item = String>) -> u8 {
     })
 }
 
-fn execute(globals: &Globals, command: &Command, matches: &Matches) -> Result<u8, Failure> {
-    let Some(action) = command.action else { return Ok(0) };
-    let context = Context::new(globals)?;
+fn perform(plan: Plan, words: &[String]) -> Result<u8, Failure> {
+    match plan {
+        Plan::Print(text) => context::print(&text).map(|()| 0),
+        Plan::Help { globals, path, notices, to } => {
+            let is_root = path.command.name == "docker";
+            let plugins = if is_root { plugin::list(&plugin::folders(&globals)) } else { Vec::new() };
+            let width = terminal::size().map_or(help::DEFAULT_WIDTH, |size| size.width as usize);
+            let page = help::page(&path, &plugins, width);
+            match to {
+                Output::Data => context::print(&(notices + &page))?,
+                Output::Hint => context::say(page.trim_end_matches('\n')),
+            }
+            Ok(0)
+        }
+        Plan::Plugin { globals, name, otherwise } => match plugin::find(&plugin::folders(&globals), &name) {
+            Some(plugin) => plugin::replace_by(&plugin, words),
+            None => otherwise.and_then(|plan| perform(plan, words)),
+        },
+        Plan::Run { globals, path, matches } => {
+            context::print(&matches.notices)?;
+            execute(&globals, &path, &matches)
+        }
+    }
+}
+
+fn execute(globals: &Globals, path: &Path, matches: &Matches) -> Result<u8, Failure> {
+    let Some(action) = path.command.action else { return Ok(0) };
+    let context = Context::new(globals, path.command)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(action(&context, matches));
     // A thread may still wait for a key; it must not hold the program.

@@ -1,4 +1,6 @@
-//! One definition per flag: the parser, the help and the completion read the same row.
+//! One definition per flag: the parser, the help, the completion and the manual read the same row.
+
+use crate::text::quote;
 
 /// What a flag takes, and what of it is refused while the line is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Flag {
     pub usage: &'static str,
     /// Works and is not shown: an old spelling.
     pub hidden: bool,
+    /// What is said when it is used: what to do instead. Empty for a flag that is as good as ever.
+    pub deprecated: &'static str,
     /// The flag whose value this one sets.
     pub target: &'static str,
     /// A rule beyond the kind's own.
@@ -55,7 +59,7 @@ pub const NONE: char = '\0';
 /// A row.
 pub const fn flag(long: &'static str, short: char, kind: Kind, default: &'static str, usage: &'static str) -> Flag {
     let short = if short == NONE { None } else { Some(short) };
-    Flag { long, short, kind, default, usage, hidden: false, target: long, check: None }
+    Flag { long, short, kind, default, usage, hidden: false, deprecated: "", target: long, check: None }
 }
 
 impl Flag {
@@ -63,6 +67,19 @@ impl Flag {
     pub const fn alias_of(mut self, target: &'static str) -> Self {
         self.hidden = true;
         self.target = target;
+        self
+    }
+
+    /// Works, is not shown, and using it is answered with what to do instead.
+    pub const fn deprecated(mut self, instead: &'static str) -> Self {
+        self.hidden = true;
+        self.deprecated = instead;
+        self
+    }
+
+    /// Works and is not shown.
+    pub const fn hidden(mut self) -> Self {
+        self.hidden = true;
         self
     }
 
@@ -103,12 +120,12 @@ impl Flag {
 
     /// Refuses a value with the words that Go's parsers use.
     pub fn check_value(&self, value: &str) -> Result<(), String> {
-        let syntax = |parser: &str| format!("strconv.{parser}: parsing {value:?}: invalid syntax");
+        let syntax = |parser: &str| format!("strconv.{parser}: parsing {}: invalid syntax", quote(value));
         match self.kind {
             Kind::Bool => parse_bool(value).map(drop).ok_or_else(|| syntax("ParseBool"))?,
-            Kind::Int => value.parse::<i64>().map(drop).map_err(|_| syntax("ParseInt"))?,
-            Kind::Uint => value.parse::<u64>().map(drop).map_err(|_| syntax("ParseUint"))?,
-            Kind::Uint16 => value.parse::<u16>().map(drop).map_err(|_| syntax("ParseUint"))?,
+            Kind::Int => value.parse::<i64>().map(drop).map_err(|error| number("ParseInt", value, &error))?,
+            Kind::Uint => value.parse::<u64>().map(drop).map_err(|error| number("ParseUint", value, &error))?,
+            Kind::Uint16 => value.parse::<u16>().map(drop).map_err(|error| number("ParseUint", value, &error))?,
             Kind::Bytes if value == "-1" && self.long == "memory-swap" => {}
             Kind::Bytes => {
                 crate::text::size::parse_bytes(value).ok_or_else(|| format!("invalid size: '{value}'"))?;
@@ -116,7 +133,7 @@ impl Flag {
             Kind::Decimal => crate::text::size::parse_nano_cpus(value).map(drop)?,
             Kind::Duration => {
                 crate::text::duration::parse_duration(value)
-                    .ok_or_else(|| format!("time: invalid duration {value:?}"))?;
+                    .ok_or_else(|| format!("time: invalid duration {}", quote(value)))?;
             }
             Kind::Filter if !value.is_empty() && !value.contains('=') => {
                 return Err("bad format of filter (expected name=value)".to_owned());
@@ -129,6 +146,16 @@ impl Flag {
         }
         self.check.map_or(Ok(()), |check| check(value))
     }
+}
+
+/// Why Go's parser would not take a number.
+fn number(parser: &str, value: &str, error: &std::num::ParseIntError) -> String {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    let reason = match error.kind() {
+        PosOverflow | NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("strconv.{parser}: parsing {}: {reason}", quote(value))
 }
 
 /// What Go's `strconv.ParseBool` takes for a truth value.

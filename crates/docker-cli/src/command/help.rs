@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::flag::{Flag, Kind};
-use super::{Command, Path};
+use super::tree::COMMON;
+use super::{Command, Path, globals};
+use crate::plugin::Plugin;
 
 /// Width when the output is no terminal.
 pub const DEFAULT_WIDTH: usize = 80;
@@ -11,19 +13,27 @@ pub const DEFAULT_WIDTH: usize = 80;
 const NARROW: usize = 24;
 /// How far a line may pass the edge rather than be broken.
 const SLOP: usize = 5;
+/// Least width of a command's name in a list.
+const NAME_WIDTH: usize = 11;
+/// Behind the page of `docker` itself.
+const MORE_HELP: &str = "For more help on how to use Docker, head to https://docs.docker.com/go/guides/";
 
-/// `Usage:  docker run [OPTIONS] IMAGE [COMMAND] [ARG...]`.
+/// `Usage:  docker run [OPTIONS] IMAGE [COMMAND] [ARG...]`, as errors show it.
 pub fn usage_line(path: &Path) -> String {
-    format!("Usage:  {} {}", path.words, path.command.usage).trim_end().to_owned()
+    let usage = if path.command.is_noun() && path.words != "docker" { "" } else { path.command.usage };
+    format!("Usage:  {} {usage}", path.words).trim_end().to_owned()
 }
 
-/// The whole page of a command.
-pub fn page(path: &Path, width: usize) -> String {
+/// The whole page of a command; only that of `docker` itself lists plugins.
+pub fn page(path: &Path, plugins: &[Plugin], width: usize) -> String {
     let command = path.command;
-    if !command.children.is_empty() {
+    if path.words == "docker" {
+        return root_page(path, plugins, width);
+    }
+    if command.is_noun() {
         return noun_page(path);
     }
-    let mut page = format!("{}\n\n{}\n", usage_line(path), command.about);
+    let mut page = format!("{}\n\n{}\n", usage_line(path), description(command));
     if !command.aliases.is_empty() {
         let _ = write!(page, "\nAliases:\n  {}\n", command.aliases);
     }
@@ -34,26 +44,71 @@ pub fn page(path: &Path, width: usize) -> String {
     page
 }
 
+/// What the page of a command says of it.
+pub fn description(command: &Command) -> &'static str {
+    if command.long.is_empty() { command.about.trim() } else { command.long.trim() }
+}
+
 /// The page of a noun: its commands.
 fn noun_page(path: &Path) -> String {
     let words = &path.words;
-    let mut page = format!("Usage:  {words} COMMAND\n\n{}\n", path.command.about);
-    section(&mut page, "Commands", path.command.children);
+    let mut page = format!("Usage:  {words} COMMAND\n\n{}\n", description(path.command));
+    let (nouns, commands): (Vec<&Command>, Vec<&Command>) = listed(path.command).partition(|child| child.is_noun());
+    section(&mut page, "Management Commands", rows(&nouns));
+    section(&mut page, "Commands", rows(&commands));
     let _ = write!(page, "\nRun '{words} COMMAND --help' for more information on a command.\n");
     page
 }
 
-/// One block of commands with their one-line descriptions.
-pub fn section(page: &mut String, title: &str, commands: &[&Command]) {
+fn root_page(path: &Path, plugins: &[Plugin], width: usize) -> String {
+    let root = path.command;
+    let mut page = format!("Usage:  docker [OPTIONS] COMMAND\n\n{}\n", root.about);
+    let is_common = |command: &&Command| COMMON.contains(&command.name);
+    let common: Vec<&Command> = COMMON.iter().filter_map(|name| root.child(name)).collect();
+    section(&mut page, "Common Commands", rows(&common));
+    let nouns: Vec<&Command> = listed(root).filter(|child| child.is_noun()).collect();
+    let mut management = rows(&nouns);
+    let (valid, broken): (Vec<&Plugin>, Vec<&Plugin>) = plugins.iter().partition(|plugin| plugin.error.is_none());
+    management.extend(valid.iter().map(|plugin| (format!("{}*", plugin.name), plugin.short_description.clone())));
+    management.sort();
+    section(&mut page, "Management Commands", management);
+    let others: Vec<&Command> = listed(root).filter(|child| !child.is_noun() && !is_common(child)).collect();
+    section(&mut page, "Commands", rows(&others));
+    let broken = broken.iter().map(|plugin| (plugin.name.clone(), plugin.error.clone().unwrap_or_default()));
+    section(&mut page, "Invalid Plugins", broken.collect());
+    let _ = write!(page, "\nGlobal Options:\n{}", flag_rows(&[globals::flags()], width));
+    page.push_str("\nRun 'docker COMMAND --help' for more information on a command.\n");
+    let _ = write!(page, "\n{MORE_HELP}\n");
+    page
+}
+
+/// The commands below one that are shown, by name.
+pub fn listed(command: &Command) -> impl Iterator<Item = &'static Command> + use<> {
+    let mut children: Vec<&'static Command> = command.children.iter().copied().filter(|child| !child.hidden).collect();
+    children.sort_by_key(|child| child.name);
+    children.into_iter()
+}
+
+fn rows(commands: &[&Command]) -> Vec<(String, String)> {
+    commands.iter().map(|command| (command.name.to_owned(), command.about.to_owned())).collect()
+}
+
+/// One block of names with their one-line descriptions; nothing when there are none.
+fn section(page: &mut String, title: &str, rows: Vec<(String, String)>) {
+    if rows.is_empty() {
+        return;
+    }
+    let width = rows.iter().map(|(name, _)| name.trim_end_matches('*').len()).max().unwrap_or(0).max(NAME_WIDTH) + 1;
     let _ = write!(page, "\n{title}:\n");
-    for command in commands {
-        let _ = writeln!(page, "  {:<12}{}", command.name, command.about);
+    for (name, about) in rows {
+        let _ = writeln!(page, "  {name:<width$}{about}");
     }
 }
 
 /// The table of flags, sorted by long name.
 pub fn flag_rows(groups: &[&'static [Flag]], width: usize) -> String {
     let mut flags: Vec<&Flag> = groups.iter().flat_map(|group| group.iter()).filter(|flag| !flag.hidden).collect();
+    flags.retain(|flag| flag.long != "help");
     flags.sort_by_key(|flag| flag.long);
     let heads: Vec<String> = flags.iter().map(|flag| head(flag)).collect();
     let column = heads.iter().map(|head| head.chars().count()).max().unwrap_or(0) + 3;
@@ -72,14 +127,14 @@ fn head(flag: &Flag) -> String {
     format!("{short}--{}{gap}{value}", flag.long)
 }
 
-fn shown_default(flag: &Flag) -> String {
+/// ` (default …)`, where the default is not the kind's zero value.
+pub fn shown_default(flag: &Flag) -> String {
     match (flag.default, flag.kind) {
         ("", _) => String::new(),
         (default, Kind::Text) => format!(" (default \"{default}\")"),
         (default, _) => format!(" (default {default})"),
     }
 }
-
 /// Breaks a flag's text into lines that start at a column.
 fn wrap(text: &str, column: usize, width: usize) -> String {
     let (indent, first) = if width < column + NARROW + 1 { (16, "\n                ") } else { (column, "") };

@@ -1,8 +1,10 @@
 //! Commands as data, and the way from a command line to the one that is meant.
 
 pub mod flag;
+pub mod globals;
 pub mod help;
 pub mod parse;
+pub mod plan;
 pub mod tree;
 
 use std::future::Future;
@@ -37,7 +39,14 @@ pub struct Command {
     pub names: &'static [&'static str],
     /// Behind the command's words in the usage line.
     pub usage: &'static str,
+    /// One line, for lists of commands.
     pub about: &'static str,
+    /// What the command's own page says instead, where it says more.
+    pub long: &'static str,
+    /// Works and is not listed.
+    pub hidden: bool,
+    /// Needs no daemon: runs even where none could be reached.
+    pub local: bool,
     /// All spellings, for the help; empty when there is one.
     pub aliases: &'static str,
     pub flags: &'static [&'static [Flag]],
@@ -54,6 +63,9 @@ impl Command {
         names: &[],
         usage: "",
         about: "",
+        long: "",
+        hidden: false,
+        local: false,
         aliases: "",
         flags: &[],
         args: Args::None,
@@ -61,6 +73,11 @@ impl Command {
         action: None,
         children: &[],
     };
+
+    /// Whether it only holds other commands.
+    pub fn is_noun(&self) -> bool {
+        !self.children.is_empty()
+    }
 
     pub fn child(&self, word: &str) -> Option<&'static Command> {
         self.children.iter().copied().find(|child| child.name == word || child.names.contains(&word))
@@ -72,6 +89,14 @@ impl Command {
 pub struct Path {
     pub words: String,
     pub command: &'static Command,
+}
+
+impl Path {
+    /// One word further down.
+    pub fn child(&self, word: &str) -> Option<Self> {
+        let command = self.command.child(word)?;
+        Some(Self { words: format!("{} {}", self.words, command.name), command })
+    }
 }
 
 impl Args {

@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::flag::{Flag, Kind, parse_bool};
+use crate::text::quote;
+
+/// Said of `-h` where it is not a flag of the command.
+const SHORT_HELP: &str = "Flag shorthand -h has been deprecated, use --help\n";
 
 /// What was typed for a command.
 #[derive(Debug, Default, Clone)]
@@ -14,6 +18,10 @@ pub struct Matches {
     defaults: BTreeMap<&'static str, &'static str>,
     /// Positional arguments.
     pub args: Vec<String>,
+    /// `--help`, or an `-h` that means nothing else.
+    pub wants_help: bool,
+    /// What is said of old spellings that were used, a line each.
+    pub notices: String,
 }
 
 /// Whether flags may stand behind positional arguments.
@@ -36,11 +44,8 @@ pub enum ParseError {
     ShortNeedsArgument(char, String),
     #[error("bad flag syntax: {0}")]
     Syntax(String),
-    #[error("invalid argument {value:?} for {flag:?} flag: {reason}")]
+    #[error("invalid argument {} for {flag:?} flag: {reason}", quote(.value))]
     Invalid { value: String, flag: String, reason: String },
-    /// `--help` or a free `-h`.
-    #[error("help requested")]
-    Help,
 }
 
 /// Reads arguments behind the command's words.
@@ -90,12 +95,18 @@ impl Reader<'_> {
         if name.is_empty() || name.starts_with('-') {
             return Err(ParseError::Syntax(word.to_owned()));
         }
-        let Some(flag) = self.find(|flag| flag.long == name) else {
-            return Err(if name == "help" { ParseError::Help } else { ParseError::UnknownLong(name.to_owned()) });
-        };
         if name == "help" {
-            return Err(ParseError::Help);
+            let value = value.as_deref().unwrap_or("true");
+            self.matches.wants_help = parse_bool(value).ok_or_else(|| ParseError::Invalid {
+                value: value.to_owned(),
+                flag: "-h, --help".to_owned(),
+                reason: format!("strconv.ParseBool: parsing {}: invalid syntax", quote(value)),
+            })?;
+            return Ok(());
         }
+        let Some(flag) = self.find(|flag| flag.long == name) else {
+            return Err(ParseError::UnknownLong(name.to_owned()));
+        };
         let value = match value {
             Some(value) => value,
             None if flag.kind == Kind::Bool => "true".to_owned(),
@@ -109,11 +120,13 @@ impl Reader<'_> {
         while let Some(short) = tail.chars().next() {
             let behind = &tail[short.len_utf8()..];
             let Some(flag) = self.find(|flag| flag.short == Some(short)) else {
-                return Err(if short == 'h' {
-                    ParseError::Help
-                } else {
-                    ParseError::UnknownShort(short, tail.to_owned())
-                });
+                if short != 'h' {
+                    return Err(ParseError::UnknownShort(short, tail.to_owned()));
+                }
+                self.matches.wants_help = true;
+                self.matches.notices.push_str(SHORT_HELP);
+                tail = behind;
+                continue;
             };
             if let Some(value) = behind.strip_prefix('=') {
                 return self.set(flag, value.to_owned());
@@ -139,6 +152,10 @@ impl Reader<'_> {
             flag: flag.shown_name(),
             reason,
         })?;
+        if !flag.deprecated.is_empty() {
+            let notice = format!("Flag --{} has been deprecated, {}\n", flag.long, flag.deprecated);
+            self.matches.notices.push_str(&notice);
+        }
         let values = self.matches.values.entry(flag.target).or_default();
         match flag.kind {
             Kind::Strings => values.extend(value.split(',').map(str::to_owned)),
@@ -239,6 +256,16 @@ mod tests {
     }
 
     #[test]
+    fn help_is_a_flag_like_others_and_its_short_form_is_old() {
+        let m = read(Order::Interspersed, "--help -n5 x").unwrap();
+        assert!(m.wants_help && m.notices.is_empty() && m.int("last") == 5);
+        let m = read(Order::Interspersed, "-th").unwrap();
+        assert!(m.wants_help && m.is_set("tty"));
+        assert_eq!(m.notices, SHORT_HELP);
+        assert_eq!(read(Order::Interspersed, "--help --foo").unwrap_err(), "unknown flag: --foo");
+    }
+
+    #[test]
     fn a_wrong_line_gets_dockers_words() {
         let cases = [
             ("--foo", "unknown flag: --foo"),
@@ -253,7 +280,6 @@ mod tests {
                 "--tty=maybe",
                 "invalid argument \"maybe\" for \"-t, --tty\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
             ),
-            ("--help", "help requested"),
         ];
         for (line, words) in cases {
             assert_eq!(read(Order::Interspersed, line).unwrap_err(), words, "{line}");
