@@ -18,6 +18,8 @@ pub struct Status {
     pub total: u64,
     pub started_at: SystemTime,
     pub updated_at: SystemTime,
+    /// Begun under a lease: what no lease holds any more serves nobody.
+    pub leased: bool,
 }
 
 impl Status {
@@ -30,6 +32,8 @@ impl Status {
 const MAX_SMALL_FILE_BYTES: u64 = 8 * 1024;
 /// Longest namespace and reference together.
 const MAX_REFERENCE_BYTES: usize = 4096;
+/// Marks a write that was begun under a lease.
+const LEASED: &str = "leased";
 
 /// Where a write keeps its state. `name` is the namespace, a slash, and the reference.
 #[derive(Debug, Clone)]
@@ -66,6 +70,18 @@ impl Ingest {
         match total {
             0 => Ok(()),
             total => self.write_small("total", &total.to_string()),
+        }
+    }
+
+    /// Notes whether a lease alone keeps this write.
+    pub(crate) fn set_leased(&self, leased: bool) -> Result<(), Error> {
+        if leased {
+            return self.write_small(LEASED, "");
+        }
+        let path = self.folder.join(LEASED);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(disk("remove", &path)(error)),
+            _ => Ok(()),
         }
     }
 
@@ -109,6 +125,7 @@ pub(crate) fn read_status(folder: &Path) -> Result<Option<(String, Status)>, Err
         total: read_small(&folder.join("total")).and_then(|text| text.parse().ok()).unwrap_or(0),
         started_at,
         updated_at: time("updatedat").unwrap_or(started_at).max(modified),
+        leased: folder.join(LEASED).exists(),
     };
     Ok(Some((name, status)))
 }

@@ -157,7 +157,8 @@ impl Store {
             Some((digest, size)) if !ingest.data().exists() => {
                 let now = SystemTime::now();
                 let reference = request.reference.clone();
-                let status = Status { reference, offset: size, total: size, started_at: now, updated_at: now };
+                let (total, leased) = (size, request.leased);
+                let status = Status { reference, offset: size, total, started_at: now, updated_at: now, leased };
                 Ok((status, Bytes::Shared { digest }))
             }
             _ => open_own(self, &ingest, request),
@@ -208,6 +209,13 @@ impl Store {
             true => Ok(()),
             false => Err(Error::NoSuchWrite { reference: reference.to_owned() }),
         }
+    }
+
+    /// Removes a write that nobody wants any more, open or not. Whoever has it open can go on, and learns at the commit.
+    pub fn discard(&self, namespace: &str, reference: &str) -> Result<(), Error> {
+        let ingest = Ingest::new(&self.shared.root, namespace, reference)?;
+        self.writes().suspended.remove(&ingest.name);
+        ingest.remove().map(drop)
     }
 
     /// Removes interrupted writes that nobody touched for so long; says how many.

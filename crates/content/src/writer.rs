@@ -22,6 +22,8 @@ pub struct WriteRequest {
     pub total: u64,
     /// A blob that this namespace has already is an error `AlreadyExists`; one that another has needs no bytes.
     pub expected: Option<Digest>,
+    /// A lease of the caller keeps the write: it is not kept for its own sake once the lease is gone.
+    pub leased: bool,
 }
 
 /// How a write ends.
@@ -146,7 +148,11 @@ impl Writer {
             let (data, target) = (self.ingest.data(), self.store.blob_path(&digest));
             let mode = fs::Permissions::from_mode(0o444);
             file.set_permissions(mode).map_err(disk("change the mode of", &data))?;
-            fs::rename(&data, &target).map_err(disk("rename", &data))?;
+            fs::rename(&data, &target).map_err(|error| match error.kind() {
+                // Discarded while it was written: nobody wants it any more.
+                std::io::ErrorKind::NotFound => Error::NoSuchWrite { reference: self.status.reference.clone() },
+                _ => disk("rename", &data)(error),
+            })?;
             self.store.sync_blobs()?;
             self.ingest.remove()?;
         } else if !self.store.blob_path(&digest).exists() {
@@ -166,6 +172,7 @@ impl Writer {
     fn unshare(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
         let source = self.store.blob_path(digest);
         self.ingest.create(self.status.total)?;
+        self.ingest.set_leased(self.status.leased)?;
         let path = self.ingest.data();
         let mut file = open_data(&path, true)?;
         let original = File::open(&source).map_err(disk("open", &source))?;
@@ -209,10 +216,15 @@ pub(crate) fn open_own(store: &Store, ingest: &Ingest, request: &WriteRequest) -
         if status.total == 0 {
             status.total = request.total;
         }
+        if status.leased && !request.leased {
+            ingest.set_leased(false)?;
+            status.leased = false;
+        }
         return Ok((status, Bytes::Own { file, hasher }));
     }
     ingest.remove()?;
     ingest.create(request.total)?;
+    ingest.set_leased(request.leased)?;
     let file = open_data(&path, true)?;
     let now = SystemTime::now();
     let status = Status {
@@ -221,6 +233,7 @@ pub(crate) fn open_own(store: &Store, ingest: &Ingest, request: &WriteRequest) -
         total: request.total,
         started_at: now,
         updated_at: now,
+        leased: request.leased,
     };
     Ok((status, Bytes::Own { file, hasher: Hasher::new() }))
 }

@@ -1,30 +1,35 @@
-//! containerd's filter language: `fieldpath[operator value]`, joined by commas; several filters are alternatives.
+//! containerd's filter language: which objects of a list, which events of a stream a caller wants.
 //!
-//! `name==foo,labels."very complex label"` wants both; operators are `==`, `!=` and `~=` (regular expression). A part
-//! of a path, and a value, may be quoted with `"`; the value of `~=` also with `/` or `|`.
+//! A filter is a comma-separated list of selectors that all have to hold; of several filters any one suffices. A
+//! selector is `field`, `field==value`, `field!=value` or `field~=regex`; a field is a path of names joined by dots, a
+//! name that is no plain word is quoted (`labels."io.x/y"`). Regular expressions may be quoted with `|` or `/` as well.
+//! The facts are those of containerd's `pkg/filters`. Pure: no I/O.
 
 use errors::{ErrorKind, Kind};
-use regex_lite::{Regex, RegexBuilder};
+use std::borrow::Cow;
 
-/// No filter is longer; containerd has no limit here, callers have no need.
-const MAX_FILTER_BYTES: usize = 16 * 1024;
-const MAX_FILTERS: usize = 1024;
-/// Bound on a compiled expression: it comes from a client.
+/// The longest text of one filter that is looked at.
+const MAX_FILTER_BYTES: usize = 8 * 1024;
+/// The most filters one request may carry.
+const MAX_FILTERS: usize = 512;
+/// The most memory a compiled expression may take.
 const MAX_REGEX_BYTES: usize = 256 * 1024;
 
-/// Alternatives; an empty list matches everything.
+/// Any of several conjunctions; one without any matches everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filters {
     alternatives: Vec<Vec<Selector>>,
 }
 
-/// A filter that cannot be understood.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("filters: parse error: [{text} >|{rest}|<]: {reason}")]
-pub struct FilterError {
-    text: String,
-    rest: String,
-    reason: String,
+/// Why a filter was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FilterError {
+    #[error("filters: parse error: [{input}] at {position}: {message}")]
+    Syntax { input: String, position: usize, message: &'static str },
+    #[error("filters: {pattern:?} is no regular expression: {message}")]
+    Regex { pattern: String, message: String },
+    #[error("filters: more than {MAX_FILTERS} filters, or one of more than {MAX_FILTER_BYTES} bytes")]
+    TooLarge,
 }
 
 impl Kind for FilterError {
@@ -44,143 +49,211 @@ enum Test {
     Present,
     Equal(String),
     NotEqual(String),
-    Matches(Regex),
+    Matches(regex_lite::Regex),
 }
 
 impl Filters {
-    pub fn parse(filters: &[String]) -> Result<Self, FilterError> {
-        if filters.len() > MAX_FILTERS {
-            return Err(FilterError { text: String::new(), rest: String::new(), reason: "too many filters".into() });
+    /// Parses every filter of a request; an empty text lets everything through.
+    pub fn parse<S: AsRef<str>>(filters: &[S]) -> Result<Self, FilterError> {
+        if filters.len() > MAX_FILTERS || filters.iter().any(|text| text.as_ref().len() > MAX_FILTER_BYTES) {
+            return Err(FilterError::TooLarge);
         }
-        let alternatives = filters.iter().map(|filter| Parser::new(filter)?.filter()).collect::<Result<_, _>>()?;
-        Ok(Self { alternatives })
+        let parse = |text: &S| match text.as_ref() {
+            "" => Ok(Vec::new()),
+            text => Parser::new(text).conjunction(),
+        };
+        Ok(Self { alternatives: filters.iter().map(parse).collect::<Result<_, _>>()? })
     }
 
     /// Whether a thing matches; `field` answers the value at a path such as `["labels", "a.b/c"]`, if there is one.
-    pub fn matches(&self, field: impl Fn(&[&str]) -> Option<String>) -> bool {
-        let selected = |selector: &Selector| {
-            let path: Vec<&str> = selector.path.iter().map(String::as_str).collect();
-            let found = field(&path);
-            match &selector.test {
-                Test::Present => found.is_some(),
-                Test::Equal(value) => found.as_ref() == Some(value),
-                Test::NotEqual(value) => found.as_ref() != Some(value),
-                Test::Matches(expression) => found.is_some_and(|found| expression.is_match(&found)),
-            }
-        };
-        self.alternatives.is_empty() || self.alternatives.iter().any(|all| all.iter().all(selected))
+    pub fn matches<'a, F: Into<Cow<'a, str>>>(&self, field: impl Fn(&[&str]) -> Option<F>) -> bool {
+        self.alternatives.is_empty()
+            || self
+                .alternatives
+                .iter()
+                .any(|all| all.iter().all(|selector| selector.holds(&|path: &[&str]| field(path).map(Into::into))))
+    }
+
+    /// True when nothing is filtered out.
+    pub fn is_empty(&self) -> bool {
+        self.alternatives.is_empty()
+    }
+}
+
+impl Selector {
+    fn holds<'a>(&self, field: &impl Fn(&[&str]) -> Option<Cow<'a, str>>) -> bool {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let value = field(&path);
+        match &self.test {
+            Test::Present => value.is_some(),
+            Test::Equal(wanted) => value.as_deref() == Some(wanted.as_str()),
+            Test::NotEqual(unwanted) => value.as_deref().unwrap_or("") != unwanted,
+            Test::Matches(regex) => regex.is_match(value.as_deref().unwrap_or("")),
+        }
     }
 }
 
 struct Parser<'a> {
-    text: &'a str,
-    rest: &'a str,
+    input: &'a str,
+    position: usize,
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str) -> Result<Self, FilterError> {
-        if text.len() > MAX_FILTER_BYTES {
-            let text = text.chars().take(64).collect();
-            return Err(FilterError { text, rest: String::new(), reason: "filter too long".into() });
-        }
-        Ok(Self { text, rest: text })
+    fn new(input: &'a str) -> Self {
+        Self { input, position: 0 }
     }
 
-    fn fail<T>(&self, reason: &str) -> Result<T, FilterError> {
-        let text = self.text[..self.text.len() - self.rest.len()].to_owned();
-        Err(FilterError { text, rest: self.rest.to_owned(), reason: reason.to_owned() })
-    }
-
-    fn take(&mut self, token: &str) -> bool {
-        let rest = self.rest.strip_prefix(token);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
-    }
-
-    fn filter(mut self) -> Result<Vec<Selector>, FilterError> {
-        let mut selectors = Vec::new();
-        while !self.rest.is_empty() {
-            selectors.push(self.selector()?);
-            if !self.rest.is_empty() && !self.take(",") {
-                return self.fail("expected a separator");
+    fn conjunction(mut self) -> Result<Vec<Selector>, FilterError> {
+        let mut selectors = vec![self.selector()?];
+        loop {
+            match self.peek() {
+                None => return Ok(selectors),
+                Some(',') => {
+                    self.bump();
+                    selectors.push(self.selector()?);
+                }
+                Some(_) => return Err(self.error("unexpected input")),
             }
         }
-        Ok(selectors)
     }
 
     fn selector(&mut self) -> Result<Selector, FilterError> {
-        let mut path = vec![self.field()?];
-        while self.take(".") {
-            path.push(self.field()?);
+        let mut path = vec![self.name()?];
+        while self.peek() == Some('.') {
+            self.bump();
+            path.push(self.name()?);
         }
-        let test = if self.take("==") {
-            Test::Equal(self.value("\"")?)
-        } else if self.take("!=") {
-            Test::NotEqual(self.value("\"")?)
-        } else if self.take("~=") {
-            let value = self.value("\"/|")?;
-            match RegexBuilder::new(&value).size_limit(MAX_REGEX_BYTES).build() {
-                Ok(expression) => Test::Matches(expression),
-                Err(error) => return self.fail(&error.to_string()),
-            }
-        } else {
-            Test::Present
+        let test = match self.peek() {
+            None | Some(',') => Test::Present,
+            Some(_) => self.test()?,
         };
         Ok(Selector { path, test })
     }
 
-    fn field(&mut self) -> Result<String, FilterError> {
-        if self.rest.starts_with('"') {
-            return self.quoted('"');
+    fn test(&mut self) -> Result<Test, FilterError> {
+        let rest = &self.input[self.position..];
+        let operator = rest.get(..2).unwrap_or("");
+        if !matches!(operator, "==" | "!=" | "~=") {
+            return Err(self.error("expected an operator (\"==\"|\"!=\"|\"~=\")"));
         }
-        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(self.rest.len());
-        if end == 0 {
-            return self.fail("expected field or quoted");
-        }
-        let (field, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        Ok(field.to_owned())
+        self.position += 2;
+        let value = self.value(operator == "~=")?;
+        Ok(match operator {
+            "==" => Test::Equal(value),
+            "!=" => Test::NotEqual(value),
+            _ => Test::Matches(compile(value)?),
+        })
     }
 
-    fn value(&mut self, quotes: &str) -> Result<String, FilterError> {
-        if let Some(quote) = self.rest.chars().next().filter(|first| quotes.contains(*first)) {
-            return self.quoted(quote);
+    fn name(&mut self) -> Result<String, FilterError> {
+        match self.peek() {
+            Some('"') => self.quoted(),
+            Some(first) if is_word(first) => {
+                let rest = &self.input[self.position..];
+                let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+                self.position += length;
+                Ok(rest[..length].to_owned())
+            }
+            _ => Err(self.error("expected field or quoted")),
         }
-        let end = self.rest.find(|c: char| c == ',' || c.is_whitespace() || c.is_control()).unwrap_or(self.rest.len());
-        if end == 0 {
-            return self.fail("expected value or quoted");
-        }
-        let (value, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        Ok(value.to_owned())
     }
 
-    /// Go's string escapes as far as they occur; in `/` and `|` quotes only the quote itself is escaped, so that
-    /// an expression's own backslashes stay.
-    fn quoted(&mut self, quote: char) -> Result<String, FilterError> {
-        let mut value = String::new();
-        let mut characters = self.rest.char_indices().skip(1);
-        while let Some((index, character)) = characters.next() {
-            if character == quote {
-                self.rest = &self.rest[index + character.len_utf8()..];
-                return Ok(value);
-            }
-            if character != '\\' {
-                value.push(character);
-                continue;
-            }
-            match characters.next() {
-                Some((_, escaped)) if escaped == quote => value.push(quote),
-                Some((_, escaped)) if quote != '"' => value.extend(['\\', escaped]),
-                Some((_, '\\')) => value.push('\\'),
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, 't')) => value.push('\t'),
-                Some((_, 'r')) => value.push('\r'),
-                _ => return self.fail("unknown escape in quoted value"),
+    fn value(&mut self, is_regex: bool) -> Result<String, FilterError> {
+        match self.peek() {
+            Some('"') => self.quoted(),
+            Some('|' | '/') if is_regex => self.quoted(),
+            None | Some(',' | '|' | '/') => Err(self.error("expected value or quoted")),
+            Some(_) => {
+                let rest = &self.input[self.position..];
+                let length = rest.find(|c: char| c == ',' || c.is_whitespace()).unwrap_or(rest.len());
+                self.position += length;
+                Ok(rest[..length].to_owned())
             }
         }
-        self.fail("quoted literal not terminated")
     }
+
+    /// A literal between two equal quotes, with the escapes of a Go string.
+    fn quoted(&mut self) -> Result<String, FilterError> {
+        let Some(quote) = self.bump() else { return Err(self.error("expected a quote")) };
+        let mut text = String::new();
+        loop {
+            match self.bump() {
+                None | Some('\n') => return Err(self.error("quoted literal not terminated")),
+                Some(c) if c == quote => return Ok(text),
+                Some('\\') => text.push(self.escape(quote)?),
+                Some(c) => text.push(c),
+            }
+        }
+    }
+
+    fn escape(&mut self, quote: char) -> Result<char, FilterError> {
+        let Some(c) = self.bump() else { return Err(self.error("quoted literal not terminated")) };
+        let character = match c {
+            'a' => '\u{07}',
+            'b' => '\u{08}',
+            'f' => '\u{0c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'v' => '\u{0b}',
+            '\\' => '\\',
+            'x' => self.number(16, 2)?,
+            'u' => self.number(16, 4)?,
+            'U' => self.number(16, 8)?,
+            '0'..='7' => {
+                self.position -= 1;
+                self.number(8, 3)?
+            }
+            c if c == quote => c,
+            _ => return Err(self.error("illegal escape sequence")),
+        };
+        Ok(character)
+    }
+
+    fn number(&mut self, radix: u32, digits: usize) -> Result<char, FilterError> {
+        let value = self
+            .input
+            .get(self.position..self.position + digits)
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .and_then(|text| u32::from_str_radix(text, radix).ok())
+            .and_then(char::from_u32);
+        match value {
+            Some(character) => {
+                self.position += digits;
+                Ok(character)
+            }
+            None => Err(self.error("illegal numeric escape sequence")),
+        }
+    }
+
+    /// The next character that is not white space.
+    fn peek(&mut self) -> Option<char> {
+        let rest = &self.input[self.position..];
+        let trimmed = rest.trim_start();
+        self.position += rest.len() - trimmed.len();
+        trimmed.chars().next()
+    }
+
+    fn bump(&mut self) -> Option<char> {
+        let next = self.input[self.position..].chars().next()?;
+        self.position += next.len_utf8();
+        Some(next)
+    }
+
+    fn error(&self, message: &'static str) -> FilterError {
+        FilterError::Syntax { input: self.input.to_owned(), position: self.position, message }
+    }
+}
+
+fn compile(pattern: String) -> Result<regex_lite::Regex, FilterError> {
+    regex_lite::RegexBuilder::new(&pattern)
+        .size_limit(MAX_REGEX_BYTES)
+        .build()
+        .map_err(|error| FilterError::Regex { message: error.to_string(), pattern })
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 #[cfg(test)]
@@ -217,7 +290,7 @@ mod tests {
 
     #[test]
     fn an_expression_may_be_quoted_in_three_ways() {
-        for filter in ["name~=busybox", "name~=/library\\/busy/", "name~=|^docker\\.io/|", "name~=\"busybox:.*\""] {
+        for filter in ["name~=busybox", "name~=/library\\/busy/", "name~=|^docker\\\\.io/|", "name~=\"busybox:.*\""] {
             assert!(matches(&[filter]), "{filter}");
         }
         assert!(!matches(&["name~=^busybox"]));
@@ -225,11 +298,27 @@ mod tests {
 
     #[test]
     fn a_broken_filter_is_refused_with_its_place() {
-        for filter in ["==x", "name==", "name=x", "name~=(", "labels.\"a", "name==a b"] {
-            assert!(Filters::parse(&[filter.to_owned()]).is_err(), "{filter}");
+        for filter in
+            ["==x", "name==", "name=x", "name~=(", "labels.\"a", "name==a b", ",", "id==|x|", "id~=|x", "id=!x", "a..b"]
+        {
+            assert!(Filters::parse(&[filter]).is_err(), "{filter}");
         }
-        let error = Filters::parse(&["name==".to_owned()]).expect_err("no value");
-        assert_eq!(error.to_string(), "filters: parse error: [name== >||<]: expected value or quoted");
+        let error = Filters::parse(&["name=="]).expect_err("no value");
+        assert_eq!(error.to_string(), "filters: parse error: [name==] at 6: expected value or quoted");
+        assert_eq!(Filters::parse(&["x".repeat(MAX_FILTER_BYTES + 1)]).err(), Some(FilterError::TooLarge));
+    }
+
+    #[test]
+    fn the_filters_of_dockers_daemon_parse() {
+        assert!(Filters::parse(&["namespace==moby", "topic~=|^/tasks/|"]).is_ok());
+    }
+
+    #[test]
+    fn a_quoted_value_has_the_escapes_of_go() {
+        assert!(matches(&[r#"labels."a.b/c"=="x,\x20y""#]));
+        for text in ["é", "id==é", "id=é", "labels.\"é\"==ü", "id==\"\\xé\"", "id~=|é|"] {
+            let _ = Filters::parse(&[text]).map(|filter| filter.matches(image));
+        }
     }
 
     proptest! {

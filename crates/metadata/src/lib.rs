@@ -26,7 +26,7 @@ mod transaction;
 mod writer;
 
 pub use error::Error;
-pub use filter::Filters;
+pub use filter::{FilterError, Filters};
 pub use labels::Labels;
 pub use store::{Database, Durability, Options, Schema};
 pub use table::{Table, join_key, split_key};

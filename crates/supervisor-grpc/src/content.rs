@@ -167,7 +167,7 @@ async fn serve_write(
     }
     let mut total = size(request.total)?;
     let mut expected = optional(&request.expected)?;
-    let open = WriteRequest { reference: request.r#ref.clone(), total, expected };
+    let open = WriteRequest { reference: request.r#ref.clone(), total, expected, ..WriteRequest::default() };
     let mut write = contents.write(scope, open).await.map_err(status)?;
     loop {
         if let Some(digest) = optional(&request.expected)? {

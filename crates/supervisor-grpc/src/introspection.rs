@@ -111,8 +111,8 @@ struct Named {
 }
 
 impl Fields for Named {
-    fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
-        match path[0].as_str() {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        match path[0] {
             "type" => non_empty(self.r#type),
             "id" => non_empty(self.id),
             _ => None,

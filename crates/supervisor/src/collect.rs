@@ -134,6 +134,12 @@ async fn collect_or_tell(gate: &Arc<RwLock<()>>, heap: &Heap, grace: Duration) -
 /// Collects in every namespace; answers how many objects were spared because they are new.
 async fn collect(gate: &Arc<RwLock<()>>, heap: &Heap, grace: Duration) -> Result<usize> {
     let mut spared = 0;
+    if grace.is_zero() {
+        // Who waits for a collection has given something up, a lease mostly, under which others of its operations may still
+        // be at work. Those that have passed the gate are let finish, so that what they make is seen; those behind it find
+        // their lease gone.
+        drop(gate.clone().write_owned().await);
+    }
     let namespaces = heap.store.database.view(|tx| NAMESPACES.keys(tx, ""))?;
     for namespace in namespaces {
         loop {
@@ -224,7 +230,7 @@ impl Heap {
                     .into_iter()
                     .map(|status| mark::Ingest {
                         reference: status.reference,
-                        expected: None,
+                        leased: status.leased,
                         updated_at: status.updated_at,
                     })
                     .collect(),
@@ -244,7 +250,7 @@ impl Heap {
             removed += done("blob", digest, self.contents.blobs().delete(namespace, &parsed));
         }
         for reference in garbage.ingests.iter().take(BATCH) {
-            removed += done("write", reference, self.contents.blobs().abort(namespace, reference));
+            removed += done("write", reference, self.contents.blobs().discard(namespace, reference));
         }
         Ok(removed)
     }

@@ -200,8 +200,8 @@ fn now() -> Timestamp {
 }
 
 impl Fields for Container {
-    fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
-        match (path[0].as_str(), path.get(1).map(String::as_str)) {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        match (path[0], path.get(1).copied()) {
             ("id", _) => non_empty(&self.id),
             ("runtime", Some("name")) => non_empty(&self.runtime.as_ref()?.name),
             ("image", _) => non_empty(&self.image),

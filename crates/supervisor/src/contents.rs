@@ -91,13 +91,13 @@ impl Contents {
 
     /// Opens a write, new or to go on with. What is expected comes under the caller's lease first, so that a blob which
     /// is there already stays.
-    pub async fn write(&self, scope: Scope, request: WriteRequest) -> Result<Write> {
+    pub async fn write(&self, scope: Scope, mut request: WriteRequest) -> Result<Write> {
         self.store.ensure(&scope.namespace).await?;
         let pass = self.collector.pass().await;
-        match &request.expected {
-            Some(digest) => self.leases.hold(&scope, CONTENT, &digest.to_string()).await?,
-            None => self.leases.hold(&scope, INGESTS, &request.reference).await?,
-        }
+        request.leased = scope.lease.is_some();
+        let mut held = vec![(INGESTS.to_owned(), request.reference.clone())];
+        held.extend(request.expected.map(|digest| (CONTENT.to_owned(), digest.to_string())));
+        self.leases.hold_all(&scope, held).await?;
         let (blobs, namespace) = (self.blobs.clone(), scope.namespace.clone());
         let writer = blocking(move || with(pass, || blobs.writer(&namespace, &request))).await?;
         Ok(Write { contents: self.clone(), scope, writer })

@@ -132,8 +132,8 @@ impl Subscription {
 
 /// `namespace`, `topic` and `event.FIELD` for the fields that events are told apart by.
 impl Fields for Envelope {
-    fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
-        match (path[0].as_str(), path.get(1)) {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        match (path[0], path.get(1)) {
             ("namespace", None) => crate::filter::non_empty(&self.namespace),
             ("topic", None) => crate::filter::non_empty(&self.topic),
             ("event", Some(name)) => event_field(self.event.as_ref()?, name).map(Cow::Owned),

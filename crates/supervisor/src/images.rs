@@ -180,8 +180,8 @@ fn now() -> Timestamp {
 }
 
 impl Fields for Image {
-    fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
-        match (path[0].as_str(), path.get(1).map(String::as_str)) {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        match (path[0], path.get(1).copied()) {
             ("name", _) => non_empty(&self.name),
             ("target", Some("digest")) => non_empty(&self.target.as_ref()?.digest),
             ("target", Some("mediatype")) => non_empty(&self.target.as_ref()?.media_type),

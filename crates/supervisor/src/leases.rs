@@ -119,14 +119,18 @@ impl Leases {
 
     /// Puts something under the lease of a scope, before it is made: a lease may hold what is not there.
     pub async fn hold(&self, scope: &Scope, r#type: &str, id: &str) -> Result<()> {
+        self.hold_all(scope, vec![(r#type.to_owned(), id.to_owned())]).await
+    }
+
+    /// The same for several things at once.
+    pub async fn hold_all(&self, scope: &Scope, held: Vec<(String, String)>) -> Result<()> {
         let Some(lease) = &scope.lease else { return Ok(()) };
-        let held = (r#type.to_owned(), id.to_owned());
         let known = self.store.database.view(|tx| LEASES.get(tx, &key(&scope.namespace, lease)))?;
-        if known.is_some_and(|record| record.resources.contains(&held)) {
+        if known.is_some_and(|record| held.iter().all(|thing| record.resources.contains(thing))) {
             return Ok(());
         }
         self.change(&scope.namespace, lease, move |record, _| {
-            record.resources.insert(held);
+            record.resources.extend(held);
             Ok(())
         })
         .await
@@ -179,8 +183,8 @@ fn lease(id: String, record: LeaseRecord) -> Lease {
 }
 
 impl Fields for Lease {
-    fn field(&self, path: &[String]) -> Option<Cow<'_, str>> {
-        match path[0].as_str() {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        match path[0] {
             "id" => non_empty(&self.id),
             "labels" => label(&path[1..], &self.labels),
             _ => None,

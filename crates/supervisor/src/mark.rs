@@ -72,7 +72,8 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 pub struct Ingest {
     pub reference: String,
-    pub expected: Option<String>,
+    /// Begun under a lease: nothing but a lease keeps it.
+    pub leased: bool,
     pub updated_at: SystemTime,
 }
 
@@ -188,7 +189,6 @@ struct Marking<'a> {
     snapshots: HashMap<(&'a str, &'a str), &'a Snapshot>,
     images: HashMap<&'a str, &'a Image>,
     containers: HashMap<&'a str, &'a Container>,
-    ingests: HashMap<&'a str, &'a Ingest>,
     /// From an object to those that attached themselves to it by a backward label.
     backward: HashMap<Node, Vec<Node>>,
     reached: HashSet<Node>,
@@ -207,7 +207,6 @@ impl<'a> Marking<'a> {
                 .collect(),
             images: survey.images.iter().map(|image| (image.name.as_str(), image)).collect(),
             containers: survey.containers.iter().map(|container| (container.id.as_str(), container)).collect(),
-            ingests: survey.ingests.iter().map(|ingest| (ingest.reference.as_str(), ingest)).collect(),
             backward: HashMap::new(),
             reached: HashSet::new(),
             waiting: Vec::new(),
@@ -256,7 +255,7 @@ impl<'a> Marking<'a> {
             self.consider(Node::Snapshot { snapshotter, key, flat: false }, &snapshot.labels);
         }
         for ingest in &survey.ingests {
-            if ingest.updated_at + INGEST_LIFETIME > self.now {
+            if !ingest.leased && ingest.updated_at + INGEST_LIFETIME > self.now {
                 self.reach(Node::Ingest(ingest.reference.clone()));
             }
         }
@@ -344,12 +343,7 @@ impl<'a> Marking<'a> {
                     }
                     self.follow_labels(&container.labels);
                 }
-                Node::Ingest(reference) => {
-                    let expected = self.ingests.get(reference.as_str()).and_then(|ingest| ingest.expected.clone());
-                    if let Some(digest) = expected {
-                        self.reach(Node::Content { digest, flat: false });
-                    }
-                }
+                Node::Ingest(_) => {}
             }
         }
     }
@@ -532,14 +526,16 @@ mod tests {
 
     #[test]
     fn an_ingest_stays_while_it_is_written_or_leased() {
-        let ingest = |name: &str, hours: u64| Ingest {
+        let ingest = |name: &str, hours: u64, leased| Ingest {
             reference: name.into(),
-            expected: None,
+            leased,
             updated_at: now() - Duration::from_secs(hours * 3600),
         };
-        let mut survey = Survey { ingests: vec![ingest("new", 1), ingest("old", 30)], ..Survey::default() };
-        assert_eq!(found(&survey).ingests, ["old"]);
-        survey.leases.push(Lease { resources: vec![("ingests".into(), "old".into())], ..Lease::default() });
+        let ingests = vec![ingest("new", 1, false), ingest("old", 30, false), ingest("leased", 0, true)];
+        let mut survey = Survey { ingests, ..Survey::default() };
+        assert_eq!(found(&survey).ingests, ["old", "leased"]);
+        let held = ["old", "leased"].map(|name| ("ingests".to_owned(), name.to_owned()));
+        survey.leases.push(Lease { resources: held.to_vec(), ..Lease::default() });
         assert!(found(&survey).ingests.is_empty());
     }
 

@@ -291,8 +291,8 @@ impl Key {
 }
 
 impl Fields for Key {
-    fn field(&self, path: &[String]) -> Option<std::borrow::Cow<'_, str>> {
-        match path[0].as_str() {
+    fn field(&self, path: &[&str]) -> Option<std::borrow::Cow<'_, str>> {
+        match path[0] {
             "id" => crate::filter::non_empty(&self.id),
             "namespace" => crate::filter::non_empty(&self.namespace),
             _ => None,

@@ -64,7 +64,8 @@ fn image(name: &str, target: &Digest) -> Image {
 
 async fn put(services: &Services, scope: Scope, bytes: &[u8], labels: &[(&str, String)]) -> Digest {
     let digest = Digest::of(bytes);
-    let request = WriteRequest { reference: format!("put-{digest}"), total: 0, expected: Some(digest) };
+    let request =
+        WriteRequest { reference: format!("put-{digest}"), expected: Some(digest), ..WriteRequest::default() };
     let mut write = services.contents.write(scope, request).await.expect("open a write");
     write = tokio::task::spawn_blocking({
         let bytes = bytes.to_vec();
@@ -179,7 +180,7 @@ fn a_blob_that_is_there_already_comes_under_the_lease_of_who_asks_for_it() {
         let labels = [("containerd.io/gc.root", "x".to_owned())];
         let digest = put(&services, scope(None), b"blob", &labels).await;
         services.leases.create(NS, "mine", HashMap::new()).await.expect("lease");
-        let request = WriteRequest { reference: "again".to_owned(), total: 0, expected: Some(digest) };
+        let request = WriteRequest { reference: "again".to_owned(), expected: Some(digest), ..WriteRequest::default() };
         let Err(error) = services.contents.write(scope(Some("mine")), request).await else { panic!("it exists") };
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         services.contents.update(NS, digest, Labels::new(), vec!["labels".to_owned()]).await.expect("update");
@@ -188,6 +189,54 @@ fn a_blob_that_is_there_already_comes_under_the_lease_of_who_asks_for_it() {
         services.leases.delete(NS, "mine").await.expect("delete");
         services.collector.collect().await;
         assert!(services.contents.info(NS, &digest).is_err());
+    });
+}
+
+/// A client that gives up leaves writes open behind it: neither they nor what they would become outlive its lease.
+#[test]
+fn a_write_that_is_still_open_goes_with_its_lease() {
+    once(|services| async move {
+        services.leases.create(NS, "pull", HashMap::new()).await.expect("lease");
+        let request = WriteRequest { reference: "layer".to_owned(), ..WriteRequest::default() };
+        let mut open = services.contents.write(scope(Some("pull")), request).await.expect("open");
+        open = tokio::task::spawn_blocking(move || open.write_at(None, b"half").map(|()| open))
+            .await
+            .expect("join")
+            .expect("write");
+        let unleased = WriteRequest { reference: "other".to_owned(), ..WriteRequest::default() };
+        drop(services.contents.write(scope(None), unleased).await.expect("open"));
+        services.leases.delete(NS, "pull").await.expect("delete");
+        services.collector.collect().await;
+        let left = services.contents.statuses(NS, Vec::new()).await.expect("list");
+        assert_eq!(left.iter().map(|status| status.reference.as_str()).collect::<Vec<_>>(), ["other"]);
+        let refused = open.commit(None, None, Labels::new()).await.expect_err("its lease is gone");
+        assert_eq!(refused.kind(), ErrorKind::NotFound);
+        assert!(services.contents.list(NS, Vec::new()).await.expect("list").is_empty());
+        assert_eq!(services.contents.statuses(NS, Vec::new()).await.expect("list").len(), 1);
+    });
+}
+
+/// Commits that are at work when the lease goes are waited for, and what they made goes as well.
+#[test]
+fn a_commit_that_races_with_the_end_of_its_lease_leaves_nothing() {
+    once(|services| async move {
+        for round in 0..20 {
+            services.leases.create(NS, "pull", HashMap::new()).await.expect("lease");
+            let request = WriteRequest { reference: "layer".to_owned(), ..WriteRequest::default() };
+            let mut write = services.contents.write(scope(Some("pull")), request).await.expect("open");
+            write = tokio::task::spawn_blocking(move || write.write_at(None, &[round; 4096]).map(|()| write))
+                .await
+                .expect("join")
+                .expect("write");
+            let commit = tokio::spawn(write.commit(None, None, Labels::new()));
+            tokio::task::yield_now().await;
+            services.leases.delete(NS, "pull").await.expect("delete");
+            services.collector.collect().await;
+            let left = services.contents.list(NS, Vec::new()).await.expect("list").len();
+            let writes = services.contents.statuses(NS, Vec::new()).await.expect("list").len();
+            let committed = commit.await.expect("join");
+            assert_eq!((left, writes), (0, 0), "round {round}: {committed:?}");
+        }
     });
 }
 
