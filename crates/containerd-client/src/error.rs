@@ -32,9 +32,9 @@ impl From<Status> for Error {
         let mut kind = kind(status.code());
         let mut message = status.message().to_owned();
         // Only a status that was made on this side has a source: the connection broke, or was never made. tonic calls
-        // that unknown or internal, and says "transport error" without the cause.
+        // that unknown, internal or (a stream that was cut off by the end of its connection) cancelled, and says "transport error" without the cause.
         if let Some(source) = std::error::Error::source(&status) {
-            if kind == ErrorKind::Internal {
+            if matches!(kind, ErrorKind::Internal | ErrorKind::Cancelled) {
                 kind = ErrorKind::Unavailable;
             }
             let cause = errors::chain(source);
@@ -76,5 +76,15 @@ mod tests {
         assert_eq!(error.to_string(), "container \"x\" in namespace \"moby\": not found");
         assert_eq!(Error::from(Status::aborted("x")).kind(), ErrorKind::Conflict);
         assert_eq!(Error::from(Status::unknown("x")).kind(), ErrorKind::Internal);
+        assert_eq!(Error::from(Status::cancelled("x")).kind(), ErrorKind::Cancelled);
+    }
+
+    #[test]
+    fn whatever_a_broken_connection_is_called_containerd_is_away() {
+        for code in [Code::Cancelled, Code::Unknown, Code::Internal] {
+            let mut status = Status::new(code, "h2 protocol error");
+            status.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
+            assert_eq!(Error::from(status).kind(), ErrorKind::Unavailable, "{code:?}");
+        }
     }
 }
