@@ -33,9 +33,26 @@ impl NetdClient {
         Self { socket, program, connection: Mutex::new(None) }
     }
 
+    /// Says everything. What that is, is asked when nobody else speaks: an older list, said after a newer statement, would
+    /// take that back.
+    pub(crate) fn say_all(&self, all: impl Fn() -> Vec<Sandbox>) -> Result<Reply, Error> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = Request::Sync { sandboxes: all() };
+        self.say_locked(&mut connection, &request, all)
+    }
+
     /// Says one thing. `all` is what a docker-netd that knows nothing has to hear first; it includes the sandbox meant.
     pub(crate) fn say(&self, request: &Request, all: impl Fn() -> Vec<Sandbox>) -> Result<Reply, Error> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.say_locked(&mut connection, request, all)
+    }
+
+    fn say_locked(
+        &self,
+        connection: &mut Option<Connection>,
+        request: &Request,
+        all: impl Fn() -> Vec<Sandbox>,
+    ) -> Result<Reply, Error> {
         if let Some(open) = connection.as_mut()
             && let Ok(reply) = open.exchange(request)
         {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use netlink::namespace;
 use network_core::names;
-use network_core::netd::{Reply, Request};
+use network_core::netd::Reply;
 
 use crate::error::Error;
 use crate::service::Inner;
@@ -35,7 +35,7 @@ impl Inner {
         if !self.has_statements() && self.netd.watch().is_err() {
             return Ok(());
         }
-        let reply = self.netd.say(&Request::Sync { sandboxes: self.statements() }, || self.statements())?;
+        let reply = self.netd.say_all(|| self.statements())?;
         if let Reply::Partly(failures) = reply {
             for failure in failures {
                 tracing::warn!(container = failure.sandbox, reason = failure.message, "not served by docker-netd");
