@@ -367,7 +367,7 @@ fn hash(path: &[u8]) -> u64 {
     KEYS.hash_one(path)
 }
 
-fn write_all(file: BorrowedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_all(file: BorrowedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {
             Ok(0) => return Err(Errno::IO),

@@ -16,6 +16,13 @@ pub enum ArchiveError {
     Limit { what: &'static str, limit: u64 },
     #[error("invalid path {0:?} in archive")]
     Path(PathBuf),
+    #[error("{name:?} is outside of {root:?}")]
+    Outside { name: PathBuf, root: PathBuf },
+    #[error("invalid hardlink {name:?} -> {target:?}")]
+    HardLink { name: PathBuf, target: PathBuf },
+    /// An archive may not turn a directory into something else, nor the other way round.
+    #[error("cannot overwrite {old} {path:?} with {new} {root:?}")]
+    Overwrite { old: &'static str, new: &'static str, path: PathBuf, root: PathBuf },
     #[error("unhandled tar header type {kind:?} of {path:?}")]
     Unsupported { kind: char, path: PathBuf },
     #[error("cannot read the archive")]
@@ -32,6 +39,8 @@ impl Kind for ArchiveError {
             Self::Malformed(_) | Self::Truncated | Self::Limit { .. } | Self::Path(_) | Self::Unsupported { .. } => {
                 ErrorKind::InvalidArgument
             }
+            // Docker answers these as its own failures.
+            Self::Outside { .. } | Self::HardLink { .. } | Self::Overwrite { .. } => ErrorKind::Internal,
             Self::Entry { source, .. } | Self::Write(source) => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
                 io::ErrorKind::NotFound => ErrorKind::NotFound,

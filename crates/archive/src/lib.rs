@@ -2,7 +2,8 @@
 //!
 //! Entry points: [`apply`] unpacks a layer, compressed or not, into a directory; [`diff_upper`] and [`diff_directories`]
 //! make a layer from an overlay's upper directory or from two trees; [`Decompressed`] and [`Compressor`] are the two
-//! compressions on their own. Everything is blocking code over `Read` and `Write`; who serves others runs it on a thread
+//! compressions on their own. [`TreeWriter`] and [`extract`] do the same with trees that a container changes meanwhile.
+//! Everything is blocking code over `Read` and `Write`; who serves others runs it on a thread
 //! of its own.
 //!
 //! Invariants: an archive is an attacker's. Every path is resolved inside the root by descriptor (openat2(2),
@@ -14,11 +15,13 @@ mod compression;
 mod diff;
 mod entry;
 mod error;
+mod extract;
 mod header;
 mod limits;
 mod pipeline;
 mod reader;
 mod root;
+mod tree;
 mod write;
 mod xattrs;
 
@@ -27,6 +30,8 @@ pub use compression::{Compression, Compressor, Decompressed, Digests};
 pub use diff::{Written, diff_directories, diff_upper};
 pub use entry::{Entry, EntryKind};
 pub use error::ArchiveError;
+pub use extract::{ExtractOptions, Overwrite, extract};
 pub use limits::Limits;
 pub use reader::TarReader;
+pub use tree::{DEEPEST, Marks, TreeOptions, TreeWriter, Visit, names};
 pub use write::TarWriter;

@@ -231,6 +231,11 @@ pub(crate) fn through(directory: BorrowedFd, name: &[u8]) -> PathBuf {
     path
 }
 
+/// The same for an open file itself, whatever it is: proc(5), /proc/pid/fd.
+pub(crate) fn itself(file: BorrowedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
 pub(crate) fn times(mtime: (i64, u32)) -> Timestamps {
     let time = Timespec { tv_sec: mtime.0, tv_nsec: i64::from(mtime.1) };
     Timestamps { last_access: time, last_modification: time }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
+use rustix::fs::{XattrFlags, getxattr, lgetxattr, listxattr, llistxattr, lsetxattr, setxattr};
 use rustix::io::Errno;
 
 use crate::root::through;
@@ -41,6 +41,17 @@ pub(crate) fn set(directory: BorrowedFd, name: &[u8], xattrs: &[(Vec<u8>, Vec<u8
     Ok(())
 }
 
+/// The same for an open file, by `/proc/self/fd/N`.
+pub(crate) fn set_followed(path: &Path, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Errno> {
+    for (key, value) in xattrs.iter().filter(|(key, _)| belongs_to_layers(key)) {
+        match setxattr(path, OsStr::from_bytes(key), value, XattrFlags::empty()) {
+            Err(Errno::NOTSUP | Errno::PERM) if key != CAPABILITY => {}
+            answer => answer?,
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn set_opaque(directory: BorrowedFd, name: &[u8]) -> Result<(), Errno> {
     lsetxattr(through(directory, name), OsStr::from_bytes(OPAQUE), b"y", XattrFlags::empty())
 }
@@ -68,6 +79,33 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
     for name in names.split(|b| *b == 0).filter(|name| belongs_to_layers(name)) {
         if let Some(value) = value(path, name)? {
             found.push((name.to_vec(), value));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The same of what a path leads to: `/proc/self/fd/N` is a link to the open file.
+pub(crate) fn read_followed(path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+    let mut names = vec![0_u8; 512];
+    let length = match listxattr(path, &mut names[..]) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        Err(Errno::RANGE) => {
+            names.resize(MAX_BYTES, 0);
+            listxattr(path, &mut names[..])?
+        }
+        answer => answer?,
+    };
+    let mut found = Vec::new();
+    for name in names[..length].split(|b| *b == 0).filter(|name| belongs_to_layers(name)) {
+        let mut value = vec![0_u8; MAX_BYTES];
+        match getxattr(path, OsStr::from_bytes(name), &mut value[..]) {
+            Ok(length) => {
+                value.truncate(length);
+                found.push((name.to_vec(), value));
+            }
+            Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Err(errno) => return Err(errno),
         }
     }
     found.sort();
