@@ -20,7 +20,6 @@ use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
 use crate::endpoint::host_of;
-use crate::resolver;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 

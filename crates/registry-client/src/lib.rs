@@ -16,7 +16,6 @@ mod endpoint;
 mod error;
 mod manifest;
 mod repository;
-mod resolver;
 mod tls;
 mod transport;
 mod upload;

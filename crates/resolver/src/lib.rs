@@ -1,5 +1,7 @@
 //! Names to addresses without the C library: `/etc/hosts`, then the servers of `/etc/resolv.conf` (hosts(5),
 //! resolv.conf(5), RFC 1035). A static program has no NSS.
+//!
+//! Entry point: [`resolve`]. Nothing is kept between two calls; every answer and file has a limit.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +18,7 @@ const A: u16 = 1;
 const AAAA: u16 = 28;
 
 /// All addresses of a host, IPv4 first. An address in place of a name is itself.
-pub(crate) async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
@@ -38,7 +40,9 @@ pub(crate) async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
             Err(error) => failure = Some(error),
         }
     }
-    Err(failure.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: no such host"))))
+    let server = configuration.servers.first().map(|server| format!(" on {server}")).unwrap_or_default();
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}{server}: no such host"));
+    Err(failure.unwrap_or_else(unknown))
 }
 
 struct Configuration {
