@@ -7,7 +7,7 @@ use bytes::Bytes;
 use engine_api::system::ping;
 use engine_api::{ApiVersion, ErrorResponse};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use crate::body::{Body, Upload};
 use crate::error::Error;
 use crate::hijack::Duplex;
-use crate::host::{Host, Stream};
+use crate::connection::{Endpoint, Stream, words};
+use crate::host::Host;
 use crate::request::{Payload, Request};
 
 /// Largest answer that is read into memory: a list of ten thousand containers has about 30 MB.
@@ -45,7 +46,9 @@ pub struct Ping {
 /// One daemon. Cheap to make; cloned never, shared by reference.
 #[derive(Debug)]
 pub struct Client {
-    host: Host,
+    endpoint: Endpoint,
+    /// Sent with every request, beside its own.
+    headers: Vec<(HeaderName, HeaderValue)>,
     user_agent: String,
     version: OnceLock<ApiVersion>,
     ping: OnceLock<Ping>,
@@ -55,17 +58,34 @@ pub struct Client {
 
 impl Client {
     /// Does not connect.
-    pub fn new(host: Host, choice: VersionChoice, user_agent: impl Into<String>) -> Self {
+    pub fn new(endpoint: impl Into<Endpoint>, choice: VersionChoice, user_agent: impl Into<String>) -> Self {
         let version = OnceLock::new();
         if let VersionChoice::Pinned(pinned) = choice {
             version.get_or_init(|| pinned);
         }
         let user_agent = user_agent.into();
-        Self { host, user_agent, version, ping: OnceLock::new(), idle: Mutex::new(None) }
+        let endpoint = endpoint.into();
+        Self { endpoint, headers: Vec::new(), user_agent, version, ping: OnceLock::new(), idle: Mutex::new(None) }
+    }
+
+    /// Sends these headers with every request.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.headers = headers;
+        self
     }
 
     pub fn host(&self) -> &Host {
-        &self.host
+        self.endpoint.host()
+    }
+
+    /// A connection as it is, without a request on it: for `docker system dial-stdio`.
+    pub async fn dial(&self) -> Result<Duplex, Error> {
+        let stream = self.endpoint.connect().await.map_err(|error| match self.host() {
+            Host::Unix(path) => Error::Dial(format!("dial unix {}: connect: {}", path.display(), words(&error))),
+            Host::Tcp { .. } | Host::Ssh(_) => Error::Dial(words(&error)),
+        })?;
+        Ok(Duplex::new(stream, Bytes::new(), ""))
     }
 
     /// The version that requests carry; asks the daemon the first time.
@@ -76,7 +96,7 @@ impl Client {
         let theirs = match self.ping().await {
             Ok(ping) => ping.api_version,
             // The request itself fails in the same way, and its error names what was asked.
-            Err(Error::Connect { .. } | Error::Permission { .. }) => return Ok(ApiVersion::MAX),
+            Err(Error::Connect { .. } | Error::Permission { .. } | Error::Http(_)) => return Ok(ApiVersion::MAX),
             Err(error) => return Err(error),
         };
         Ok(*self.version.get_or_init(|| ApiVersion::MAX.negotiate(theirs)))
@@ -151,11 +171,13 @@ impl Client {
     /// Sends on the idle connection, or on a new one.
     async fn dispatch(&self, request: Request, path: &str) -> Result<(Response<Incoming>, SendRequest<Upload>), Error> {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let target = Target::new(&self.endpoint, &request, path);
         let mut connection = match self.still_open(kept).await {
             Some(kept) => kept,
-            None => self.connect(&request.method, path).await?,
+            None => self.connect(&target, path).await?,
         };
-        let response = connection.send_request(self.head(request, path)?).await?;
+        let response = connection.send_request(self.head(request, path)?).await;
+        let response = response.map_err(|error| target.broken(&transport_words(&error)))?;
         Ok((response, connection))
     }
 
@@ -166,17 +188,20 @@ impl Client {
 
     fn head(&self, request: Request, path: &str) -> Result<http::Request<Upload>, Error> {
         let separator = if request.query.is_empty() { "" } else { "?" };
-        let target = format!("{}{path}{separator}{}", self.host.base(), request.query);
+        let target = format!("{}{path}{separator}{}", self.host().base(), request.query);
         let has_json = matches!(request.payload, Payload::Json(_));
         let mut builder = http::Request::builder()
             .method(request.method)
             .uri(target)
-            .header(HOST, self.host.authority())
+            .header(HOST, self.host().authority())
             .header(USER_AGENT, &self.user_agent);
         if has_json {
             builder = builder.header(CONTENT_TYPE, "application/json");
         } else if matches!(request.payload, Payload::Stream(_)) {
             builder = builder.header(CONTENT_TYPE, "text/plain");
+        }
+        for (name, value) in &self.headers {
+            builder = builder.header(name, value);
         }
         for (name, value) in request.headers {
             builder = builder.header(name, value);
@@ -184,9 +209,10 @@ impl Client {
         builder.body(Upload::from(request.payload)).map_err(|error| Error::Http(error.to_string()))
     }
 
-    async fn connect(&self, method: &Method, path: &str) -> Result<SendRequest<Upload>, Error> {
-        let stream = self.host.connect().await.map_err(|error| self.refused(error, method, path))?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    async fn connect(&self, target: &Target, path: &str) -> Result<SendRequest<Upload>, Error> {
+        let stream = self.endpoint.connect().await.map_err(|error| self.refused(error, target, path))?;
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| target.broken(&transport_words(&error)))?;
         // The task ends with its connection; whoever waits for an answer sees the error.
         tokio::spawn(async move {
             let _ = connection.with_upgrades().await;
@@ -194,24 +220,97 @@ impl Client {
         Ok(sender)
     }
 
-    fn refused(&self, source: io::Error, method: &Method, path: &str) -> Error {
-        let host = self.host.to_string();
-        match (&self.host, source.kind()) {
+    fn refused(&self, source: io::Error, target: &Target, path: &str) -> Error {
+        let host = self.host().to_string();
+        match (self.host(), source.kind()) {
             (Host::Unix(socket), io::ErrorKind::PermissionDenied) => Error::Permission {
                 socket: socket.display().to_string(),
                 host,
-                // Go names the method in one word of title case.
-                method: title(method.as_str()),
-                authority: crate::request::escape_all(&socket.to_string_lossy()),
+                method: target.method.clone(),
+                authority: self.host().shown_authority(),
                 path: path.to_owned(),
             },
-            _ => Error::Connect { host, source },
+            (Host::Unix(_), _) | (_, io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut) => {
+                Error::Connect { host, source }
+            }
+            _ => target.broken(&source.to_string()),
         }
     }
 
     fn keep(&self, connection: SendRequest<Upload>) {
         *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
     }
+}
+
+/// A request as Go's errors name it: `Get "http://host/path"`.
+struct Target {
+    /// One word of title case.
+    method: String,
+    url: String,
+    secure: bool,
+}
+
+impl Target {
+    fn new(endpoint: &Endpoint, request: &Request, path: &str) -> Self {
+        let separator = if request.query.is_empty() { "" } else { "?" };
+        let (scheme, authority) = (endpoint.scheme(), endpoint.host().shown_authority());
+        Self {
+            method: title(request.method.as_str()),
+            url: format!("{scheme}://{authority}{}{path}{separator}{}", endpoint.host().base(), request.query),
+            secure: scheme == "https",
+        }
+    }
+
+    /// The connection could not be made, or broke before an answer came.
+    fn broken(&self, cause: &str) -> Error {
+        let whole = format!("{} \"{}\": {cause}", self.method, self.url);
+        if !self.secure && cause.contains("malformed HTTP response") {
+            return Error::Plain(format!("{whole}.\n* Are you trying to connect to a TLS-enabled daemon without TLS?"));
+        }
+        if self.secure && (cause.contains("bad certificate") || cause.contains("certificate required")) {
+            return Error::Plain(format!(
+                "the server probably has client authentication (--tlsverify) enabled; check your TLS client certification settings: {whole}"
+            ));
+        }
+        Error::Http(whole)
+    }
+}
+
+/// Why a connection broke: the innermost reason, and Go's words for an answer that is no HTTP.
+fn transport_words(error: &hyper::Error) -> String {
+    if error.is_parse() {
+        return "net/http: HTTP/1.x transport connection broken: malformed HTTP response".to_owned();
+    }
+    if error.is_incomplete_message() || error.is_closed() {
+        return "EOF".to_owned();
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return match tls {
+                rustls::Error::AlertReceived(alert) => crate::tls::alert_words(*alert),
+                other => format!("tls: {other}"),
+            };
+        }
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            match io.get_ref() {
+                Some(cause) if cause.downcast_ref::<rustls::Error>().is_some() => {}
+                _ => return words_of(io),
+            }
+        }
+        source = inner.source();
+        if let Some(io) = inner.downcast_ref::<io::Error>()
+            && let Some(rustls::Error::AlertReceived(alert)) = io.get_ref().and_then(|cause| cause.downcast_ref())
+        {
+            return crate::tls::alert_words(*alert);
+        }
+    }
+    errors::chain(error)
+}
+
+/// A message of our own as it is, the system's as Go writes it.
+fn words_of(error: &io::Error) -> String {
+    if error.raw_os_error().is_some() { words(error) } else { error.to_string() }
 }
 
 /// `HEAD` to `Head`.

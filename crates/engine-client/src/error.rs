@@ -24,6 +24,12 @@ pub enum Error {
     Daemon { status: u16, message: String },
     #[error("{0}")]
     Host(String),
+    /// A bare connection could not be made.
+    #[error("failed to open the raw stream connection: {0}")]
+    Dial(String),
+    /// The connection broke, and the reason is known.
+    #[error("{0}")]
+    Plain(String),
     /// The connection broke or spoke no HTTP.
     #[error("error during connect: {0}")]
     Http(String),
@@ -40,7 +46,7 @@ pub enum Error {
 impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Connect { .. } | Self::Http(_) | Self::Io(_) => ErrorKind::Unavailable,
+            Self::Connect { .. } | Self::Http(_) | Self::Io(_) | Self::Dial(_) | Self::Plain(_) => ErrorKind::Unavailable,
             Self::Permission { .. } => ErrorKind::PermissionDenied,
             Self::Host(_) => ErrorKind::InvalidArgument,
             Self::Decode(_) | Self::TooLarge(_) | Self::NotUpgraded(_) => ErrorKind::DataLoss,

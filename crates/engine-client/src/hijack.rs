@@ -1,13 +1,12 @@
 //! A connection that stopped being HTTP: attach and exec.
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::host::Stream;
+use crate::connection::Stream;
 
 /// Both directions of a hijacked connection.
 #[derive(Debug)]
@@ -22,24 +21,12 @@ pub struct Duplex {
 #[derive(Debug)]
 pub struct ReadHalf {
     leftover: Bytes,
-    half: ReadSide,
+    half: io::ReadHalf<Stream>,
 }
 
 /// What the container reads. Shutting it down is the end of its standard input.
 #[derive(Debug)]
-pub struct WriteHalf(WriteSide);
-
-#[derive(Debug)]
-enum ReadSide {
-    Unix(tokio::net::unix::OwnedReadHalf),
-    Tcp(tokio::net::tcp::OwnedReadHalf),
-}
-
-#[derive(Debug)]
-enum WriteSide {
-    Unix(tokio::net::unix::OwnedWriteHalf),
-    Tcp(tokio::net::tcp::OwnedWriteHalf),
-}
+pub struct WriteHalf(io::WriteHalf<Stream>);
 
 impl Duplex {
     pub(crate) fn new(stream: Stream, leftover: Bytes, content_type: &str) -> Self {
@@ -53,16 +40,7 @@ impl Duplex {
 
     /// The two directions, each usable from a task of its own.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
-        let (read, write) = match self.stream {
-            Stream::Unix(stream) => {
-                let (read, write) = stream.into_split();
-                (ReadSide::Unix(read), WriteSide::Unix(write))
-            }
-            Stream::Tcp(stream) => {
-                let (read, write) = stream.into_split();
-                (ReadSide::Tcp(read), WriteSide::Tcp(write))
-            }
-        };
+        let (read, write) = io::split(self.stream);
         (ReadHalf { leftover: self.leftover, half: read }, WriteHalf(write))
     }
 }
@@ -76,32 +54,20 @@ impl AsyncRead for ReadHalf {
             this.leftover.advance(take);
             return Poll::Ready(Ok(()));
         }
-        match &mut this.half {
-            ReadSide::Unix(half) => Pin::new(half).poll_read(cx, buf),
-            ReadSide::Tcp(half) => Pin::new(half).poll_read(cx, buf),
-        }
+        Pin::new(&mut this.half).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for WriteHalf {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
-            WriteSide::Unix(half) => Pin::new(half).poll_write(cx, buf),
-            WriteSide::Tcp(half) => Pin::new(half).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            WriteSide::Unix(half) => Pin::new(half).poll_flush(cx),
-            WriteSide::Tcp(half) => Pin::new(half).poll_flush(cx),
-        }
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            WriteSide::Unix(half) => Pin::new(half).poll_shutdown(cx),
-            WriteSide::Tcp(half) => Pin::new(half).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
     }
 }

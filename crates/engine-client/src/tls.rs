@@ -1,0 +1,171 @@
+//! TLS to a daemon: whom to trust, and who we are.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use crate::error::Error;
+
+/// Certificates and keys in PEM, as files or contexts hold them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Who may vouch for the daemon; without it the system's certificates do.
+    pub ca: Option<Vec<u8>>,
+    pub cert: Option<Vec<u8>>,
+    pub key: Option<Vec<u8>>,
+    /// Takes any certificate of the daemon.
+    pub skip_verify: bool,
+}
+
+/// A key is never printed.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("ca", &self.ca.is_some())
+            .field("cert", &self.cert.is_some())
+            .field("key", &self.key.is_some())
+            .field("skip_verify", &self.skip_verify)
+            .finish()
+    }
+}
+
+impl Tls {
+    /// The settings of a connection. Reading the system's certificates takes a while: made when first needed.
+    pub(crate) fn settings(&self) -> Result<ClientConfig, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::Host(error.to_string()))?;
+        let builder = if self.skip_verify {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        } else {
+            builder.with_root_certificates(self.roots()?)
+        };
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => {
+                let (chain, key) = identity(cert, key)?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&format!("tls: {error}")))
+            }
+            _ => Ok(builder.with_no_client_auth()),
+        }
+    }
+
+    fn roots(&self) -> Result<RootCertStore, Error> {
+        let mut roots = RootCertStore::empty();
+        match &self.ca {
+            None => {
+                // What the system's store cannot parse, it cannot vouch for; the rest stands.
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+            Some(ca) => {
+                let found: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(ca).flatten().collect();
+                let (added, _) = roots.add_parsable_certificates(found);
+                if added == 0 {
+                    return Err(wrong("ca.pem seems invalid"));
+                }
+            }
+        }
+        Ok(roots)
+    }
+}
+
+fn wrong(reason: &str) -> Error {
+    Error::Host(format!("failed to retrieve context tls info: {reason}"))
+}
+
+fn identity(cert: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(cert).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| wrong("tls: failed to find any PEM data in certificate input"))?;
+    if key.windows(b"Proc-Type: 4,ENCRYPTED".len()).any(|window| window == b"Proc-Type: 4,ENCRYPTED") {
+        return Err(Error::Host(
+            "private key is encrypted - support for encrypted private keys has been removed, see https://docs.docker.com/go/deprecated/"
+                .to_owned(),
+        ));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Error::Host("no valid private key found".to_owned()))?;
+    Ok((chain, key))
+}
+
+/// Why the handshake failed, in the words of Go's libraries, which people search for.
+pub(crate) fn handshake_words(error: &io::Error, name: &str) -> String {
+    use rustls::Error as Tls;
+    let unverified = |reason: &str| format!("tls: failed to verify certificate: x509: {reason}");
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
+        Some(Tls::InvalidMessage(_)) => "http: server gave HTTP response to HTTPS client".to_owned(),
+        Some(Tls::InvalidCertificate(reason)) => match reason {
+            CertificateError::UnknownIssuer => unverified("certificate signed by unknown authority"),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                unverified("certificate has expired or is not yet valid")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                unverified("certificate has expired or is not yet valid")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                unverified(&format!("certificate is not valid for any names, but wanted to match {name}"))
+            }
+            other => unverified(&other.to_string()),
+        },
+        Some(Tls::AlertReceived(alert)) => alert_words(*alert),
+        _ => format!("tls: {error}"),
+    }
+}
+
+/// What the daemon says when it hangs up during or just after the handshake.
+pub(crate) fn alert_words(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "remote error: tls: certificate required".to_owned(),
+        AlertDescription::BadCertificate => "remote error: tls: bad certificate".to_owned(),
+        AlertDescription::UnknownCA => "remote error: tls: unknown certificate authority".to_owned(),
+        AlertDescription::HandshakeFailure => "remote error: tls: handshake failure".to_owned(),
+        AlertDescription::ProtocolVersion => "remote error: tls: protocol version not supported".to_owned(),
+        other => format!("remote error: tls: {other:?}"),
+    }
+}
+
+/// Takes any certificate: verification was switched off.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
