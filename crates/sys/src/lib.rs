@@ -15,9 +15,11 @@ pub mod keyring;
 pub mod layers;
 pub mod mount;
 pub mod process;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod tree;
 
 pub use errno::{Errno, Result};

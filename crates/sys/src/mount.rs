@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::errno::{check_fd, check_unit};
 use std::ffi::CStr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 pub use libc::{
@@ -20,6 +20,8 @@ pub const MOUNT_ATTR_NOATIME: u64 = 0x10;
 pub const MOUNT_ATTR_STRICTATIME: u64 = 0x20;
 pub const MOUNT_ATTR_NODIRATIME: u64 = 0x80;
 pub const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
+
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
 pub const OPEN_TREE_CLONE: u32 = 1;
 pub const AT_RECURSIVE: u32 = 0x8000;
@@ -84,6 +86,26 @@ pub fn move_mount(mount: RawFd, target: RawFd) -> Result<()> {
 /// Changes the mount behind a descriptor, and those below it when `recursive` is AT_RECURSIVE (mount_setattr(2), Linux 5.12).
 pub fn set_attributes(mount: RawFd, recursive: u32, set: u64, clear: u64, propagation: u64) -> Result<()> {
     let attr = MountAttr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH as u32 | recursive;
+    // SAFETY: the structure outlives the call and its size is given.
+    check_unit(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, mount, c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
+    })
+}
+
+/// A mount of its own of one file, read-only and attached nowhere: what is executed from it can be overwritten by nobody
+/// who comes by its /proc/PID/exe.
+pub fn readonly_clone(path: &CStr) -> Result<OwnedFd> {
+    let tree = open_tree(libc::AT_FDCWD, path, OPEN_TREE_CLONE)?;
+    // SAFETY: the descriptor was made above and is owned by nothing else.
+    let tree = unsafe { OwnedFd::from_raw_fd(tree) };
+    set_attributes(tree.as_raw_fd(), 0, MOUNT_ATTR_RDONLY, 0, 0)?;
+    Ok(tree)
+}
+
+/// Lets a detached mount show its files under the ids of a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP).
+pub fn set_id_map(mount: RawFd, recursive: u32, user_namespace: RawFd) -> Result<()> {
+    let attr = MountAttr { attr_set: MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd: user_namespace as u64 };
     let flags = libc::AT_EMPTY_PATH as u32 | recursive;
     // SAFETY: the structure outlives the call and its size is given.
     check_unit(unsafe {

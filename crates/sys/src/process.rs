@@ -91,6 +91,15 @@ pub fn clone_process(namespaces: i32, cgroup: Option<RawFd>) -> Result<Clone> {
     Ok(if pid == 0 { Clone::Child } else { Clone::Parent { child: pid } })
 }
 
+/// Clones a child of this process's parent, so that this one can go. Its end is told as this process's would be.
+pub fn clone_sibling(namespaces: i32) -> Result<Clone> {
+    let flags = namespaces as u32 as u64 | libc::CLONE_PARENT as u64;
+    let args = CloneArgs { flags, ..Default::default() };
+    // SAFETY: no stack and no CLONE_VM are asked for, so the child has a copy of everything, as after fork(2).
+    let pid = check_fd(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
+    Ok(if pid == 0 { Clone::Child } else { Clone::Parent { child: pid } })
+}
+
 pub fn setns(fd: RawFd, kind: i32) -> Result<()> {
     // SAFETY: no memory is passed.
     check_unit(unsafe { libc::setns(fd, kind) }.into())
@@ -138,10 +147,15 @@ pub fn set_uid(uid: u32) -> Result<()> {
 }
 
 pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    set_rlimit_of(0, resource, soft, hard)
+}
+
+/// The limit of another process; 0 is this one.
+pub fn set_rlimit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     let old: *mut libc::rlimit64 = ptr::null_mut();
     // SAFETY: the structure outlives the call; the old value is not asked for.
-    check_unit(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, old) })
+    check_unit(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, old) })
 }
 
 pub fn umask(mask: u32) -> u32 {
