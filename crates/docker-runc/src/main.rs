@@ -12,6 +12,7 @@ use log::Log;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    runtime::protect::keep_own_name();
     let args: Vec<String> = match std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect() {
         Ok(args) => args,
         Err(_) => return fail(&Log::default(), "an argument is not UTF-8", 1),

@@ -12,12 +12,16 @@ use sys::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_RDONLY};
 use sys::mount;
 use sys::process::{self, StringArray};
 
+/// What is executed by descriptor is otherwise named after the descriptor's number, in ps and in the kernel's log.
+pub fn keep_own_name() {
+    // prctl(2) fails for no name of less than 16 bytes.
+    let _ = process::set_name(c"docker-runc");
+}
+
 pub fn protect_own_binary() -> Result<(), RuntimeError> {
     let own = file::openat(AT_FDCWD, c"/proc/self/exe", O_RDONLY, 0).map(Fd::new);
     let own = own.map_err(RuntimeError::system("open /proc/self/exe"))?;
     if file::mount_is_readonly(own.raw()).unwrap_or(false) || file::is_sealed(own.raw()) {
-        // The name that ps shows is otherwise the descriptor's number.
-        let _ = process::set_name(c"docker-runc");
         return Ok(());
     }
     let again =

@@ -2,9 +2,13 @@
 
 use containerd_api::runc::v1::Options;
 use serde::{Deserialize, Serialize};
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,6 +63,7 @@ impl RuntimeOptions {
 #[derive(Debug)]
 pub struct Runtime {
     binary: PathBuf,
+    protected: Option<OwnedFd>,
     root: PathBuf,
     log: PathBuf,
     systemd_cgroup: bool,
@@ -70,6 +75,7 @@ impl Runtime {
         let binary =
             if options.binary_name.is_empty() { default_binary() } else { PathBuf::from(&options.binary_name) };
         Self {
+            protected: protect(&binary),
             binary,
             root: Path::new(root).join(namespace),
             log: bundle.join("log.json"),
@@ -79,7 +85,11 @@ impl Runtime {
 
     /// `runc … SUBCOMMAND`; its stdio is /dev/null until set.
     pub fn command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.protected {
+            Some(program) => Command::new(format!("/proc/self/fd/{}", program.as_raw_fd())),
+            None => Command::new(&self.binary),
+        };
+        command.arg0(&self.binary);
         command.arg("--root").arg(&self.root).arg("--log").arg(&self.log).args(["--log-format", "json"]);
         if self.systemd_cgroup {
             command.arg("--systemd-cgroup");
@@ -128,6 +138,16 @@ fn last_error_line(log: &[u8]) -> Option<String> {
 fn default_binary() -> PathBuf {
     let beside = std::env::current_exe().ok().map(|program| program.with_file_name("docker-runc"));
     beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("runc"))
+}
+
+/// Our own runtime is executed from a read-only mount that it would otherwise make for itself, and execute itself again
+/// from (CVE-2019-5736). Others know their own ways. Where the kernel makes no such mount, it is left to the runtime.
+fn protect(binary: &Path) -> Option<OwnedFd> {
+    if binary.file_name()? != "docker-runc" {
+        return None;
+    }
+    let path = CString::new(binary.as_os_str().as_bytes()).ok()?;
+    sys::mount::readonly_clone(&path).ok()
 }
 
 #[cfg(test)]
