@@ -57,6 +57,7 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         written.map_err(|source| RunError::OomScore { score: config.oom_score, source })?;
     }
     raise_file_limit();
+    sys::memory::give_back_when_quiet();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(MAX_BLOCKING)

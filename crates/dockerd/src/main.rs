@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     start_log(&config);
+    sys::memory::give_back_when_quiet();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let served = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(start::run(config)));
     match served {

@@ -13,6 +13,7 @@ pub mod errno;
 pub mod file;
 pub mod keyring;
 pub mod layers;
+pub mod memory;
 pub mod mount;
 pub mod process;
 pub mod scheduling;
