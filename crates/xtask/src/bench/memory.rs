@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use testhost::{Docker, Host};
@@ -9,6 +10,8 @@ use testhost::{Docker, Host};
 use super::Row;
 
 const CONTAINERS: usize = 100;
+/// Until a daemon is idle: collectors have run, and what is given back has been given back.
+const UNTIL_IDLE: Duration = Duration::from_secs(15);
 
 pub fn rows(host: &Host) -> Result<Vec<Row>> {
     let ours = host.engine("ours")?;
@@ -35,16 +38,21 @@ pub fn rows(host: &Host) -> Result<Vec<Row>> {
 
 /// Of the daemons alone, and the growth per container: its shim and its share of the daemons.
 fn measure(docker: &Docker, image: &str, data_root: &Path) -> Result<(f64, f64)> {
-    let idle = pss_of_engine(data_root)?;
+    let idle = pss_at_rest(data_root)?;
     let mut ids = Vec::with_capacity(CONTAINERS);
     for _ in 0..CONTAINERS {
         ids.push(docker.run(&["run", "-d", image, "sleep", "1000"])?);
     }
-    let running = pss_of_engine(data_root)?;
+    let running = pss_at_rest(data_root)?;
     for id in &ids {
         docker.run(&["rm", "-f", id])?;
     }
     Ok((idle, (running - idle) / CONTAINERS as f64))
+}
+
+fn pss_at_rest(data_root: &Path) -> Result<f64> {
+    std::thread::sleep(UNTIL_IDLE);
+    pss_of_engine(data_root)
 }
 
 /// The daemon on this root, and everything below it and its neighbours but the containers' own processes.
