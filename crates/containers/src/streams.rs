@@ -1,11 +1,10 @@
 //! What containers print and read: attach, logs; and what runs in them: top.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use container_core::{State, Timestamp};
 use errors::{ErrorKind, Kind};
-use logs::{ReadOptions, Reader};
+use logs::{FolderWatch, ReadOptions, Reader};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
@@ -38,8 +37,8 @@ enum Source {
 pub struct Logs {
     pub tty: bool,
     reader: Option<Reader>,
-    /// While following: the reader's watch, and the container's life.
-    follow: Option<(AsyncFd<OwnedFd>, watch::Receiver<Progress>)>,
+    /// While following: the log's folder, and the container's life.
+    follow: Option<(AsyncFd<FolderWatch>, watch::Receiver<Progress>)>,
 }
 
 impl Streams {
@@ -84,17 +83,17 @@ impl Streams {
             since: request.since.map(to_log_time),
             until: request.until.map(to_log_time),
             follow,
+            ..ReadOptions::default()
         };
+        // Watched before the first look.
+        let watch = if follow { Some(watched(&self.shared.settings.container_folder(&record.id))?) } else { None };
         let reader = match Reader::open(&self.shared.settings.log_path(&record.id), options) {
             Ok(reader) => Some(reader),
             // It never ran.
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error.into()),
         };
-        let follow = match reader.as_ref().and_then(Reader::watch_fd) {
-            Some(watch) => Some((watched(watch)?, progress)),
-            None => None,
-        };
+        let follow = watch.map(|watch| (watch, progress));
         Ok(Logs { tty: record.config.tty, reader, follow })
     }
 
@@ -142,8 +141,8 @@ impl Logs {
             tokio::select! {
                 ready = watch.ready(Interest::READABLE) => {
                     let wrong = |source| Error::file("watch", std::path::Path::new("the log"), source);
-                    // The reader drains the watch itself.
                     ready.map_err(wrong)?.clear_ready();
+                    watch.get_ref().changes().map_err(wrong)?;
                 }
                 changed = progress.changed() => if changed.is_err() { return Ok(None) },
             }
@@ -151,13 +150,13 @@ impl Logs {
     }
 }
 
-/// The reader keeps its own descriptor; the runtime polls a second one of the same inotify instance.
-// Deprecated for types whose descriptor may change; an `OwnedFd` keeps its own for life.
-#[expect(deprecated)]
-fn watched(watch: std::os::fd::BorrowedFd<'_>) -> Result<AsyncFd<OwnedFd>, Error> {
-    let wrong = |source| Error::file("watch", std::path::Path::new("the log"), source);
-    let own = watch.as_fd().try_clone_to_owned().map_err(wrong)?;
-    AsyncFd::with_interest(own, Interest::READABLE).map_err(wrong)
+fn watched(folder: &std::path::Path) -> Result<AsyncFd<FolderWatch>, Error> {
+    let watch = || {
+        let watch = FolderWatch::new()?;
+        watch.add(folder)?;
+        AsyncFd::with_interest(watch, Interest::READABLE)
+    };
+    watch().map_err(|source| Error::file("watch", folder, source))
 }
 
 fn to_log_time(time: Timestamp) -> logs::Timestamp {

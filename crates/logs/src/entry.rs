@@ -26,6 +26,16 @@ impl Stream {
     }
 }
 
+/// What says that a message is a part of a longer line. The json-file format keeps none of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Part {
+    /// The same for all parts of a line, 64 hexadecimal digits.
+    pub id: String,
+    /// From 1.
+    pub number: u32,
+    pub last: bool,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub stream: Stream,
@@ -34,4 +44,14 @@ pub struct Entry {
     pub bytes: Vec<u8>,
     /// What the log options added (labels, environment, tag), sorted by name.
     pub attrs: Vec<(String, String)>,
+    pub part: Option<Part>,
+    /// Counts the messages of a numbered log from 1; 0 in any other.
+    pub ordinal: u64,
+}
+
+impl Entry {
+    /// The message without the newline that ends its line.
+    pub fn text(&self) -> &[u8] {
+        self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes)
+    }
 }

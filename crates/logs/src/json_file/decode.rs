@@ -18,20 +18,21 @@ struct Line<'a> {
 }
 
 /// The entry of one line (without its line end); `None` for a torn or foreign line.
-pub fn decode(line: &[u8]) -> Option<Entry> {
+pub(crate) fn decode(line: &[u8]) -> Option<Entry> {
     // After a power loss the end of a file may be a run of zeros that the next line follows.
     let start = line.iter().position(|&byte| byte != 0)?;
     let line: Line<'_> = serde_json::from_slice(&line[start..]).ok()?;
     let stream = if line.stream == "stderr" { Stream::Stderr } else { Stream::Stdout };
     let time = line.time.parse().ok()?;
-    Some(Entry { stream, time, bytes: line.log.into_owned().into_bytes(), attrs: line.attrs.into_iter().collect() })
+    let attrs = line.attrs.into_iter().collect();
+    Some(Entry { stream, time, bytes: line.log.into_owned().into_bytes(), attrs, part: None, ordinal: 0 })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Timestamp;
-    use crate::json_file::encode::Encoder;
+    use crate::json_file::Encoder;
     use proptest::prelude::*;
 
     #[test]
@@ -51,7 +52,8 @@ mod tests {
             let mut out = Vec::new();
             Encoder::new(&attrs).append(&mut out, Stream::Stderr, text.as_bytes(), true, time);
             let entry = decode(out.strip_suffix(b"\n").expect("line end")).expect("own line");
-            prop_assert_eq!(entry, Entry { stream: Stream::Stderr, time, bytes: format!("{text}\n").into_bytes(), attrs });
+            let bytes = format!("{text}\n").into_bytes();
+            prop_assert_eq!(entry, Entry { stream: Stream::Stderr, time, bytes, attrs, part: None, ordinal: 0 });
         }
 
         #[test]

@@ -18,7 +18,7 @@ static PLAIN: [bool; 256] = {
 
 /// Writes log lines; keeps what is the same for every line of a second.
 #[derive(Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     /// `"attrs":{…},` or nothing.
     attrs: Vec<u8>,
     second: i64,

@@ -2,19 +2,17 @@
 
 mod decode;
 mod encode;
-pub mod reader;
-pub mod writer;
+mod seek;
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+pub(crate) use decode::decode;
+pub(crate) use encode::Encoder;
+pub(crate) use seek::{offset_before, tail_offset, whole_length};
 
-/// Bytes of a line that go into one object; a longer line is cut, and only its last part has the newline. Docker's
-/// value (its log copier's buffer).
-pub const MAX_PART: usize = 16 << 10;
+use crate::format::Frame;
 
-/// `ID-json.log.1` is the newest of the rotated files.
-fn rotated(path: &Path, number: u32) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
+pub(crate) fn frame(bytes: &[u8]) -> Frame {
+    match memchr::memchr(b'\n', bytes) {
+        Some(end) => Frame::Whole { content: 0..end, end: end + 1 },
+        None => Frame::More,
+    }
 }

@@ -1,6 +1,6 @@
 //! The stdio URI of the scheme `pump` (ARCHITECTURE.md, "The pump").
 
-use crate::WriterConfig;
+use crate::{Format, WriterConfig};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ pub struct PumpConfig {
     /// Where clients attach.
     pub socket: PathBuf,
     pub log: Option<WriterConfig>,
+    pub log_mode: LogMode,
     pub stdin: StdinMode,
     /// Output is a terminal's: sent raw, all of it stdout.
     pub terminal: bool,
@@ -46,6 +47,16 @@ impl errors::Kind for UriError {
     }
 }
 
+/// What becomes of output while the disk is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogMode {
+    /// It waits in the process's pipe, as long as that takes.
+    #[default]
+    Blocking,
+    /// It waits in so many bytes of memory; what has no room there is dropped.
+    NonBlocking(usize),
+}
+
 impl PumpConfig {
     pub fn is_pump(uri: &str) -> bool {
         uri.starts_with("pump://")
@@ -55,18 +66,40 @@ impl PumpConfig {
         let rest = uri.strip_prefix("pump://").ok_or_else(|| UriError::Scheme(uri.to_owned()))?;
         let (socket, query) = rest.split_once('?').unwrap_or((rest, ""));
         let socket = path(socket).filter(|path| path.is_absolute()).ok_or_else(|| UriError::Socket(uri.to_owned()))?;
-        let (mut log, mut stdin) = (None, StdinMode::Absent);
-        let (mut max_size, mut max_file, mut attrs) = (Some(DEFAULT_MAX_SIZE), DEFAULT_MAX_FILE, Vec::new());
+        let (mut has_log, mut stdin, mut log_mode) = (false, StdinMode::Absent, LogMode::default());
+        let mut log = WriterConfig {
+            max_size: Some(DEFAULT_MAX_SIZE),
+            max_file: DEFAULT_MAX_FILE,
+            ..WriterConfig::new(PathBuf::new())
+        };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let failed = || UriError::Value { key: key.to_owned(), uri: uri.to_owned() };
+            let flag = || match value {
+                "0" => Ok(false),
+                "1" => Ok(true),
+                _ => Err(failed()),
+            };
             match key {
-                "log" => log = Some(path(value).filter(|path| path.is_absolute()).ok_or_else(failed)?),
+                "log" => {
+                    log.path = path(value).filter(|path| path.is_absolute()).ok_or_else(failed)?;
+                    has_log = true;
+                }
+                "format" => {
+                    log.format = match value {
+                        "json-file" => Format::JsonFile,
+                        "local" => Format::Local,
+                        _ => return Err(failed()),
+                    }
+                }
                 // Docker's own default, an endless log, is said by -1.
-                "max-size" if value == "-1" => max_size = None,
-                "max-size" => max_size = Some(value.parse().ok().filter(|&size| size > 0).ok_or_else(failed)?),
-                "max-file" => max_file = value.parse().ok().filter(|&count| count > 0).ok_or_else(failed)?,
-                "attr" => attrs.push(attribute(value).ok_or_else(failed)?),
+                "max-size" if value == "-1" => log.max_size = None,
+                "max-size" => log.max_size = Some(value.parse().ok().filter(|&size| size > 0).ok_or_else(failed)?),
+                "max-file" => log.max_file = value.parse().ok().filter(|&count| count > 0).ok_or_else(failed)?,
+                "compress" => log.compress = flag()?,
+                "numbered" => log.numbered = flag()?,
+                "buffer" => log_mode = LogMode::NonBlocking(value.parse().map_err(|_| failed())?),
+                "attr" => log.attrs.push(attribute(value).ok_or_else(failed)?),
                 "stdin" => {
                     stdin = match value {
                         "open" => StdinMode::Open,
@@ -77,8 +110,10 @@ impl PumpConfig {
                 _ => return Err(failed()),
             }
         }
-        let log = log.map(|path| WriterConfig { path, max_size, max_file, attrs });
-        Ok(Self { socket, log, stdin, terminal })
+        if log.numbered && log.format != Format::Local {
+            return Err(UriError::Value { key: "numbered".to_owned(), uri: uri.to_owned() });
+        }
+        Ok(Self { socket, log: has_log.then_some(log), log_mode, stdin, terminal })
     }
 }
 
@@ -117,13 +152,22 @@ mod tests {
         let uri = "pump:///run/x/attach/ab.sock?log=/var/a%20b/ab-json.log&max-size=104857600&max-file=5&stdin=once&attr=tag%3Dx%26y";
         let config = PumpConfig::parse(uri, true).expect("uri");
         let log = WriterConfig {
-            path: "/var/a b/ab-json.log".into(),
             max_size: Some(104_857_600),
             max_file: 5,
             attrs: vec![("tag".into(), "x&y".into())],
+            ..WriterConfig::new("/var/a b/ab-json.log".into())
         };
-        let socket = "/run/x/attach/ab.sock".into();
-        assert_eq!(config, PumpConfig { socket, log: Some(log), stdin: StdinMode::Once, terminal: true });
+        let (socket, log_mode) = ("/run/x/attach/ab.sock".into(), LogMode::Blocking);
+        assert_eq!(config, PumpConfig { socket, log: Some(log), log_mode, stdin: StdinMode::Once, terminal: true });
+    }
+
+    #[test]
+    fn the_log_of_a_shipper_is_understood() {
+        let uri = "pump:///a.sock?log=/l&format=local&numbered=1&compress=1&max-size=-1&buffer=1000";
+        let config = PumpConfig::parse(uri, false).expect("uri");
+        let log = config.log.expect("log");
+        assert!(log.format == Format::Local && log.numbered && log.compress && log.max_size.is_none());
+        assert_eq!(config.log_mode, LogMode::NonBlocking(1000));
     }
 
     #[test]
@@ -141,6 +185,9 @@ mod tests {
             "pump:///a?max-size=0",
             "pump:///a?max-file=x",
             "pump:///a?other=1",
+            "pump:///a?format=xml",
+            "pump:///a?log=/l&numbered=1",
+            "pump:///a?log=/l&compress=yes",
             "pump:///a%0",
             "pump:///a%00",
             "pump:///a?log=relative",

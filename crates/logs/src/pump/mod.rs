@@ -12,17 +12,19 @@ mod client;
 mod config;
 mod input;
 mod queue;
+mod sink;
 
 pub use client::MAX_REQUEST;
-pub use config::{PumpConfig, StdinMode, UriError};
+pub use config::{LogMode, PumpConfig, StdinMode, UriError};
 pub use queue::{MEMORY_LIMIT, SPILL_LIMIT};
 
 use crate::poller::{Event, Interest, Poller};
-use crate::{Stream, Timestamp, WriteError, Writer};
+use crate::{Stream, Timestamp, WriteError};
 use client::{Client, Input};
 use input::ProcessInput;
 use queue::Queue;
 use rustix::io::Errno;
+use sink::Sink;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,6 +36,8 @@ use std::time::{Duration, Instant};
 pub const MAX_CLIENTS: usize = 64;
 /// How long a client that takes nothing holds up the report of the exit.
 pub const CLIENT_STALL: Duration = Duration::from_secs(3);
+/// Between two reports of failures of the log.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes read after the end from a pipe that someone still writes to: what the largest pipe holds.
 const DRAIN_LIMIT: usize = 1 << 20;
 /// Slots of a pump: its tokens are `base | slot`.
@@ -72,14 +76,45 @@ pub struct Pipes {
     pub stderr: Option<OwnedFd>,
 }
 
+/// Failures of the log in one report, at most one a second: a full disk fails with every chunk.
+#[derive(Debug, thiserror::Error)]
+#[error("output is lost: {failures} failures of the log, the first")]
+pub struct LogFailure {
+    pub failures: u64,
+    pub source: WriteError,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    due: Option<LogFailure>,
+    /// What comes within a second of the last report waits.
+    waiting: Option<LogFailure>,
+    reported: Option<Instant>,
+}
+
+impl Failures {
+    fn note(&mut self, result: Result<(), WriteError>) {
+        if let Err(source) = result {
+            self.waiting.get_or_insert(LogFailure { failures: 0, source }).failures += 1;
+            if self.reported.is_none_or(|last| last.elapsed() >= REPORT_INTERVAL) {
+                self.reported = Some(Instant::now());
+                self.due = self.waiting.take();
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.due = self.due.take().or(self.waiting.take());
+    }
+}
+
 #[derive(Debug)]
 pub struct Pump {
     config: PumpConfig,
     base: u64,
     listener: Option<UnixListener>,
-    log: Option<Writer>,
-    /// The last failure of the log, to be taken by who can report it.
-    failure: Option<WriteError>,
+    log: Option<Sink>,
+    failures: Failures,
     outputs: [Option<OwnedFd>; 2],
     input: ProcessInput,
     clients: Vec<Option<Client>>,
@@ -88,7 +123,7 @@ pub struct Pump {
 impl Pump {
     /// Opens the log and the socket. `base` has zeros where the slots go.
     pub fn listen(config: PumpConfig, poller: &Poller, base: u64) -> Result<Self, PumpError> {
-        let log = config.log.clone().map(Writer::open).transpose()?;
+        let log = config.log.clone().map(|log| Sink::open(log, config.log_mode)).transpose()?;
         let failed = |source| PumpError::Listen { path: config.socket.clone(), source };
         // What an earlier shim of the same container left.
         match fs::remove_file(&config.socket) {
@@ -100,7 +135,7 @@ impl Pump {
         poller.add(&listener, base | LISTENER, Interest::READ)?;
         let input = ProcessInput::new(config.stdin);
         let (listener, outputs) = (Some(listener), [None, None]);
-        Ok(Self { config, base, listener, log, failure: None, outputs, input, clients: Vec::new() })
+        Ok(Self { config, base, listener, log, failures: Failures::default(), outputs, input, clients: Vec::new() })
     }
 
     /// Takes over the pipes of a process without a terminal.
@@ -179,10 +214,13 @@ impl Pump {
             self.close_output(poller, index);
             if let Some(log) = &mut self.log {
                 let finished = log.finish(stream, Timestamp::now());
-                self.failure = self.failure.take().or(finished.err());
+                self.failures.note(finished);
             }
         }
-        self.log = None;
+        if let Some(log) = self.log.take() {
+            self.failures.note(log.close());
+            self.failures.end();
+        }
         self.input.end(poller);
         if let Some(listener) = self.listener.take() {
             // Closing takes it out of the epoll set as well; the name may be gone already.
@@ -210,9 +248,9 @@ impl Pump {
         self.clients.iter().flatten().map(|client| client.progress() + CLIENT_STALL).max()
     }
 
-    /// A failure of the log since the last call. Output goes on to the clients.
-    pub fn take_failure(&mut self) -> Option<WriteError> {
-        self.failure.take()
+    /// A failure of the log to report. Output goes on to the clients.
+    pub fn take_failure(&mut self) -> Option<LogFailure> {
+        self.failures.due.take()
     }
 
     fn accept(&mut self) {
@@ -261,7 +299,7 @@ impl Pump {
         let bytes = &scratch[..count];
         if let Some(log) = &mut self.log {
             let appended = log.append(stream, bytes, Timestamp::now());
-            self.failure = self.failure.take().or(appended.err());
+            self.failures.note(appended);
         }
         for client in self.clients.iter_mut().flatten() {
             client.output(stream, self.config.terminal, bytes);
