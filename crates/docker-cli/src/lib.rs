@@ -21,7 +21,6 @@ mod plugin;
 mod progress;
 mod stream;
 mod system;
-mod template;
 mod terminal;
 mod text;
 
@@ -30,6 +29,7 @@ use command::plan::{Output, Plan, plan};
 use command::{Matches, Path, help};
 use context::Context;
 use failure::Failure;
+use go_template as template;
 
 /// Runs a command line, without the program's name, and answers the exit status.
 pub fn main(words: impl Iterator<Item = String>) -> u8 {

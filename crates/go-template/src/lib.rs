@@ -1,4 +1,4 @@
-//! Go's text/template, as far as people use it in `--format`.
+//! Go's text/template, as far as people use it in `--format` and in the tags of log drivers.
 //!
 //! Pipelines, `if`/`else if`/`else`, `range` with `else`, `with`, variables, comments, trim markers, comparison,
 //! `index`, `slice`, `len`, the printing functions and Docker's own. Not built: `define`, `template`, `block`, `call`.
