@@ -7,6 +7,7 @@
 
 mod apart;
 mod busybox;
+mod differ;
 mod docker;
 mod engine;
 mod host;
@@ -21,6 +22,7 @@ mod running;
 mod traces;
 
 pub use busybox::archive as busybox_archive;
+pub use differ::{Part as DifferPart, Selection as DifferSelection, run as run_differ};
 pub use docker::{Docker, Ran};
 pub use engine::{Engine, kill as kill_process};
 pub use host::{Host, wait_until};

@@ -1,6 +1,7 @@
 //! The project's own chores. `cargo xtask` lists them.
 
 mod bench;
+mod differ;
 mod kill;
 mod tidy;
 mod tiers;
@@ -22,6 +23,7 @@ usage: cargo xtask CHORE
   vm [P]     run, exec and stop on Debian's stock kernel under emulation, with the programs of profile P
   host [F]   T2: each test on a host of its own (those that are called F)
   swap [F]   T3: our programs with the originals of Debian's packages on the other side
+  differ [F] the same requests and command lines at Docker's engine and ours (those cases that are called F)
   kill       --rounds N [--seed S] [--profile P]: kill -9 of the daemons at random moments while containers run
   tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
 ";
@@ -47,6 +49,7 @@ fn perform(words: &[&str]) -> Result<()> {
         ["bench", word] => bench::bench(&workspace_root(), Some(word)),
         ["vm"] => vm::vm(&workspace_root(), "debug"),
         ["vm", profile] => vm::vm(&workspace_root(), profile),
+        ["differ", words @ ..] => differ::differ(words),
         ["kill", options @ ..] => kill::kill(options),
         ["host", filter @ ..] => tiers::host(&workspace_root(), filter),
         ["swap", filter @ ..] => tiers::swap(&workspace_root(), filter),
