@@ -23,6 +23,12 @@ pub enum CgroupError {
     Freeze,
     #[error("cannot restrict devices with a BPF program on {path}")]
     Devices { path: PathBuf, source: io::Error },
+    #[error("rejecting {what} limit {limit} <= usage {usage}")]
+    BelowUsage { what: &'static str, limit: i64, usage: i64 },
+    #[error("unable to set memory limit to {limit} (current usage: {usage}, peak usage: {peak})")]
+    MemoryInUse { limit: String, usage: String, peak: String, source: io::Error },
+    #[error("the {bound} allowed cpu-shares is {set}")]
+    Shares { bound: &'static str, set: u64 },
     #[error(transparent)]
     Spec(#[from] SpecError),
 }
@@ -36,7 +42,7 @@ impl CgroupError {
 impl Kind for CgroupError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidPath(_) => ErrorKind::InvalidArgument,
+            Self::InvalidPath(_) | Self::BelowUsage { .. } | Self::Shares { .. } => ErrorKind::InvalidArgument,
             Self::MissingController(_) => ErrorKind::NotImplemented,
             Self::Spec(error) => error.kind(),
             _ => ErrorKind::Internal,

@@ -70,7 +70,7 @@ pub fn run(command: &Command, global: &Parsed, parsed: &Parsed, log: &Log) -> Re
         Name::Ps => run_ps(&root, parsed),
         Name::Pause => done(pause::pause(&root, id)),
         Name::Resume => done(pause::resume(&root, id)),
-        Name::Update => run_update(&root, parsed),
+        Name::Update => run_update(&root, parsed, &mut warnings),
         Name::Events => run_events(&root, parsed),
         Name::Spec => run_spec(parsed),
         Name::Features => print(&format!("{}\n", output::pretty(&features::features()))),
@@ -131,8 +131,17 @@ fn run_create(root: &Root, parsed: &Parsed, mode: Mode, warnings: &mut Vec<Strin
         no_pivot: parsed.is_set("no-pivot"),
         no_new_keyring: parsed.is_set("no-new-keyring"),
         preserve_fds: number(parsed, "preserve-fds")?.unwrap_or(0),
+        listen_fds: listen_fds(),
+        pidfd_socket: path(parsed, "pidfd-socket"),
     };
     create::create(root, &request, mode, warnings)
+}
+
+/// How many sockets whoever started this program passes to it (sd_listen_fds(3)).
+fn listen_fds() -> u32 {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let for_us = number("LISTEN_PID") == Some(std::process::id());
+    number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0)
 }
 
 fn run_run(root: &Root, parsed: &Parsed, warnings: &mut Vec<String>) -> Result<i32, RuntimeError> {
@@ -163,6 +172,7 @@ fn run_exec(root: &Root, parsed: &Parsed, warnings: &mut Vec<String>) -> Result<
         preserve_fds: number(parsed, "preserve-fds")?.unwrap_or(0),
         ignore_paused: parsed.is_set("ignore-paused"),
         sub_cgroup: parsed.value("cgroup").map(str::to_string),
+        pidfd_socket: path(parsed, "pidfd-socket"),
     };
     exec::exec(root, &request, warnings)
 }
@@ -233,7 +243,7 @@ fn run_ps(root: &Root, parsed: &Parsed) -> Result<i32, Failure> {
     print(&output::filter_ps(&text, &pids).ok_or_else(|| "couldn't find PID field in ps output".to_string())?)
 }
 
-fn run_update(root: &Root, parsed: &Parsed) -> Result<i32, Failure> {
+fn run_update(root: &Root, parsed: &Parsed, warnings: &mut Vec<String>) -> Result<i32, Failure> {
     let id = parsed.positionals.first().map_or("", String::as_str);
     let resources = match parsed.value("resources") {
         Some("-") => {
@@ -245,7 +255,7 @@ fn run_update(root: &Root, parsed: &Parsed) -> Result<i32, Failure> {
         Some(file) => update::parse_resources(&bundle::read_bounded(Path::new(file))?)?,
         None => resources(parsed)?,
     };
-    done(update::update(root, id, &resources))
+    done(update::update(root, id, &resources, warnings))
 }
 
 fn resources(parsed: &Parsed) -> Result<Resources, RuntimeError> {

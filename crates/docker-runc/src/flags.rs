@@ -50,6 +50,7 @@ const NO_PIVOT: Flag = flag("no-pivot", "", Kind::Switch, "do not use pivot_root
 const NO_NEW_KEYRING: Flag = flag("no-new-keyring", "", Kind::Switch, "keep the caller's session keyring");
 const PRESERVE_FDS: Flag =
     flag("preserve-fds", "", Kind::Value, "pass this many descriptors behind the standard streams (default: 0)");
+const PIDFD_SOCKET: Flag = flag("pidfd-socket", "", Kind::Value, "Unix socket that gets the process as a descriptor");
 const DETACH: Flag = flag("detach", "d", Kind::Switch, "do not wait for the process");
 const FORMAT: Flag = flag("format", "f", Kind::Value, "table or json (default: table)");
 
@@ -84,7 +85,7 @@ pub const COMMANDS: &[Command] = &[
         operand_text: ID,
         operands: (1, 1),
         positionals: Positionals::BetweenFlags,
-        flags: &[BUNDLE, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS, HELP],
+        flags: &[BUNDLE, CONSOLE_SOCKET, PIDFD_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS, HELP],
     },
     Command {
         name: Name::Delete,
@@ -117,6 +118,7 @@ pub const COMMANDS: &[Command] = &[
         positionals: Positionals::EndFlags,
         flags: &[
             CONSOLE_SOCKET,
+            PIDFD_SOCKET,
             flag("cwd", "", Kind::Value, "working directory in the container"),
             flag("env", "e", Kind::List, "set an environment variable"),
             flag("tty", "t", Kind::Switch, "allocate a terminal"),
@@ -208,6 +210,7 @@ pub const COMMANDS: &[Command] = &[
         flags: &[
             BUNDLE,
             CONSOLE_SOCKET,
+            PIDFD_SOCKET,
             DETACH,
             flag("keep", "", Kind::Switch, "do not delete the container when it ends"),
             PID_FILE,

@@ -10,8 +10,12 @@ pub struct Write {
     pub controller: &'static str,
     pub file: String,
     pub value: String,
-    /// A kernel without the file is no error (a limit that is already the strictest there, or a missing refinement).
+    /// A kernel without the file is no error: what is asked for holds there anyway, or is a refinement that others know.
     pub optional: bool,
+    /// Another file and its value, where there is none of the first name.
+    pub otherwise: Option<(&'static str, String)>,
+    /// The first word that the file has already is put before the value.
+    pub keeps_first_word: bool,
 }
 
 /// Who asks: v1 wants limits in another order when they exist already.
@@ -22,7 +26,32 @@ pub enum Occasion {
 }
 
 fn write(controller: &'static str, file: impl Into<String>, value: impl ToString) -> Write {
-    Write { controller, file: file.into(), value: value.to_string(), optional: false }
+    let (file, value) = (file.into(), value.to_string());
+    Write { controller, file, value, optional: false, otherwise: None, keeps_first_word: false }
+}
+
+/// What a configuration asks for and no kernel of today does: runtimes leave it out and say so.
+pub fn ignored(resources: &Resources, version: Version) -> Vec<String> {
+    let memory = &resources.memory;
+    let set = |value: Option<i64>| value.is_some_and(|value| value != 0);
+    let mut warnings = Vec::new();
+    if set(memory.kernel) || version == Version::V2 && set(memory.kernel_tcp) {
+        warnings.push("kernel memory limits are ignored: the kernel has none any more".to_string());
+    }
+    if memory.use_hierarchy == Some(false) {
+        warnings.push("memory.useHierarchy: false is ignored: cgroups are always counted with those below".to_string());
+    }
+    if version == Version::V2 && memory.swappiness.is_some() {
+        warnings.push("memory.swappiness is ignored: cgroup v2 does not have it".to_string());
+    }
+    warnings
+}
+
+/// Which version has the controllers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    V1,
+    V2,
 }
 
 /// cgroup v2's weight 1–10000 from v1's shares 2–262144, with 1024 shares as weight 100.
@@ -53,6 +82,8 @@ pub fn io_weight_from_blkio(weight: u16) -> u64 {
 /// v2 counts swap alone, the specification memory and swap together. `None`: leave as it is.
 pub fn swap_v2(memory_and_swap: i64, memory: i64) -> Result<Option<String>, SpecError> {
     match (memory_and_swap, memory) {
+        // No limit of memory and no word of swap: v1 has neither limit then.
+        (0, -1) => Ok(Some("max".into())),
         (0, _) => Ok(None),
         (-1, _) => Ok(Some("max".into())),
         (_, 0 | -1) => Err(SpecError::Invalid("unable to set swap limit without memory limit".into())),
@@ -78,8 +109,12 @@ pub fn v1(resources: &Resources, occasion: Occasion) -> Result<Vec<Write>, SpecE
     }
     blkio_v1(&mut writes, &resources.block_io);
     for limit in &resources.hugepage_limits {
-        writes.push(write("hugetlb", format!("hugetlb.{}.limit_in_bytes", page_size(&limit.page_size)?), limit.limit));
+        let size = page_size(&limit.page_size)?;
+        writes.push(write("hugetlb", format!("hugetlb.{size}.limit_in_bytes"), limit.limit));
+        let reserved = write("hugetlb", format!("hugetlb.{size}.rsvd.limit_in_bytes"), limit.limit);
+        writes.push(Write { optional: true, ..reserved });
     }
+    rdma(&mut writes, resources)?;
     if let Some(class) = resources.network.class_id {
         writes.push(write("net_cls", "net_cls.classid", class));
     }
@@ -88,6 +123,23 @@ pub fn v1(resources: &Resources, occasion: Occasion) -> Result<Vec<Write>, SpecE
         writes.push(write("net_prio", "net_prio.ifpriomap", value));
     }
     Ok(writes)
+}
+
+/// `mlx5_0 hca_handle=2 hca_object=2000`, one device a write.
+fn rdma(writes: &mut Vec<Write>, resources: &Resources) -> Result<(), SpecError> {
+    for (device, limit) in &resources.rdma {
+        if device.is_empty() || device.contains(char::is_whitespace) {
+            return Err(SpecError::Invalid(format!("invalid rdma device {device:?}")));
+        }
+        let mut value = device.clone();
+        for (key, number) in [("hca_handle", limit.hca_handles), ("hca_object", limit.hca_objects)] {
+            if let Some(number) = number {
+                value.push_str(&format!(" {key}={number}"));
+            }
+        }
+        writes.push(write("rdma", "rdma.max", value));
+    }
+    Ok(())
 }
 
 fn limit_or_max(limit: i64) -> String {
@@ -112,6 +164,8 @@ fn memory_v1(writes: &mut Vec<Write>, memory: &Memory, occasion: Occasion) -> Re
     {
         return Err(SpecError::Invalid("memory+swap limit should be >= memory limit".into()));
     }
+    // Without a limit of memory there is none of memory and swap either.
+    let swap = swap.or(limit.filter(|limit| *limit == -1));
     let limit = limit.map(|limit| write("memory", "memory.limit_in_bytes", limit));
     let swap = swap.map(|swap| Write { optional: swap == -1, ..write("memory", "memory.memsw.limit_in_bytes", swap) });
     // memory may never be above memory+swap: growing writes the sum first. The cgroup crate tries the other order too.
@@ -122,12 +176,8 @@ fn memory_v1(writes: &mut Vec<Write>, memory: &Memory, occasion: Occasion) -> Re
     if let Some(value) = memory.reservation.filter(|value| *value != 0) {
         writes.push(write("memory", "memory.soft_limit_in_bytes", value));
     }
-    if let Some(value) = memory.kernel.filter(|value| *value != 0) {
-        // Gone from the kernel in 6.1; runc ignores it since 1.0.
-        writes.push(Write { optional: true, ..write("memory", "memory.kmem.limit_in_bytes", value) });
-    }
     if let Some(value) = memory.kernel_tcp.filter(|value| *value != 0) {
-        writes.push(Write { optional: true, ..write("memory", "memory.kmem.tcp.limit_in_bytes", value) });
+        writes.push(write("memory", "memory.kmem.tcp.limit_in_bytes", value));
     }
     if memory.disable_oom_killer == Some(true) {
         writes.push(write("memory", "memory.oom_control", 1));
@@ -178,7 +228,8 @@ fn cpuset(writes: &mut Vec<Write>, cpu: &Cpu) {
 
 fn blkio_v1(writes: &mut Vec<Write>, io: &BlockIo) {
     if let Some(weight) = io.weight.filter(|weight| *weight != 0) {
-        writes.push(write("blkio", "blkio.bfq.weight|blkio.weight", weight));
+        let otherwise = Some(("blkio.weight", weight.to_string()));
+        writes.push(Write { otherwise, ..write("blkio", "blkio.bfq.weight", weight) });
     }
     if let Some(weight) = io.leaf_weight.filter(|weight| *weight != 0) {
         writes.push(write("blkio", "blkio.leaf_weight", weight));
@@ -186,7 +237,8 @@ fn blkio_v1(writes: &mut Vec<Write>, io: &BlockIo) {
     for device in &io.weight_device {
         if let Some(weight) = device.weight {
             let value = format!("{}:{} {weight}", device.major, device.minor);
-            writes.push(write("blkio", "blkio.bfq.weight_device|blkio.weight_device", value));
+            let otherwise = Some(("blkio.weight_device", value.clone()));
+            writes.push(Write { otherwise, ..write("blkio", "blkio.bfq.weight_device", value) });
         }
         if let Some(weight) = device.leaf_weight {
             writes.push(write(
@@ -216,8 +268,11 @@ pub fn v2(resources: &Resources) -> Result<Vec<Write>, SpecError> {
     }
     io_v2(&mut writes, &resources.block_io)?;
     for limit in &resources.hugepage_limits {
-        writes.push(write("hugetlb", format!("hugetlb.{}.max", page_size(&limit.page_size)?), limit.limit));
+        let size = page_size(&limit.page_size)?;
+        writes.push(write("hugetlb", format!("hugetlb.{size}.max"), limit.limit));
+        writes.push(Write { optional: true, ..write("hugetlb", format!("hugetlb.{size}.rsvd.max"), limit.limit) });
     }
+    rdma(&mut writes, resources)?;
     if resources.network.class_id.is_some() || !resources.network.priorities.is_empty() {
         return Err(SpecError::Unsupported("linux.resources.network on cgroup v2".into()));
     }
@@ -234,7 +289,9 @@ pub fn v2(resources: &Resources) -> Result<Vec<Write>, SpecError> {
 fn memory_v2(writes: &mut Vec<Write>, memory: &Memory) -> Result<(), SpecError> {
     let number = |value: i64| if value < 0 { "max".to_string() } else { value.to_string() };
     if let Some(swap) = swap_v2(memory.swap.unwrap_or(0), memory.limit.unwrap_or(0))? {
-        writes.push(Write { optional: swap == "max", ..write("memory", "memory.swap.max", swap) });
+        // Without swap there is none to be limited.
+        let optional = swap == "max" || swap == "0";
+        writes.push(Write { optional, ..write("memory", "memory.swap.max", swap) });
     }
     if let Some(limit) = memory.limit.filter(|limit| *limit != 0) {
         writes.push(write("memory", "memory.max", number(limit)));
@@ -260,9 +317,15 @@ fn cpu_v2(writes: &mut Vec<Write>, cpu: &Cpu) -> Result<(), SpecError> {
     }
     let quota = cpu.quota.filter(|quota| *quota != 0);
     let period = cpu.period.filter(|period| *period != 0);
-    if quota.is_some() || period.is_some() {
-        let quota = quota.filter(|quota| *quota > 0).map_or("max".to_string(), |quota| quota.to_string());
-        writes.push(write("cpu", "cpu.max", format!("{quota} {}", period.unwrap_or(100_000))));
+    let quota = quota.map(|quota| if quota > 0 { quota.to_string() } else { "max".into() });
+    match (quota, period) {
+        (Some(quota), Some(period)) => writes.push(write("cpu", "cpu.max", format!("{quota} {period}"))),
+        // The kernel keeps the period.
+        (Some(quota), None) => writes.push(write("cpu", "cpu.max", quota)),
+        (None, Some(period)) => {
+            writes.push(Write { keeps_first_word: true, ..write("cpu", "cpu.max", period) });
+        }
+        (None, None) => {}
     }
     if let Some(burst) = cpu.burst {
         writes.push(write("cpu", "cpu.max.burst", burst));
@@ -277,8 +340,8 @@ fn io_v2(writes: &mut Vec<Write>, io: &BlockIo) -> Result<(), SpecError> {
     }
     if let Some(weight) = io.weight.filter(|weight| *weight != 0) {
         // BFQ keeps the old range; without BFQ the generic file has its own.
-        writes.push(Write { optional: true, ..write("io", "io.bfq.weight", weight) });
-        writes.push(Write { optional: true, ..write("io", "io.weight", io_weight_from_blkio(weight)) });
+        let otherwise = Some(("io.weight", io_weight_from_blkio(weight).to_string()));
+        writes.push(Write { otherwise, ..write("io", "io.bfq.weight", weight) });
     }
     for device in &io.weight_device {
         if let Some(weight) = device.weight {
@@ -319,6 +382,7 @@ mod tests {
         assert_eq!(swap_v2(300, 100), Ok(Some("200".into())));
         assert_eq!(swap_v2(-1, 100), Ok(Some("max".into())));
         assert_eq!(swap_v2(0, 100), Ok(None));
+        assert_eq!(swap_v2(0, -1), Ok(Some("max".into())));
         assert!(swap_v2(100, 0).is_err() && swap_v2(50, 100).is_err());
     }
 
@@ -338,6 +402,37 @@ mod tests {
         let old = lines(v1(&resources, Occasion::Create).expect("valid"));
         assert_eq!(old, ["memory.limit_in_bytes=1048576", "cpu.cfs_quota_us=50000", "pids.max=max"]);
         let new = lines(v2(&resources).expect("valid"));
-        assert_eq!(new, ["memory.max=1048576", "cpu.max=50000 100000", "pids.max=max"]);
+        assert_eq!(new, ["memory.max=1048576", "cpu.max=50000", "pids.max=max"]);
+    }
+
+    #[test]
+    fn what_no_kernel_does_any_more_is_told() {
+        let mut resources = Resources::default();
+        resources.memory.kernel = Some(1 << 20);
+        resources.memory.swappiness = Some(10);
+        resources.memory.use_hierarchy = Some(true);
+        assert_eq!(ignored(&resources, Version::V1).len(), 1);
+        assert_eq!(ignored(&resources, Version::V2).len(), 2);
+        assert!(v2(&resources).expect("valid").is_empty());
+    }
+
+    #[test]
+    fn no_limit_of_memory_is_none_of_swap_either() {
+        let mut resources = Resources::default();
+        resources.memory.limit = Some(-1);
+        let old = v1(&resources, Occasion::Update).expect("valid");
+        let files: Vec<&str> = old.iter().map(|write| write.file.as_str()).collect();
+        assert_eq!(files, ["memory.memsw.limit_in_bytes", "memory.limit_in_bytes"]);
+        assert!(old[0].optional);
+    }
+
+    #[test]
+    fn rdma_devices_have_a_line_each() {
+        let mut resources = Resources::default();
+        let limit = crate::spec_resources::RdmaLimit { hca_handles: Some(2), hca_objects: None };
+        resources.rdma.insert("mlx5_0".into(), limit.clone());
+        assert_eq!(v2(&resources).expect("valid")[0].value, "mlx5_0 hca_handle=2");
+        resources.rdma.insert("a b".into(), limit);
+        assert!(v1(&resources, Occasion::Create).is_err());
     }
 }

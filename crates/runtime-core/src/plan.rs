@@ -12,10 +12,13 @@ pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
 pub mod paths;
+pub mod scheduling;
+pub mod trees;
 
 pub use paths::InRoot;
 
 use crate::seccomp::Instruction;
+use crate::spec::IdMapping;
 use std::ffi::CString;
 
 /// An entry of the table of descriptors. Fixed ones first, then those that the plan asks the parent to open.
@@ -41,8 +44,8 @@ impl Slot {
     pub const NULL: Self = Self(7);
     /// First of [`Plan::opens`].
     pub const FIRST_OPEN: usize = 8;
-    /// Size of the table.
-    pub const COUNT: usize = 64;
+    /// Size of the table: a mount of a container with a user namespace takes one.
+    pub const COUNT: usize = 512;
 }
 
 /// What the parent opens before the clone for the slots from [`Slot::FIRST_OPEN`] on.
@@ -54,6 +57,36 @@ pub enum Open {
     CgroupTasks(String),
     /// The init of the container that an exec joins, as a pidfd.
     Init,
+    /// A mount that the container's process may not make itself: a copy that is attached nowhere.
+    Tree(Tree),
+}
+
+/// A bind mount before it is attached, made with the host's rights and in the host's view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    pub source: CString,
+    pub recursive: bool,
+    pub attributes: Attributes,
+    /// What it is cut off with from the mount it was copied of; zero leaves it.
+    pub propagation: u64,
+    pub id_map: Option<IdMap>,
+}
+
+/// Whose ids the files of a mount are shown under (mount_setattr(2), MOUNT_ATTR_IDMAP).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    pub users: IdMapSource,
+    pub recursive: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdMapSource {
+    Maps {
+        uids: Vec<IdMapping>,
+        gids: Vec<IdMapping>,
+    },
+    /// A user namespace's file.
+    Namespace(String),
 }
 
 /// Where the child stops until the parent has done its part.
@@ -61,6 +94,8 @@ pub enum Open {
 pub enum Point {
     /// The parent writes the user namespace's maps.
     IdMaps = 1,
+    /// The parent writes the offsets of the time namespace.
+    TimeOffsets = 3,
     /// Namespaces exist, mounts are made, the root is not yet pivoted: `prestart` and `createRuntime` hooks.
     RuntimeHooks = 2,
 }
@@ -72,11 +107,15 @@ pub struct FilesystemMount {
     pub options: Vec<(CString, Option<CString>)>,
     pub attributes: u64,
     pub target: Target,
+    /// What lies in the folder below is copied into it (`tmpcopyup`).
+    pub copy_up: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindMount {
     pub source: CString,
+    /// The mount, where the parent has made it.
+    pub tree: Option<Slot>,
     pub recursive: bool,
     pub attributes: Attributes,
     pub target: Target,
@@ -154,6 +193,10 @@ pub enum Step {
         tasks: Slot,
     },
     WaitParent(Point),
+    /// From here on the container's own process goes on, and this one ends.
+    CloneAgain {
+        namespaces: i32,
+    },
     BecomeNamespaceRoot,
     EnterNamespaceFile {
         slot: Slot,
@@ -164,6 +207,20 @@ pub enum Step {
         kinds: i32,
     },
     NewCgroupNamespace,
+    /// A new time namespace is for children; once its clocks are shifted it is entered.
+    NewTimeNamespace,
+    EnterTimeNamespace,
+    SetPersonality(u64),
+    SetScheduler(scheduling::Scheduler),
+    SetIoPriority {
+        class: u32,
+        priority: u32,
+    },
+    SetAffinity(Vec<u64>),
+    SetMemoryPolicy {
+        mode: u32,
+        nodes: Vec<u64>,
+    },
     NewSession,
     SessionKeyring {
         name: CString,
@@ -184,6 +241,10 @@ pub enum Step {
     },
     BindRoot {
         path: CString,
+    },
+    /// The root file system as the parent has made it, attached over the old root.
+    AttachRoot {
+        tree: Slot,
     },
     MountFilesystem(FilesystemMount),
     MountBind(BindMount),
@@ -266,6 +327,8 @@ pub struct Plan {
     pub pid_namespace: Option<String>,
     pub opens: Vec<Open>,
     pub steps: Vec<Step>,
+    /// Limits that a process in a user namespace of its own may not set: the parent does, at [`Point::IdMaps`].
+    pub parent_limits: Vec<Step>,
     pub args: Vec<CString>,
     pub env: Vec<CString>,
     pub seccomp: Vec<Instruction>,

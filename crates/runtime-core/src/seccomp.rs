@@ -23,6 +23,19 @@ pub struct Filter {
     pub flags: u64,
 }
 
+/// Who answers calls with SCMP_ACT_NOTIFY, and what it is told besides (config-linux.md, seccomp).
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Listener {
+    pub path: String,
+    pub metadata: String,
+}
+
+pub fn listener(profile: &Seccomp) -> Option<Listener> {
+    let listener = Listener { path: profile.listener_path.clone(), metadata: profile.listener_metadata.clone() };
+    let notifies = profile.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY");
+    (notifies && !listener.path.is_empty()).then_some(listener)
+}
+
 /// The kernel's limit (BPF_MAXINSNS).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
@@ -30,12 +43,11 @@ const FLAG_TSYNC: u64 = 1;
 const FLAG_LOG: u64 = 2;
 const FLAG_SPEC_ALLOW: u64 = 4;
 const FLAG_WAIT_KILLABLE_RECV: u64 = 32;
+/// The answer of the installation is the listener's descriptor.
+pub const FLAG_NEW_LISTENER: u64 = 8;
 
 /// Compiles a profile for the architectures that it lists, and always for the host's own.
 pub fn compile(profile: &Seccomp, host: Arch) -> Result<Filter, SpecError> {
-    if !profile.listener_path.is_empty() || !profile.listener_metadata.is_empty() {
-        return Err(SpecError::Unsupported("seccomp.listenerPath".into()));
-    }
     let mut architectures = vec![host];
     for name in &profile.architectures {
         let arch = Arch::from_name(name)?;
@@ -51,7 +63,12 @@ pub fn compile(profile: &Seccomp, host: Arch) -> Result<Filter, SpecError> {
             program.len()
         )));
     }
-    Ok(Filter { program, flags: flags(profile)? })
+    let mut flags = flags(profile)?;
+    if listener(profile).is_some() {
+        // One thread has nothing to bring in line, and the two answers exclude each other.
+        flags = flags & !FLAG_TSYNC | FLAG_NEW_LISTENER;
+    }
+    Ok(Filter { program, flags })
 }
 
 fn flags(profile: &Seccomp) -> Result<u64, SpecError> {

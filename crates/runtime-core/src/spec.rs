@@ -58,12 +58,39 @@ pub struct Process {
     pub apparmor_profile: String,
     pub oom_score_adj: Option<i32>,
     pub selinux_label: String,
-    #[serde(skip_serializing)]
-    pub scheduler: Option<Value>,
-    #[serde(skip_serializing)]
-    pub io_priority: Option<Value>,
-    #[serde(rename = "execCPUAffinity", skip_serializing)]
-    pub exec_cpu_affinity: Option<Value>,
+    pub scheduler: Option<Scheduler>,
+    pub io_priority: Option<IoPriority>,
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<CpuAffinity>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Scheduler {
+    pub policy: String,
+    pub nice: i32,
+    pub priority: i32,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct IoPriority {
+    pub class: String,
+    pub priority: i32,
+}
+
+/// Lists of processors, `0-3,7`: before and after the process is in its cgroup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CpuAffinity {
+    pub initial: String,
+    #[serde(rename = "final")]
+    pub last: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -126,8 +153,10 @@ pub struct Mount {
     pub source: String,
     #[serde(deserialize_with = "or_default")]
     pub options: Vec<String>,
-    pub uid_mappings: Option<Value>,
-    pub gid_mappings: Option<Value>,
+    #[serde(deserialize_with = "or_default")]
+    pub uid_mappings: Vec<IdMapping>,
+    #[serde(deserialize_with = "or_default")]
+    pub gid_mappings: Vec<IdMapping>,
 }
 
 /// runtime-spec config.md, POSIX-platform hooks.
@@ -185,10 +214,35 @@ pub struct Linux {
     pub readonly_paths: Vec<String>,
     pub mount_label: String,
     pub intel_rdt: Option<Value>,
-    pub personality: Option<Value>,
-    pub time_offsets: Option<Value>,
+    pub personality: Option<Personality>,
+    #[serde(deserialize_with = "or_default")]
+    pub time_offsets: BTreeMap<String, TimeOffset>,
     pub net_devices: Option<Value>,
-    pub memory_policy: Option<Value>,
+    pub memory_policy: Option<MemoryPolicy>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Personality {
+    pub domain: String,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TimeOffset {
+    pub secs: i64,
+    pub nanosecs: u32,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct MemoryPolicy {
+    pub mode: String,
+    pub nodes: String,
+    #[serde(deserialize_with = "or_default")]
+    pub flags: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

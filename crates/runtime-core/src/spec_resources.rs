@@ -2,7 +2,6 @@
 
 use crate::spec::or_default;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -22,9 +21,17 @@ pub struct Resources {
     pub hugepage_limits: Vec<HugepageLimit>,
     #[serde(deserialize_with = "or_default")]
     pub network: Network,
-    pub rdma: Option<BTreeMap<String, Value>>,
+    #[serde(deserialize_with = "or_default")]
+    pub rdma: BTreeMap<String, RdmaLimit>,
     #[serde(deserialize_with = "or_default")]
     pub unified: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RdmaLimit {
+    pub hca_handles: Option<u32>,
+    pub hca_objects: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -1,8 +1,10 @@
 //! What is refused before anything is done: impossible, and not built.
 
 use crate::SpecError;
-use crate::plan::namespaces::{CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces};
-use crate::spec::{Process, Spec};
+use crate::plan::namespaces::{
+    CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces,
+};
+use crate::spec::{IdMapping, Process, Spec};
 use serde_json::Value;
 
 /// Named limits of hostile configurations.
@@ -35,13 +37,7 @@ pub fn spec(spec: &Spec) -> Result<(), SpecError> {
     refuse("freebsd", spec.freebsd.as_ref())?;
     let linux = &spec.linux;
     refuse("linux.intelRdt", linux.intel_rdt.as_ref())?;
-    refuse("linux.personality", linux.personality.as_ref())?;
-    refuse("linux.timeOffsets", linux.time_offsets.as_ref())?;
     refuse("linux.netDevices", linux.net_devices.as_ref())?;
-    refuse("linux.memoryPolicy", linux.memory_policy.as_ref())?;
-    if linux.resources.rdma.as_ref().is_some_and(|limits| !limits.is_empty()) {
-        return Err(SpecError::Unsupported("linux.resources.rdma".into()));
-    }
     if spec.root.as_ref().is_none_or(|root| root.path.is_empty()) {
         return invalid("root.path is missing in config.json");
     }
@@ -55,9 +51,6 @@ pub fn spec(spec: &Spec) -> Result<(), SpecError> {
 }
 
 pub fn process(process: &Process) -> Result<(), SpecError> {
-    refuse("process.scheduler", process.scheduler.as_ref())?;
-    refuse("process.ioPriority", process.io_priority.as_ref())?;
-    refuse("process.execCPUAffinity", process.exec_cpu_affinity.as_ref())?;
     if process.command_line.is_some() {
         return Err(SpecError::Unsupported("process.commandLine".into()));
     }
@@ -73,13 +66,21 @@ pub fn process(process: &Process) -> Result<(), SpecError> {
 pub fn namespaces(spec: &Spec, namespaces: &Namespaces) -> Result<(), SpecError> {
     let linux = &spec.linux;
     let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
-    match (namespaces.is_new(CLONE_NEWUSER), mapped) {
-        (false, true) => return invalid("uidMappings need a new user namespace"),
-        (true, false) => return invalid("a new user namespace needs uidMappings and gidMappings"),
-        _ => {}
+    if !namespaces.own(CLONE_NEWUSER) && mapped {
+        return invalid("user namespace mappings specified, but user namespace isn't enabled in the config");
     }
-    if linux.uid_mappings.len().max(linux.gid_mappings.len()) > MAX_ID_MAPPINGS {
-        return invalid(format!("more than {MAX_ID_MAPPINGS} id mappings"));
+    // Whose namespace is joined has made its maps; that they are told again says nothing new.
+    if namespaces.is_new(CLONE_NEWUSER) && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty()) {
+        return invalid("a new user namespace needs uidMappings and gidMappings");
+    }
+    id_mappings("linux", &linux.uid_mappings, &linux.gid_mappings)?;
+    if !linux.time_offsets.is_empty() && !namespaces.is_new(CLONE_NEWTIME) {
+        return invalid("time namespace offsets specified, but time namespace isn't enabled in the config");
+    }
+    for (clock, offset) in &linux.time_offsets {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") || offset.nanosecs > 999_999_999 {
+            return invalid(format!("time offset of {clock:?} is not one of a clock that can be shifted"));
+        }
     }
     if !spec.hostname.is_empty() && !namespaces.own(CLONE_NEWUTS) {
         return invalid("hostname requires a uts namespace");
@@ -89,6 +90,19 @@ pub fn namespaces(spec: &Spec, namespaces: &Namespaces) -> Result<(), SpecError>
     }
     if !namespaces.is_new(CLONE_NEWNS) {
         return Err(SpecError::Unsupported("a container without a mount namespace of its own".into()));
+    }
+    Ok(())
+}
+
+pub fn id_mappings(what: &str, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), SpecError> {
+    if uids.len().max(gids.len()) > MAX_ID_MAPPINGS {
+        return invalid(format!("{what}: more than {MAX_ID_MAPPINGS} id mappings"));
+    }
+    for map in uids.iter().chain(gids) {
+        let fits = |first: u32| u64::from(first) + u64::from(map.size) <= u64::from(u32::MAX);
+        if map.size == 0 || !fits(map.container_id) || !fits(map.host_id) {
+            return invalid(format!("{what}: an id mapping of {} ids at {} is not valid", map.size, map.container_id));
+        }
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ fn facts(cgroup: CgroupFacts, tasks_files: &[&str]) -> HostFacts {
         cgroup,
         apparmor: false,
         selinux: false,
+        setgroups_denied: false,
         tasks_files: tasks_files.iter().map(ToString::to_string).collect(),
     }
 }
@@ -65,4 +66,25 @@ fn a_foreign_capability_is_left_out_with_a_warning() {
     facts.bounding &= !(1 << 29);
     let plan = create::plan(&spec(CgroupVersion::V2), &facts, None, &options(false)).expect("valid");
     assert_eq!(plan.warnings, ["this host does not grant the capabilities CAP_AUDIT_WRITE"]);
+}
+
+#[test]
+fn the_plan_of_a_mapped_container_that_joins_a_network() {
+    let mut config = template::config(Audience::Root, CgroupVersion::V2);
+    let map = serde_json::json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (map.clone(), map);
+    config["linux"]["namespaces"] = serde_json::json!([
+        { "type": "mount" }, { "type": "pid" }, { "type": "network", "path": "/run/netns/x" }, { "type": "user" },
+        { "type": "time" }
+    ]);
+    config["hostname"] = "".into();
+    config["linux"]["timeOffsets"] = serde_json::json!({ "boottime": { "secs": 5 } });
+    config["mounts"] = serde_json::json!([
+        { "destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind", "ro", "idmap"] },
+        { "destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"] }
+    ]);
+    let spec: Spec = serde_json::from_value(config).expect("valid");
+    let plan = create::plan(&spec, &facts(CgroupFacts::V2, &[]), None, &options(true)).expect("valid");
+    let opens: String = plan.opens.iter().map(|open| format!("{open:?}\n")).collect();
+    insta::assert_snapshot!(format!("clone {:#x}\n{opens}{}", plan.clone_flags, plan.describe()));
 }

@@ -6,6 +6,7 @@
 
 pub mod child;
 pub mod console;
+pub mod copy;
 pub mod message;
 pub mod mounts;
 pub mod prepared;

@@ -27,6 +27,8 @@ pub enum Detail {
     OutsideRoot = 10,
     /// What stands for /dev/null is another thing (CVE-2025-31133).
     NotNull = 11,
+    /// What a folder holds could not be copied into the tmpfs over it.
+    CopyUp = 12,
 }
 
 impl Detail {
@@ -43,6 +45,7 @@ impl Detail {
             9 => Self::Parent,
             10 => Self::OutsideRoot,
             11 => Self::NotNull,
+            12 => Self::CopyUp,
             _ => Self::None,
         }
     }
@@ -58,6 +61,10 @@ pub enum Message {
     Ready,
     /// Something was degraded at this step.
     Degraded { step: u32, errno: i32 },
+    /// A second child goes on; its pidfd comes with this.
+    Cloned,
+    /// The filter's listener, by its number in the child.
+    Listener { fd: u32 },
 }
 
 impl Message {
@@ -69,6 +76,8 @@ impl Message {
             Self::Failed { step, errno, detail, number } => [2, step, errno as u32, detail as u32, number],
             Self::Ready => [3, 0, 0, 0, 0],
             Self::Degraded { step, errno } => [4, step, errno as u32, 0, 0],
+            Self::Cloned => [5, 0, 0, 0, 0],
+            Self::Listener { fd } => [6, fd, 0, 0, 0],
         };
         let mut bytes = [0; Self::LENGTH];
         for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -95,6 +104,8 @@ impl Message {
             }),
             3 => Some(Self::Ready),
             4 => Some(Self::Degraded { step: words[1], errno: words[2] as i32 }),
+            5 => Some(Self::Cloned),
+            6 => Some(Self::Listener { fd: words[1] }),
             _ => None,
         }
     }
@@ -107,8 +118,9 @@ mod tests {
     #[test]
     fn messages_survive_the_socket() {
         let failed = Message::Failed { step: 7, errno: 13, detail: Detail::Target, number: 2 };
-        for message in [Message::Ready, Message::Waiting { point: 2 }, failed, Message::Degraded { step: 1, errno: 1 }]
-        {
+        let degraded = Message::Degraded { step: 1, errno: 1 };
+        let listener = Message::Listener { fd: 9 };
+        for message in [Message::Ready, Message::Waiting { point: 2 }, failed, degraded, Message::Cloned, listener] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }
         assert_eq!(Message::decode(&[0; 20]), None);

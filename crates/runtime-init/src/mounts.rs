@@ -1,6 +1,7 @@
 //! Mounts by descriptor, below a root that no path leaves (openat2(2), RESOLVE_IN_ROOT).
 
 use crate::child::Failure;
+use crate::copy;
 use crate::message::Detail;
 use crate::prepared::Fds;
 use crate::steps::Outcome;
@@ -137,15 +138,36 @@ pub fn filesystem(root: i32, step: &FilesystemMount) -> Outcome {
         set.map_err(|errno| Failure { errno, detail: Detail::Option, number: index as u32 })?;
     }
     mount::fsconfig_create(fs.0).map_err(Failure::at(Detail::Create))?;
-    let mounted = Fd(mount::fsmount(fs.0, step.attributes)?);
+    // A tmpfs that is to be filled is writable until it is.
+    let first = if step.copy_up { step.attributes & !mount::MOUNT_ATTR_RDONLY } else { step.attributes };
+    let mounted = Fd(mount::fsmount(fs.0, first)?);
+    if step.copy_up {
+        copy::copy_up(target.0, mounted.0).map_err(Failure::at(Detail::CopyUp))?;
+    }
+    if first != step.attributes {
+        mount::set_attributes(mounted.0, 0, mount::MOUNT_ATTR_RDONLY, 0, 0).map_err(Failure::at(Detail::Attributes))?;
+    }
     mount::move_mount(mounted.0, target.0)?;
     propagate(mounted.0, step.target.propagation)
 }
 
-pub fn bind(root: i32, step: &BindMount) -> Outcome {
+/// Puts the root file system that the parent has made over the old root: the only place that is sure to be in reach.
+pub fn attach_root(tree: i32) -> Outcome {
+    let over = Fd(file::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?);
+    Ok(mount::move_mount(tree, over.0)?)
+}
+
+pub fn bind(fds: &mut Fds, step: &BindMount) -> Outcome {
+    let root = fds.get(Slot::ROOT);
     let recursive = if step.recursive { mount::AT_RECURSIVE } else { 0 };
-    let source = mount::open_tree(AT_FDCWD, &step.source, mount::OPEN_TREE_CLONE | recursive);
-    let source = Fd(source.map_err(Failure::at(Detail::Source))?);
+    let source = match step.tree {
+        Some(slot) => fds.take(slot),
+        None => {
+            let opened = mount::open_tree(AT_FDCWD, &step.source, mount::OPEN_TREE_CLONE | recursive);
+            opened.map_err(Failure::at(Detail::Source))?
+        }
+    };
+    let source = Fd(source);
     let directory = file::fstat(source.0)?.st_mode & file::S_IFMT == file::S_IFDIR;
     let target = open_target(root, &step.target, directory)?;
     let late = set_bind_attributes(source.0, step.attributes)?;
@@ -256,7 +278,11 @@ pub fn pivot(fds: &mut Fds) -> Outcome {
 /// For a root that cannot be pivoted away from (an initramfs): moves the new one over `/`.
 pub fn move_root(fds: &mut Fds) -> Outcome {
     file::fchdir(fds.get(Slot::ROOT))?;
-    mount::mount(Some(c"."), c"/", None, mount::MS_MOVE, None)?;
+    match mount::mount(Some(c"."), c"/", None, mount::MS_MOVE, None) {
+        // It lies there already.
+        Ok(()) | Err(Errno::ELOOP) => {}
+        Err(errno) => return Err(errno.into()),
+    }
     file::chroot(c".")?;
     file::chdir(c"/")?;
     reopen_root(fds)

@@ -19,6 +19,11 @@ impl Fds {
         self.0.get(slot.0).copied().unwrap_or(-1)
     }
 
+    /// The descriptor, which is the caller's to close from now on.
+    pub fn take(&mut self, slot: Slot) -> i32 {
+        self.0.get_mut(slot.0).map_or(-1, |fd| std::mem::replace(fd, -1))
+    }
+
     pub fn set(&mut self, slot: Slot, fd: i32) {
         if let Some(place) = self.0.get_mut(slot.0) {
             *place = fd;

@@ -4,11 +4,14 @@ use crate::child::{Failure, Progress, degrade};
 use crate::message::{Detail, Message};
 use crate::prepared::Prepared;
 use crate::{console, mounts, program};
+use runtime_core::plan::scheduling::Scheduler;
 use runtime_core::plan::{CapabilitySets, Plan, Slot, Step};
+use runtime_core::seccomp::FLAG_NEW_LISTENER;
 use std::ffi::CStr;
 use sys::capability::{self, Sets};
 use sys::file::{self, AT_FDCWD};
-use sys::{Errno, keyring, mount, process, seccomp, signal, socket};
+use sys::process::Sibling;
+use sys::{Errno, keyring, mount, process, scheduling, seccomp, signal, socket};
 
 pub type Outcome = Result<(), Failure>;
 
@@ -21,6 +24,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::HideFromTracers => process::set_dumpable(false)?,
         Step::JoinCgroup { tasks } => file::write(fds.get(*tasks), b"0").map(drop)?,
         Step::WaitParent(point) => wait_parent(fds.get(Slot::SYNC), *point as u32)?,
+        Step::CloneAgain { namespaces } => clone_again(fds.get(Slot::SYNC), *namespaces)?,
         Step::BecomeNamespaceRoot => {
             process::set_gid(0)?;
             process::set_uid(0)?;
@@ -28,6 +32,13 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::EnterNamespaceFile { slot, kind } => process::setns(fds.get(*slot), *kind)?,
         Step::EnterNamespacesOf { init, kinds } => process::setns(fds.get(*init), *kinds)?,
         Step::NewCgroupNamespace => process::unshare(process::CLONE_NEWCGROUP)?,
+        Step::NewTimeNamespace => process::unshare(process::CLONE_NEWTIME)?,
+        Step::EnterTimeNamespace => enter_time_namespace(fds.get(Slot::PROC))?,
+        Step::SetPersonality(persona) => scheduling::set_personality(*persona)?,
+        Step::SetScheduler(wanted) => set_scheduler(*wanted)?,
+        Step::SetIoPriority { class, priority } => scheduling::set_io_priority(*class, *priority)?,
+        Step::SetAffinity(mask) => scheduling::set_affinity(mask)?,
+        Step::SetMemoryPolicy { mode, nodes } => scheduling::set_memory_policy(*mode, nodes)?,
         Step::NewSession => process::session_leader()?,
         Step::SessionKeyring { name } => session_keyring(name)?,
         Step::WriteProc { path, value, lenient, .. } => {
@@ -45,7 +56,11 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
             fds.set(Slot::ROOT, file::openat(AT_FDCWD, path, file::O_PATH | file::O_DIRECTORY, 0)?);
         }
         Step::MountFilesystem(step) => mounts::filesystem(fds.get(Slot::ROOT), step)?,
-        Step::MountBind(step) => mounts::bind(fds.get(Slot::ROOT), step)?,
+        Step::AttachRoot { tree } => {
+            mounts::attach_root(fds.get(*tree))?;
+            fds.set(Slot::ROOT, fds.get(*tree));
+        }
+        Step::MountBind(step) => mounts::bind(fds, step)?,
         Step::Populate { directory, entries } => mounts::populate(fds.get(Slot::ROOT), directory, entries)?,
         Step::PivotRoot => mounts::pivot(fds)?,
         Step::MoveRoot => mounts::move_root(fds)?,
@@ -64,9 +79,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
             process::umask(*mask);
         }
         Step::NoNewPrivileges => process::set_no_new_privileges()?,
-        Step::InstallSeccomp => {
-            seccomp::install(&prepared.filter, prepared.plan.seccomp_flags)?;
-        }
+        Step::InstallSeccomp => install_filter(prepared)?,
         Step::DropBounding { keep, highest } => drop_bounding(*keep, *highest)?,
         Step::KeepCapabilities => process::set_keep_capabilities(true)?,
         Step::SetUser { uid, gid, groups } => set_user(*uid, *gid, groups.as_deref())?,
@@ -91,6 +104,49 @@ fn wait_parent(sync: i32, point: u32) -> Outcome {
         Ok(_) => Err(Failure { errno: Errno::EPROTO, detail: Detail::Parent, number: 0 }),
         Err(errno) => Err(Failure { errno, detail: Detail::Parent, number: 0 }),
     }
+}
+
+/// The second clone of a container whose namespaces belong to a user namespace other than those that were joined. Its
+/// number is told as a descriptor: this process may not know it by the number that the parent does.
+fn clone_again(sync: i32, namespaces: i32) -> Outcome {
+    match process::clone_sibling(namespaces)? {
+        Sibling::Child => Ok(()),
+        Sibling::Parent { pidfd } => {
+            let told = socket::send_fd(sync, &Message::Cloned.encode(), pidfd);
+            process::exit_now(i32::from(told.is_err()))
+        }
+    }
+}
+
+/// time_namespaces(7): what was unshared is for children; setns(2) brings this process in as well.
+fn enter_time_namespace(proc: i32) -> Outcome {
+    let namespace = file::openat(proc, c"self/ns/time_for_children", file::O_RDONLY, 0)?;
+    let answer = process::setns(namespace, process::CLONE_NEWTIME);
+    file::close(namespace);
+    Ok(answer?)
+}
+
+fn set_scheduler(wanted: Scheduler) -> Outcome {
+    let Scheduler { policy, flags, nice, priority, runtime, deadline, period } = wanted;
+    let mut attributes = scheduling::SchedulerAttributes::default();
+    (attributes.policy, attributes.flags, attributes.nice, attributes.priority) = (policy, flags, nice, priority);
+    (attributes.runtime, attributes.deadline, attributes.period) = (runtime, deadline, period);
+    Ok(scheduling::set_scheduler(attributes)?)
+}
+
+/// A filter that asks somebody: its descriptor has to be with them before this process does what is asked about. It is told
+/// by write(2), which a profile may not ask about, and the parent takes it out of this process.
+fn install_filter(prepared: &Prepared) -> Outcome {
+    let listener = seccomp::install(&prepared.filter, prepared.plan.seccomp_flags)?;
+    if prepared.plan.seccomp_flags & FLAG_NEW_LISTENER == 0 {
+        return Ok(());
+    }
+    let sync = prepared.fds.get(Slot::SYNC);
+    file::write(sync, &Message::Listener { fd: listener as u32 }.encode()).map_err(Failure::at(Detail::Parent))?;
+    let mut answer = [0; 1];
+    let taken = file::read(sync, &mut answer).map_err(Failure::at(Detail::Parent))?;
+    file::close(listener);
+    if taken == 1 { Ok(()) } else { Err(Failure { errno: Errno::EPROTO, detail: Detail::Parent, number: 0 }) }
 }
 
 fn session_keyring(name: &CStr) -> Outcome {

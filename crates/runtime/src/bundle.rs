@@ -68,7 +68,7 @@ impl Bundle {
 }
 
 /// The facts that every plan needs.
-pub fn facts(group: &Group, process: Option<&Process>) -> Result<HostFacts, RuntimeError> {
+pub fn facts(group: &Group, process: Option<&Process>, mount_label: &str) -> Result<HostFacts, RuntimeError> {
     let sets = capability::get().map_err(RuntimeError::system("capget"))?;
     let highest = highest_capability();
     let has_label = |label: fn(&Process) -> &String| process.is_some_and(|process| !label(process).is_empty());
@@ -81,7 +81,9 @@ pub fn facts(group: &Group, process: Option<&Process>) -> Result<HostFacts, Runt
         highest_capability: highest,
         cgroup: CgroupFacts::Absent,
         apparmor: has_label(|process| &process.apparmor_profile) && apparmor_enabled(),
-        selinux: has_label(|process| &process.selinux_label) && Path::new("/sys/fs/selinux/enforce").exists(),
+        selinux: (has_label(|process| &process.selinux_label) || !mount_label.is_empty())
+            && Path::new("/sys/fs/selinux/enforce").exists(),
+        setgroups_denied: false,
         tasks_files: group.tasks_files(),
     })
 }

@@ -3,16 +3,16 @@
 use crate::bundle::{self, Bundle};
 use crate::fd::{self, Fd};
 use crate::foreground::{self, Terminal};
-use crate::launch::{self, Given, Launched};
+use crate::launch::{self, Given, Launched, Wish};
 use crate::record::{FIFO, FILTER, Record, process_stat};
-use crate::{Root, RuntimeError, Status, Warnings, delete, hooks, time};
+use crate::{Root, RuntimeError, Status, Warnings, delete, hooks, idmaps, notify, time};
 use cgroup::{Group, Layout};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::device_rules;
 use runtime_core::plan::create::{self as planner, CreateOptions};
-use runtime_core::plan::{Plan, Point};
+use runtime_core::plan::{Plan, Point, Step, scheduling};
 use runtime_core::seccomp::{self, Arch, Filter};
-use runtime_core::spec::{IdMapping, Spec};
+use runtime_core::spec::{Linux, Spec, TimeOffset};
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -29,6 +29,10 @@ pub struct CreateRequest {
     pub no_pivot: bool,
     pub no_new_keyring: bool,
     pub preserve_fds: u32,
+    /// Sockets of socket activation (sd_listen_fds(3)): they come first behind the standard streams.
+    pub listen_fds: u32,
+    /// Gets the pidfd of the container's process.
+    pub pidfd_socket: Option<PathBuf>,
 }
 
 /// What happens once the container is set up.
@@ -44,8 +48,12 @@ pub enum Mode {
 
 /// The exit code for the caller: 0, or the container's own.
 pub fn create(root: &Root, request: &CreateRequest, mode: Mode, warnings: &mut Warnings) -> Result<i32, RuntimeError> {
-    fd::check_preserved(request.preserve_fds)?;
-    let bundle = bundle::load(&request.bundle)?;
+    fd::check_preserved(request.preserve_fds.saturating_add(request.listen_fds))?;
+    let mut bundle = bundle::load(&request.bundle)?;
+    if let (Some(process), 1..) = (&mut bundle.spec.process, request.listen_fds) {
+        process.env.push(format!("LISTEN_FDS={}", request.listen_fds));
+        process.env.push("LISTEN_PID=1".to_string());
+    }
     let terminal = bundle.spec.process.as_ref().is_some_and(|process| process.terminal);
     foreground::check_terminal(terminal, request.console_socket.is_some(), matches!(mode, Mode::Foreground { .. }))?;
     let folder = root.claim(&request.id)?;
@@ -78,7 +86,8 @@ impl Container<'_> {
         let layout = Layout::detect()?;
         let rootfs = self.bundle.rootfs()?;
         let group = self.plan_group(&layout)?;
-        let mut facts = bundle::facts(&group, spec.process.as_ref())?;
+        let mut facts = bundle::facts(&group, spec.process.as_ref(), &spec.linux.mount_label)?;
+        facts.setgroups_denied = process::uid() != 0 && planner::makes_user_namespace(spec)?;
         facts.bundle.clone_from(&self.bundle.path);
         facts.cgroup = bundle::cgroup_facts(&layout, &group);
         if spec.linux.rootfs_propagation.ends_with("shared") {
@@ -90,14 +99,14 @@ impl Container<'_> {
             id: self.request.id.clone(),
             no_pivot: self.request.no_pivot,
             no_new_keyring: self.request.no_new_keyring,
-            preserve_fds: self.request.preserve_fds,
+            preserve_fds: self.request.preserve_fds + self.request.listen_fds,
             wait_for_start: self.mode == Mode::Create,
         };
         let plan = planner::plan(spec, &facts, filter.as_ref(), &options)?;
         let rules = device_rules::normalise(&spec.linux.resources.devices)?;
         self.group = group;
         self.group.create()?;
-        self.group.apply(&spec.linux.resources, Occasion::Create)?;
+        warnings.extend(self.group.apply(&spec.linux.resources, Occasion::Create)?);
         if !self.group.v1.is_empty() || self.group.v2.is_some() {
             self.group.restrict_devices(&rules)?;
         }
@@ -143,6 +152,9 @@ impl Container<'_> {
             hooks: spec.hooks.clone(),
             seccomp_flags: filter.map_or(0, |filter| filter.flags),
             no_new_keyring: self.request.no_new_keyring,
+            listener: spec.linux.seccomp.as_ref().and_then(seccomp::listener),
+            personality: spec.linux.personality.as_ref().map(scheduling::personality).transpose()?,
+            memory_policy: spec.linux.memory_policy.as_ref().map(scheduling::memory_policy).transpose()?,
             ..Record::default()
         })
     }
@@ -181,13 +193,21 @@ impl Container<'_> {
         }
         self.root.save(record)?;
         let record = &*record;
-        launched.wait_ready(|point| match point {
-            Point::IdMaps => write_id_maps(record.pid, &spec.linux.uid_mappings, &spec.linux.gid_mappings),
-            Point::RuntimeHooks => {
+        let (limits, mut degraded) = (launched.parent_limits(), Vec::new());
+        let followed = launched.wait_ready(|wish| match wish {
+            Wish::Point(Point::IdMaps) => {
+                set_limits(record.pid, &limits, &mut degraded)?;
+                idmaps::write(record.pid, &spec.linux.uid_mappings, &spec.linux.gid_mappings)
+            }
+            Wish::Point(Point::TimeOffsets) => write_time_offsets(record.pid, &spec.linux),
+            Wish::Listener(listener) => notify::send(record, Status::Creating, record.pid, &listener),
+            Wish::Point(Point::RuntimeHooks) => {
                 hooks::run("prestart", &spec.hooks.prestart, record, Status::Creating)?;
                 hooks::run("createRuntime", &spec.hooks.create_runtime, record, Status::Creating)
             }
-        })
+        });
+        launched.warnings.append(&mut degraded);
+        followed
     }
 
     fn finish(
@@ -199,6 +219,7 @@ impl Container<'_> {
     ) -> Result<i32, RuntimeError> {
         let pid = launched.pid;
         let written = self.request.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, pid));
+        let written = written.and_then(|()| send_pidfd(self.request.pidfd_socket.as_deref(), pid, "standard"));
         if let Err(error) = written {
             launched.abort();
             return Err(error);
@@ -262,22 +283,44 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), RuntimeError> 
     fs::write(&new, pid.to_string()).and_then(|()| fs::rename(&new, path)).map_err(RuntimeError::file(what))
 }
 
-fn write_id_maps(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), RuntimeError> {
-    let text = |maps: &[IdMapping]| {
-        maps.iter().map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size)).collect::<String>()
-    };
-    // Without CAP_SETGID a gid map needs setgroups denied (user_namespaces(7)).
-    let mut files = Vec::new();
-    if process::uid() != 0 {
-        files.push(("setgroups", "deny".to_string()));
-    }
-    files.push(("uid_map", text(uids)));
-    files.push(("gid_map", text(gids)));
-    for (name, value) in files {
-        let path = format!("/proc/{pid}/{name}");
-        fs::write(&path, value).map_err(RuntimeError::file(format!("cannot write {path}")))?;
+/// Hands a process over as a descriptor, with the word that runc says besides.
+pub(crate) fn send_pidfd(socket_path: Option<&Path>, pid: i32, word: &str) -> Result<(), RuntimeError> {
+    let Some(path) = socket_path else { return Ok(()) };
+    let what = || format!("cannot hand the process to the pidfd socket {}", path.display());
+    let pidfd = process::pidfd_open(pid).map(Fd::new).map_err(RuntimeError::system(what()))?;
+    let socket = socket::connect(path.as_os_str().as_bytes()).map(Fd::new).map_err(RuntimeError::system(what()))?;
+    socket::send_fd(socket.raw(), word.as_bytes(), pidfd.raw()).map_err(RuntimeError::system(what()))
+}
+
+/// Limits of a process in a user namespace of its own, which has no right to set them itself.
+fn set_limits(pid: i32, limits: &[Step], degraded: &mut Warnings) -> Result<(), RuntimeError> {
+    for limit in limits {
+        match limit {
+            Step::SetRlimit { name, resource, soft, hard } => {
+                let what = format!("error setting rlimit type {name}");
+                process::set_rlimit_of(pid, *resource, *soft, *hard).map_err(RuntimeError::system(what))?;
+            }
+            Step::WriteProc { what, path, value, lenient } => {
+                let path = path.to_string_lossy().replacen("self", &pid.to_string(), 1);
+                match fs::write(format!("/proc/{path}"), value.to_bytes()) {
+                    Err(error) if *lenient && error.kind() == std::io::ErrorKind::PermissionDenied => {
+                        degraded.push(format!("left out: {what} {}: {error}", value.to_string_lossy()));
+                    }
+                    other => other.map_err(RuntimeError::file(format!("cannot set {what}: write /proc/{path}")))?,
+                }
+            }
+            _ => {}
+        }
     }
     Ok(())
+}
+
+/// time_namespaces(7), /proc/PID/timens_offsets.
+fn write_time_offsets(pid: i32, linux: &Linux) -> Result<(), RuntimeError> {
+    let line = |(clock, offset): (&String, &TimeOffset)| format!("{clock} {} {}\n", offset.secs, offset.nanosecs);
+    let text: String = linux.time_offsets.iter().map(line).collect();
+    let path = format!("/proc/{pid}/timens_offsets");
+    fs::write(&path, text).map_err(RuntimeError::file(format!("cannot write {path}")))
 }
 
 /// Eight bytes an instruction, as the kernel has them.

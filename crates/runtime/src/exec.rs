@@ -1,11 +1,11 @@
 //! `exec`: one more process in a running container.
 
-use crate::create::{console_ends, load_filter, write_pid_file};
-use crate::launch::{self, Given};
+use crate::create::{console_ends, load_filter, send_pidfd, write_pid_file};
+use crate::launch::{self, Given, Wish};
 use crate::record::FILTER;
-use crate::{Record, Root, RuntimeError, Status, Warnings, bundle, fd, foreground};
+use crate::{Record, Root, RuntimeError, Status, Warnings, bundle, fd, foreground, idmaps, notify};
 use runtime_core::plan::exec::{self as planner, ExecOptions};
-use runtime_core::plan::namespaces::CLONE_NEWPID;
+use runtime_core::plan::namespaces::{CLONE_NEWPID, CLONE_NEWUSER};
 use runtime_core::spec::{Capabilities, Process};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ pub struct ExecRequest {
     pub ignore_paused: bool,
     /// A cgroup below the container's own.
     pub sub_cgroup: Option<String>,
+    /// Gets the pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
 }
 
 /// Where the process's description comes from.
@@ -69,13 +71,16 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
     if let Some(name) = &request.sub_cgroup {
         enter_sub_cgroup(&mut record.group, name)?;
     }
-    let facts = bundle::facts(&record.group, Some(&process))?;
+    let mut facts = bundle::facts(&record.group, Some(&process), "")?;
+    facts.setgroups_denied = record.namespaces & CLONE_NEWUSER != 0 && idmaps::denies_setgroups(record.pid);
     let filter = load_filter(&root.folder(&request.id)?.join(FILTER), record.seccomp_flags)?;
     let options = ExecOptions {
         id: request.id.clone(),
         namespaces: record.namespaces,
         preserve_fds: request.preserve_fds,
         no_new_keyring: record.no_new_keyring,
+        personality: record.personality,
+        memory_policy: record.memory_policy.clone(),
     };
     let plan = planner::plan(&process, &facts, filter.as_ref(), &options)?;
     let init = record.pidfd()?;
@@ -90,10 +95,16 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
     }
     let mut launched = launch::launch(plan, &given)?;
     drop(given);
-    let followed = launched.wait_ready(|_| Ok(())).and_then(|()| launched.wait_executed());
+    let pid = launched.pid;
+    let followed = launched.wait_ready(|wish| match wish {
+        Wish::Listener(listener) => notify::send(&record, Status::Running, pid, &listener),
+        Wish::Point(_) => Ok(()),
+    });
+    let followed = followed.and_then(|()| launched.wait_executed());
     warnings.append(&mut launched.warnings);
     let written =
         followed.and_then(|()| request.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, launched.pid)));
+    let written = written.and_then(|()| send_pidfd(request.pidfd_socket.as_deref(), pid, "setns"));
     if let Err(error) = written {
         launched.abort();
         return Err(error);

@@ -12,7 +12,7 @@ use sys::process;
 pub fn run(kind: &'static str, hooks: &[Hook], record: &Record, status: Status) -> Result<(), RuntimeError> {
     let state = record.oci_state(status, record.pid).to_string();
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, &state).map_err(|reason| RuntimeError::Hook { kind, index, reason })?;
+        run_one(hook, &state, &record.bundle).map_err(|reason| RuntimeError::Hook { kind, index, reason })?;
     }
     Ok(())
 }
@@ -22,14 +22,14 @@ pub fn run(kind: &'static str, hooks: &[Hook], record: &Record, status: Status) 
 pub fn run_all(kind: &'static str, hooks: &[Hook], record: &Record, status: Status) -> Vec<String> {
     let state = record.oci_state(status, record.pid).to_string();
     let failed = |(index, hook): (usize, &Hook)| {
-        run_one(hook, &state).err().map(|reason| RuntimeError::Hook { kind, index, reason }.to_string())
+        run_one(hook, &state, &record.bundle).err().map(|reason| RuntimeError::Hook { kind, index, reason }.to_string())
     };
     hooks.iter().enumerate().filter_map(failed).collect()
 }
 
-fn run_one(hook: &Hook, state: &str) -> Result<(), String> {
+fn run_one(hook: &Hook, state: &str, bundle: &str) -> Result<(), String> {
     let mut command = Command::new(&hook.path);
-    command.args(hook.args.iter().skip(1)).env_clear();
+    command.args(hook.args.iter().skip(1)).env_clear().current_dir(bundle);
     command.envs(hook.env.iter().filter_map(|pair| pair.split_once('=')));
     command.stdin(Stdio::piped()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     if let Some(name) = hook.args.first() {

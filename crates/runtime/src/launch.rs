@@ -2,9 +2,10 @@
 
 use crate::fd::Fd;
 use crate::messages::{self, Failed};
-use crate::{RuntimeError, Warnings};
-use runtime_core::plan::{Open, Plan, Point, Slot};
+use crate::{RuntimeError, Warnings, trees};
+use runtime_core::plan::{Attributes, Open, Plan, Point, Slot, Step};
 use runtime_init::{Fds, Message, Prepared};
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use sys::file::{self, AT_FDCWD, O_PATH, O_RDONLY, O_WRONLY};
@@ -28,11 +29,20 @@ pub struct Launched {
     pub pid: i32,
     sync: Fd,
     plan: Plan,
+    /// Said by the second child before the first had told of it.
+    pending: VecDeque<Message>,
     pub warnings: Warnings,
 }
 
+/// What a child waits for.
+pub enum Wish {
+    Point(Point),
+    /// The listener of its filter shall be handed over.
+    Listener(Fd),
+}
+
 /// Opens what the plan wants, clones, and gives the child its descriptors.
-pub fn launch(plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
+pub fn launch(mut plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
     let (ours, theirs) = socket::packet_pair().map_err(RuntimeError::system("socketpair"))?;
     let (ours, theirs) = (Fd::new(ours), Fd::new(theirs));
     let proc = open_proc()?;
@@ -44,14 +54,22 @@ pub fn launch(plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
         fds.set(slot, fd.as_ref().map_or(-1, Fd::raw));
     }
     let mut kept = Vec::with_capacity(plan.opens.len());
-    for (index, open) in plan.opens.iter().enumerate() {
-        let fd = match open {
+    for index in 0..plan.opens.len() {
+        let slot = Slot(Slot::FIRST_OPEN + index);
+        let fd = match &plan.opens[index] {
             Open::Namespace(path) => Some(open_path(path, O_RDONLY)?),
             Open::CgroupTasks(path) => Some(open_path(path, O_WRONLY)?),
             Open::Init => None,
+            Open::Tree(tree) => {
+                let (tree, is_finished) = trees::make(tree)?;
+                if is_finished {
+                    forget_attributes(&mut plan.steps, slot);
+                }
+                Some(tree)
+            }
         };
         let raw = fd.as_ref().or(given.init.as_ref()).map_or(-1, Fd::raw);
-        fds.set(Slot(Slot::FIRST_OPEN + index), raw);
+        fds.set(slot, raw);
         kept.extend(fd);
     }
     if let Some(path) = &plan.pid_namespace {
@@ -68,7 +86,24 @@ pub fn launch(plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
             return Err(RuntimeError::Start(format!("clone into new namespaces ({names}): {errno}")));
         }
     };
-    Ok(Launched { pid, sync: ours, plan, warnings })
+    let two_clones = plan.steps.iter().any(|step| matches!(step, Step::CloneAgain { .. }));
+    drop(theirs);
+    let mut launched = Launched { pid, sync: ours, plan, pending: VecDeque::new(), warnings };
+    if two_clones {
+        launched.follow_second_clone()?;
+    }
+    Ok(launched)
+}
+
+/// What the parent has done, the child need not, and may not be able to.
+fn forget_attributes(steps: &mut [Step], slot: Slot) {
+    for step in steps {
+        if let Step::MountBind(bind) = step
+            && bind.tree == Some(slot)
+        {
+            bind.attributes = Attributes::default();
+        }
+    }
 }
 
 /// The namespace's members are children only: the next clone goes into it (pid_namespaces(7)).
@@ -93,19 +128,61 @@ fn open_proc() -> Result<Fd, RuntimeError> {
     }
 }
 
+/// The number by which this process knows the process behind a pidfd (proc(5), fdinfo).
+fn pid_of(pidfd: &Fd) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.raw())).ok()?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+    (pid > 0).then_some(pid)
+}
+
 impl Launched {
+    /// What the parent has to set for the child.
+    pub fn parent_limits(&self) -> Vec<Step> {
+        self.plan.parent_limits.clone()
+    }
+
     /// Follows the child until it is ready; `at` does the parent's part where the child waits.
-    pub fn wait_ready(&mut self, mut at: impl FnMut(Point) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+    pub fn wait_ready(&mut self, mut at: impl FnMut(Wish) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
         loop {
             match self.next()? {
                 Some(Message::Ready) => return Ok(()),
                 Some(Message::Waiting { point }) => {
-                    let point = if point == Point::IdMaps as u32 { Point::IdMaps } else { Point::RuntimeHooks };
-                    at(point)?;
+                    let known = [Point::IdMaps, Point::TimeOffsets, Point::RuntimeHooks];
+                    let point = known.into_iter().find(|known| *known as u32 == point).ok_or_else(|| self.died())?;
+                    at(Wish::Point(point))?;
+                    socket::send(self.sync.raw(), b"0").map_err(|_| self.died())?;
+                }
+                Some(Message::Listener { fd }) => {
+                    let failed = || RuntimeError::system("take the seccomp listener");
+                    let process = process::pidfd_open(self.pid).map(Fd::new).map_err(failed())?;
+                    let fd = i32::try_from(fd).unwrap_or(-1);
+                    let listener = process::pidfd_getfd(process.raw(), fd).map(Fd::new).map_err(failed())?;
+                    at(Wish::Listener(listener))?;
                     socket::send(self.sync.raw(), b"0").map_err(|_| self.died())?;
                 }
                 Some(message) => self.note(message)?,
                 None => return Err(self.died()),
+            }
+        }
+    }
+
+    /// The child that was cloned has cloned the one that matters, told of it, and ends.
+    fn follow_second_clone(&mut self) -> Result<(), RuntimeError> {
+        let first = self.pid;
+        loop {
+            match self.receive()? {
+                (Some(Message::Cloned), Some(pidfd)) => {
+                    self.pid = pid_of(&pidfd).ok_or_else(|| self.died())?;
+                    let _ = process::wait(first, false);
+                    return Ok(());
+                }
+                (Some(message @ Message::Failed { .. }), _) => {
+                    let failed = self.note(message);
+                    self.abort();
+                    failed?;
+                }
+                (Some(message), _) => self.pending.push_back(message),
+                (None, _) => return Err(self.died()),
             }
         }
     }
@@ -118,14 +195,21 @@ impl Launched {
         Ok(())
     }
 
-    fn next(&self) -> Result<Option<Message>, RuntimeError> {
+    fn next(&mut self) -> Result<Option<Message>, RuntimeError> {
+        if let Some(message) = self.pending.pop_front() {
+            return Ok(Some(message));
+        }
+        Ok(self.receive()?.0)
+    }
+
+    fn receive(&self) -> Result<(Option<Message>, Option<Fd>), RuntimeError> {
         let mut buffer = [0; Message::LENGTH];
-        let length = match socket::receive(self.sync.raw(), &mut buffer) {
-            Ok((length, _)) => length,
-            Err(Errno(libc::ECONNRESET)) => 0,
+        let (length, fd) = match socket::receive(self.sync.raw(), &mut buffer) {
+            Ok((length, fd)) => (length, fd.map(Fd::new)),
+            Err(Errno(libc::ECONNRESET)) => (0, None),
             Err(errno) => return Err(RuntimeError::Start(format!("read from the init process: {errno}"))),
         };
-        Ok(buffer.get(..length).and_then(Message::decode))
+        Ok((buffer.get(..length).and_then(Message::decode), fd))
     }
 
     fn note(&mut self, message: Message) -> Result<(), RuntimeError> {
@@ -139,7 +223,7 @@ impl Launched {
                 self.warnings.push(format!("left out: {step:?}: {}", Errno(errno)));
                 Ok(())
             }
-            Message::Ready | Message::Waiting { .. } => Ok(()),
+            Message::Ready | Message::Waiting { .. } | Message::Cloned | Message::Listener { .. } => Ok(()),
         }
     }
 

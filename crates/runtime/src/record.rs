@@ -4,6 +4,7 @@ use crate::RuntimeError;
 use crate::fd::Fd;
 use cgroup::Group;
 use cgroup::freeze::Frozen;
+use runtime_core::seccomp::Listener;
 use runtime_core::spec::Hooks;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +43,14 @@ pub struct Record {
     pub seccomp_flags: u64,
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// Who answers the calls that the filter asks about; execs have listeners of their own there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
+    /// What execs have as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<(u32, Vec<u64>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

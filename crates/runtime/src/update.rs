@@ -1,15 +1,16 @@
 //! `update`: other limits for a running container.
 
-use crate::{Root, RuntimeError, Status};
+use crate::{Root, RuntimeError, Status, Warnings};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::spec_resources::Resources;
 
-pub fn update(root: &Root, id: &str, resources: &Resources) -> Result<(), RuntimeError> {
+pub fn update(root: &Root, id: &str, resources: &Resources, warnings: &mut Warnings) -> Result<(), RuntimeError> {
     let record = root.load(id)?;
     if root.status(&record) == Status::Stopped {
         return Err(RuntimeError::NotRunning);
     }
-    Ok(record.group.apply(resources, Occasion::Update)?)
+    warnings.extend(record.group.apply(resources, Occasion::Update)?);
+    Ok(())
 }
 
 pub fn parse_resources(bytes: &[u8]) -> Result<Resources, RuntimeError> {

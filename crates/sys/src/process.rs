@@ -91,13 +91,22 @@ pub fn clone_process(namespaces: i32, cgroup: Option<RawFd>) -> Result<Clone> {
     Ok(if pid == 0 { Clone::Child } else { Clone::Parent { child: pid } })
 }
 
+/// Who returned from the clone of a sibling.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sibling {
+    Parent { pidfd: RawFd },
+    Child,
+}
+
 /// Clones a child of this process's parent, so that this one can go. Its end is told as this process's would be.
-pub fn clone_sibling(namespaces: i32) -> Result<Clone> {
-    let flags = namespaces as u32 as u64 | libc::CLONE_PARENT as u64;
-    let args = CloneArgs { flags, ..Default::default() };
-    // SAFETY: no stack and no CLONE_VM are asked for, so the child has a copy of everything, as after fork(2).
+pub fn clone_sibling(namespaces: i32) -> Result<Sibling> {
+    let mut pidfd: RawFd = -1;
+    let flags = namespaces as u32 as u64 | (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
+    let args = CloneArgs { flags, pidfd: &raw mut pidfd as u64, ..Default::default() };
+    // SAFETY: no stack and no CLONE_VM are asked for, so the child has a copy of everything, as after fork(2); the place
+    // for the descriptor outlives the call.
     let pid = check_fd(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
-    Ok(if pid == 0 { Clone::Child } else { Clone::Parent { child: pid } })
+    Ok(if pid == 0 { Sibling::Child } else { Sibling::Parent { pidfd } })
 }
 
 pub fn setns(fd: RawFd, kind: i32) -> Result<()> {
@@ -268,6 +277,12 @@ pub fn kill(pid: i32, signal: i32) -> Result<()> {
 pub fn pidfd_open(pid: i32) -> Result<RawFd> {
     // SAFETY: no memory is passed.
     check_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// A copy of a descriptor of another process (pidfd_getfd(2)).
+pub fn pidfd_getfd(pidfd: RawFd, fd: RawFd) -> Result<RawFd> {
+    // SAFETY: no memory is passed.
+    check_fd(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, fd, 0) })
 }
 
 pub fn pidfd_send_signal(pidfd: RawFd, signal: i32) -> Result<()> {

@@ -2,10 +2,12 @@
 //! the test's own. Each test leaves no process, cgroup or folder behind, and says so by checking.
 
 mod bundle;
+mod ids;
 mod isolation;
 mod lifecycle;
 mod processes;
 mod security;
+mod specials;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount};
@@ -15,7 +17,8 @@ type Test = (&'static str, fn() -> Result<(), Failed>);
 
 fn main() {
     let arguments = Arguments::from_args();
-    let tests: Vec<Test> = [lifecycle::TESTS, processes::TESTS, isolation::TESTS, security::TESTS].concat();
+    let tests: Vec<Test> =
+        [lifecycle::TESTS, processes::TESTS, isolation::TESTS, ids::TESTS, security::TESTS, specials::TESTS].concat();
     let missing = missing();
     if missing.is_none() && !arguments.list {
         // Before any thread exists.

@@ -179,8 +179,20 @@ fn capabilities() -> Result<(), Failed> {
 fn refused() -> Result<(), Failed> {
     let changes = [
         ("/linux/intelRdt", json!({ "closID": "x" }), "linux.intelRdt is not supported"),
-        ("/linux/personality", json!({ "domain": "LINUX32" }), "linux.personality is not supported"),
-        ("/process/scheduler", json!({ "policy": "SCHED_FIFO" }), "process.scheduler is not supported"),
+        ("/linux/netDevices", json!({ "eth0": {} }), "linux.netDevices is not supported"),
+        (
+            "/linux/personality",
+            json!({ "domain": "LINUX32", "flags": ["X"] }),
+            "linux.personality.flags is not supported",
+        ),
+        (
+            "/process/scheduler",
+            json!({ "policy": "SCHED_OTHER", "priority": 3 }),
+            "can only be specified for SchedFIFO",
+        ),
+        ("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": 9 }), "it is between 0 and 7"),
+        ("/linux/mountLabel", json!("system_u:object_r:x"), "SELinux is not enabled"),
+        ("/linux/timeOffsets", json!({ "monotonic": { "secs": 1 } }), "time namespace isn't enabled"),
         ("/process/apparmorProfile", json!("docker-default"), "AppArmor is not enabled"),
         ("/linux/rootfsPropagation", json!("sideways"), "is not a valid mount propagation"),
         ("/linux/cgroupsPath", json!("/../../x"), "is not valid"),

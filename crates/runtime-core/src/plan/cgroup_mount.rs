@@ -2,7 +2,7 @@
 
 use super::mount_options::{NODEV, NOEXEC, NOSUID, Parsed, RDONLY};
 use super::mounts::{Context, filesystem};
-use super::{Attributes, BindMount, Entry, FilesystemMount, InRoot, Plan, Step, Target, paths};
+use super::{Attributes, BindMount, Entry, FilesystemMount, InRoot, Plan, Step, Target, paths, trees};
 use crate::SpecError;
 use crate::error::c_string;
 
@@ -61,6 +61,7 @@ fn v1(
         options,
         attributes: NOEXEC | NOSUID | NODEV,
         target: plain(destination)?,
+        copy_up: false,
     }));
     let readonly = (parsed.attributes.set | parsed.attributes.set_recursive) & RDONLY;
     let attributes = NOEXEC | NOSUID | NODEV | readonly;
@@ -71,8 +72,13 @@ fn v1(
             let mount = filesystem("cgroup", "cgroup", &hierarchy.controllers, attributes, target)?;
             plan.push(Step::MountFilesystem(mount));
         } else {
+            let tree = match context.namespaces.own(super::namespaces::CLONE_NEWUSER) {
+                true => Some(trees::plain(plan, context, &hierarchy.directory, false)?),
+                false => None,
+            };
             plan.push(Step::MountBind(BindMount {
                 source: c_string("cgroup path", hierarchy.directory.as_str())?,
+                tree,
                 recursive: false,
                 attributes: Attributes { set: attributes, ..Attributes::default() },
                 target,

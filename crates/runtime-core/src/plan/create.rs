@@ -7,9 +7,10 @@ use super::finish::{self, Ending};
 use super::mount_options::{self, MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
 use super::mounts::{self, Context, HostFacts};
 use super::namespaces::{
-    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces,
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS,
+    Namespaces,
 };
-use super::{InRoot, Open, Plan, Point, Step, devices, paths};
+use super::{InRoot, Open, Plan, Point, Step, devices, paths, scheduling, trees};
 use crate::error::c_string;
 use crate::seccomp::Filter;
 use crate::spec::{Process, Spec};
@@ -38,17 +39,21 @@ pub fn plan(
         spec.process.as_ref().ok_or_else(|| SpecError::Invalid("process is missing in config.json".into()))?;
     let namespaces = Namespaces::parse(&spec.linux.namespaces)?;
     validate::namespaces(spec, &namespaces)?;
-    let context = Context { spec, facts, namespaces: &namespaces };
+    if !spec.linux.mount_label.is_empty() && !facts.selinux {
+        return Err(SpecError::Invalid("mountLabel is set, but SELinux is not enabled on this host".into()));
+    }
+    let facts = &facts.inside(namespaces.own(CLONE_NEWUSER));
+    let first_propagation = first_propagation(spec, &namespaces)?;
+    let context = Context { spec, facts, namespaces: &namespaces, first_propagation };
     let mut plan = Plan {
-        // The cgroup namespace's root is the cgroup at its making: it is made once the cgroups are joined.
-        clone_flags: namespaces.new & !CLONE_NEWCGROUP,
+        clone_flags: if namespaces.needs_two_clones() { 0 } else { namespaces.cloned() },
         pid_namespace: namespaces.join_pid.clone(),
         ..Plan::default()
     };
     if let Some(filter) = filter {
         finish::set_filter(&mut plan, filter);
     }
-    push_identity(&mut plan, &context, options)?;
+    push_identity(&mut plan, &context, process, options)?;
     if namespaces.is_new(CLONE_NEWNS) {
         push_root(&mut plan, &context, options)?;
     } else {
@@ -63,30 +68,49 @@ pub fn plan(
         preserve_fds: options.preserve_fds,
         wait_for_start: options.wait_for_start,
         start_hooks: spec.hooks.start_container.clone(),
-        in_user_namespace: namespaces.own(CLONE_NEWUSER),
+        setgroups_denied: facts.setgroups_denied,
     };
-    finish::push_limits(&mut plan, process, facts)?;
+    if !namespaces.own(CLONE_NEWUSER) {
+        finish::push_limits(&mut plan, process, facts)?;
+    }
+    let personality = spec.linux.personality.as_ref().map(scheduling::personality).transpose()?;
+    let memory_policy = spec.linux.memory_policy.as_ref().map(scheduling::memory_policy).transpose()?;
+    scheduling::push_shared(&mut plan, personality, memory_policy);
     finish::push(&mut plan, process, facts, ending)?;
     Ok(plan)
 }
 
-fn push_identity(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Result<(), SpecError> {
+/// The host must not see what is mounted here, and the root's own wish is applied after the pivot, except that a shared
+/// root can only be kept from the beginning (mount_namespaces(7)); never across user namespaces.
+fn first_propagation(spec: &Spec, namespaces: &Namespaces) -> Result<u64, SpecError> {
+    let wanted = mount_options::root_propagation(&spec.linux.rootfs_propagation)?.map_or(0, |found| found.kind);
+    Ok(match wanted {
+        MS_SHARED if !namespaces.own(CLONE_NEWUSER) => 0,
+        MS_PRIVATE | MS_UNBINDABLE => MS_PRIVATE,
+        _ => MS_SLAVE,
+    })
+}
+
+fn push_identity(
+    plan: &mut Plan,
+    context: &Context,
+    process: &Process,
+    options: &CreateOptions,
+) -> Result<(), SpecError> {
+    let (facts, namespaces) = (context.facts, context.namespaces);
+    let maps_itself = namespaces.is_new(CLONE_NEWUSER) && facts.setgroups_denied;
     plan.push(Step::ResetSignals);
-    plan.push(Step::HideFromTracers);
+    if !maps_itself {
+        plan.push(Step::HideFromTracers);
+    }
     for file in &context.facts.tasks_files {
         let tasks = plan.open(Open::CgroupTasks(file.clone()))?;
         plan.push(Step::JoinCgroup { tasks });
     }
-    if context.namespaces.is_new(CLONE_NEWUSER) {
-        plan.push(Step::WaitParent(Point::IdMaps));
-        plan.push(Step::BecomeNamespaceRoot);
-    }
-    for (kind, path) in &context.namespaces.join {
-        let slot = plan.open(Open::Namespace(path.clone()))?;
-        plan.push(Step::EnterNamespaceFile { slot, kind: *kind });
-    }
-    if context.namespaces.is_new(CLONE_NEWCGROUP) {
-        plan.push(Step::NewCgroupNamespace);
+    push_namespaces(plan, context, process)?;
+    if maps_itself {
+        // Who is not root may write the maps of those only that it may look into.
+        plan.push(Step::HideFromTracers);
     }
     plan.push(Step::NewSession);
     if !options.no_new_keyring {
@@ -98,20 +122,61 @@ fn push_identity(plan: &mut Plan, context: &Context, options: &CreateOptions) ->
     Ok(())
 }
 
+/// Joins, with the rights of who joins; then the user namespace; then what is to belong to it.
+fn push_namespaces(plan: &mut Plan, context: &Context, process: &Process) -> Result<(), SpecError> {
+    let namespaces = context.namespaces;
+    if namespaces.needs_two_clones() {
+        finish::push_limits(plan, process, context.facts)?;
+    } else if namespaces.is_new(CLONE_NEWUSER) {
+        let mut limits = Plan::default();
+        finish::push_limits(&mut limits, process, context.facts)?;
+        plan.parent_limits = limits.steps;
+        plan.push(Step::WaitParent(Point::IdMaps));
+        plan.push(Step::BecomeNamespaceRoot);
+    }
+    // The user namespace last: the others are joined with the host's rights.
+    let (users, others): (Vec<_>, Vec<_>) = namespaces.join.iter().partition(|(kind, _)| *kind == CLONE_NEWUSER);
+    for (kind, path) in others.into_iter().chain(users) {
+        let slot = plan.open(Open::Namespace(path.clone()))?;
+        plan.push(Step::EnterNamespaceFile { slot, kind: *kind });
+    }
+    if namespaces.needs_two_clones() {
+        plan.push(Step::CloneAgain { namespaces: namespaces.cloned() });
+        if namespaces.is_new(CLONE_NEWUSER) {
+            plan.push(Step::WaitParent(Point::IdMaps));
+        }
+        plan.push(Step::BecomeNamespaceRoot);
+    }
+    if namespaces.is_new(CLONE_NEWCGROUP) {
+        plan.push(Step::NewCgroupNamespace);
+    }
+    if namespaces.is_new(CLONE_NEWTIME) {
+        plan.push(Step::NewTimeNamespace);
+        if !context.spec.linux.time_offsets.is_empty() {
+            plan.push(Step::WaitParent(Point::TimeOffsets));
+        }
+        plan.push(Step::EnterTimeNamespace);
+    }
+    Ok(())
+}
+
 fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Result<(), SpecError> {
     let spec = context.spec;
     let wanted = mount_options::root_propagation(&spec.linux.rootfs_propagation)?.map_or(0, |found| found.kind);
-    // The host must not see what is mounted here, and the root's own wish is applied after the pivot, except that a
-    // shared root can only be kept from the beginning (mount_namespaces(7)).
-    if wanted == MS_SHARED {
+    if context.first_propagation == 0 {
         if let Some(parent) = &context.facts.rootfs_parent_mount {
             plan.push(Step::SetPathPropagation { path: c_string("root", parent.as_str())?, kind: MS_PRIVATE });
         }
     } else {
-        let first = if wanted == MS_PRIVATE || wanted == MS_UNBINDABLE { MS_PRIVATE } else { MS_SLAVE };
-        plan.push(Step::SetRootPropagation { kind: first | MS_REC });
+        plan.push(Step::SetRootPropagation { kind: context.first_propagation | MS_REC });
     }
-    plan.push(Step::BindRoot { path: c_string("root", context.facts.rootfs.as_str())? });
+    if context.namespaces.own(CLONE_NEWUSER) {
+        // The way to the root file system may be closed to whom its ids are mapped to.
+        let tree = trees::plain(plan, context, &context.facts.rootfs, true)?;
+        plan.push(Step::AttachRoot { tree });
+    } else {
+        plan.push(Step::BindRoot { path: c_string("root", context.facts.rootfs.as_str())? });
+    }
     mounts::push_all(plan, context)?;
     devices::push(plan, context)?;
     let hooks = &spec.hooks;
@@ -198,6 +263,11 @@ fn sysctl_path(key: &str) -> String {
 /// Which kinds an exec has to join later.
 pub fn joined_by_exec(spec: &Spec) -> Result<i32, SpecError> {
     Ok(Namespaces::parse(&spec.linux.namespaces)?.all())
+}
+
+/// Whether the ids of the container's process are to be mapped anew.
+pub fn makes_user_namespace(spec: &Spec) -> Result<bool, SpecError> {
+    Ok(Namespaces::parse(&spec.linux.namespaces)?.is_new(CLONE_NEWUSER))
 }
 
 /// The pid by which hooks inside the container know its first process: 1 in a pid namespace of its own.

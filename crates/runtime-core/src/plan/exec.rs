@@ -3,7 +3,7 @@
 use super::finish::{self, Ending};
 use super::mounts::HostFacts;
 use super::namespaces::{CLONE_NEWNS, CLONE_NEWUSER};
-use super::{Open, Plan, Step};
+use super::{Open, Plan, Step, scheduling};
 use crate::error::c_string;
 use crate::seccomp::Filter;
 use crate::spec::Process;
@@ -16,6 +16,9 @@ pub struct ExecOptions {
     pub namespaces: i32,
     pub preserve_fds: u32,
     pub no_new_keyring: bool,
+    /// The container's own.
+    pub personality: Option<u64>,
+    pub memory_policy: Option<(u32, Vec<u64>)>,
 }
 
 pub fn plan(
@@ -32,9 +35,18 @@ pub fn plan(
     plan.push(Step::ResetSignals);
     // Nobody in the container may look into this process until it is one of theirs (CVE-2016-9962).
     plan.push(Step::HideFromTracers);
+    let affinity = process.exec_cpu_affinity.clone().unwrap_or_default();
+    let initial = scheduling::mask("execCPUAffinity.initial", &affinity.initial)?;
+    let last = scheduling::mask("execCPUAffinity.final", &affinity.last)?;
+    if !initial.is_empty() {
+        plan.push(Step::SetAffinity(initial));
+    }
     for file in &facts.tasks_files {
         let tasks = plan.open(Open::CgroupTasks(file.clone()))?;
         plan.push(Step::JoinCgroup { tasks });
+    }
+    if !last.is_empty() {
+        plan.push(Step::SetAffinity(last));
     }
     finish::push_limits(&mut plan, process, facts)?;
     let init = plan.open(Open::Init)?;
@@ -54,12 +66,10 @@ pub fn plan(
         let bind_console = false;
         plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console });
     }
-    let ending = Ending {
-        preserve_fds: options.preserve_fds,
-        in_user_namespace: options.namespaces & CLONE_NEWUSER != 0,
-        ..Ending::default()
-    };
-    finish::push(&mut plan, process, facts, ending)?;
+    let ending =
+        Ending { preserve_fds: options.preserve_fds, setgroups_denied: facts.setgroups_denied, ..Ending::default() };
+    scheduling::push_shared(&mut plan, options.personality, options.memory_policy.clone());
+    finish::push(&mut plan, process, &facts.inside(options.namespaces & CLONE_NEWUSER != 0), ending)?;
     Ok(plan)
 }
 

@@ -1,7 +1,7 @@
 //! The last steps of every process, a container's first and an exec's alike: from its limits to execve(2).
 
 use super::mounts::HostFacts;
-use super::{CapabilitySets, HookStep, Plan, Step, paths};
+use super::{CapabilitySets, HookStep, Plan, Step, paths, scheduling};
 use crate::error::c_string;
 use crate::seccomp;
 use crate::spec::{Capabilities, Hook, Process};
@@ -42,8 +42,8 @@ pub struct Ending {
     /// `create` leaves the process waiting for `start`.
     pub wait_for_start: bool,
     pub start_hooks: Vec<Hook>,
-    /// Whether setgroups(2) is possible (not in a user namespace that denies it).
-    pub in_user_namespace: bool,
+    /// Whether the user namespace denies setgroups(2) (user_namespaces(7)).
+    pub setgroups_denied: bool,
 }
 
 /// oom_score_adj and rlimits: what needs the host's rights, so before they are given up.
@@ -75,6 +75,7 @@ pub(super) fn push_limits(plan: &mut Plan, process: &Process, facts: &HostFacts)
 
 /// Labels, filter, capabilities, user, directory, program.
 pub(super) fn push(plan: &mut Plan, process: &Process, facts: &HostFacts, ending: Ending) -> Result<(), SpecError> {
+    scheduling::push(plan, process)?;
     push_labels(plan, process, facts)?;
     let user = &process.user;
     let filtered = !plan.seccomp.is_empty();
@@ -91,7 +92,10 @@ pub(super) fn push(plan: &mut Plan, process: &Process, facts: &HostFacts, ending
     let (sets, ambient, bounding) = capabilities(plan, process.capabilities.as_ref(), facts);
     plan.push(Step::DropBounding { keep: bounding, highest: facts.highest_capability });
     plan.push(Step::KeepCapabilities);
-    let groups = (!ending.in_user_namespace || !user.additional_gids.is_empty()).then(|| user.additional_gids.clone());
+    if ending.setgroups_denied && !user.additional_gids.is_empty() {
+        return Err(SpecError::Invalid("cannot set any additional groups in a rootless container".into()));
+    }
+    let groups = (!ending.setgroups_denied).then(|| user.additional_gids.clone());
     plan.push(Step::OwnStandardStreams { uid: user.uid });
     if let Some(mask) = user.umask {
         plan.push(Step::SetUmask(mask & 0o777));

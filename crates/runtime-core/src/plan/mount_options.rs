@@ -26,8 +26,17 @@ pub struct Parsed {
     pub recursive_bind: bool,
     pub attributes: Attributes,
     pub propagation: Option<Propagation>,
+    pub id_map: Option<IdMapOption>,
+    pub copy_up: bool,
     /// What is no option of every mount: the file system's own, and `sync` and the like.
     pub rest: Vec<String>,
+}
+
+/// `idmap` and `ridmap`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdMapOption {
+    One,
+    Recursive,
 }
 
 /// (name, attributes to set, attributes to clear)
@@ -94,9 +103,10 @@ pub fn parse(options: &[String]) -> Result<Parsed, SpecError> {
                 "bind" => parsed.bind = true,
                 "rbind" => (parsed.bind, parsed.recursive_bind) = (true, true),
                 "defaults" | "loud" | "async" | "nolazytime" | "nomand" | "noiversion" => {}
-                "remount" | "idmap" | "ridmap" | "tmpcopyup" => {
-                    return Err(SpecError::Unsupported(format!("mount option {option:?}")));
-                }
+                "idmap" => parsed.id_map = Some(IdMapOption::One),
+                "ridmap" => parsed.id_map = Some(IdMapOption::Recursive),
+                "tmpcopyup" => parsed.copy_up = true,
+                "remount" => return Err(SpecError::Unsupported(format!("mount option {option:?}"))),
                 _ => parsed.rest.push(option.clone()),
             }
         }
@@ -136,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name() {
-        let error = parse(&["tmpcopyup".to_string()]).expect_err("not built");
-        assert_eq!(error.to_string(), "mount option \"tmpcopyup\" is not supported");
+        let error = parse(&["remount".to_string()]).expect_err("not built");
+        assert_eq!(error.to_string(), "mount option \"remount\" is not supported");
     }
 }

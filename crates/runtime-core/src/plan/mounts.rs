@@ -3,7 +3,7 @@
 use super::cgroup_mount::{self, CgroupFacts};
 use super::mount_options::{self, NODEV, NOEXEC, NOSUID, Parsed, RDONLY};
 use super::namespaces::Namespaces;
-use super::{BindMount, FilesystemMount, InRoot, Plan, Step, Target, paths};
+use super::{BindMount, FilesystemMount, InRoot, Plan, Step, Target, paths, trees};
 use crate::SpecError;
 use crate::error::c_string;
 use crate::spec::{Mount, Spec};
@@ -25,14 +25,30 @@ pub struct HostFacts {
     pub cgroup: CgroupFacts,
     pub apparmor: bool,
     pub selinux: bool,
+    /// setgroups(2) is denied to the container's process: its ids were mapped without privileges.
+    pub setgroups_denied: bool,
     /// Whether the cgroup hierarchy of v2 is joined by the clone itself.
     pub tasks_files: Vec<String>,
+}
+
+impl HostFacts {
+    /// In a user namespace a process has all capabilities, whatever the host grants (user_namespaces(7)).
+    pub(super) fn inside(&self, user_namespace: bool) -> Self {
+        let mut facts = self.clone();
+        if user_namespace {
+            let all = u64::MAX >> (63 - facts.highest_capability.min(63));
+            (facts.bounding, facts.permitted) = (all, all);
+        }
+        facts
+    }
 }
 
 pub(super) struct Context<'a> {
     pub spec: &'a Spec,
     pub facts: &'a HostFacts,
     pub namespaces: &'a Namespaces,
+    /// What cuts the host's mounts off from the container's: MS_SLAVE, MS_PRIVATE, or zero where they shall stay shared.
+    pub first_propagation: u64,
 }
 
 /// Files of procfs that may be covered by a bind mount: what lxcfs serves. All else below /proc is refused
@@ -75,9 +91,6 @@ pub(super) fn dev_is_readonly(spec: &Spec) -> bool {
 }
 
 fn push(plan: &mut Plan, context: &Context, mount: &Mount) -> Result<(), SpecError> {
-    if mount.uid_mappings.is_some() || mount.gid_mappings.is_some() {
-        return Err(SpecError::Unsupported(format!("an id-mapped mount at {:?}", mount.destination)));
-    }
     let destination = paths::absolute(&mount.destination);
     let parsed = mount_options::parse(&mount.options)?;
     let kind = if parsed.bind || mount.kind == "none" && parsed.bind { "bind" } else { mount.kind.as_str() };
@@ -85,6 +98,13 @@ fn push(plan: &mut Plan, context: &Context, mount: &Mount) -> Result<(), SpecErr
         return Err(SpecError::Invalid(format!("a mount of type {kind:?} cannot replace the root")));
     }
     check_proc(&destination, kind)?;
+    let mapped = parsed.id_map.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
+    if mapped && kind != "bind" {
+        return Err(SpecError::Invalid(format!("the mount at {destination:?} is id-mapped, and no bind mount")));
+    }
+    if parsed.copy_up && kind != "tmpfs" {
+        return Err(SpecError::Invalid(format!("tmpcopyup at {destination:?} is for a tmpfs, not for {kind:?}")));
+    }
     let target = Target {
         path: InRoot::new(&destination)?,
         plain: matches!(kind, "proc" | "sysfs" | "mqueue"),
@@ -92,7 +112,10 @@ fn push(plan: &mut Plan, context: &Context, mount: &Mount) -> Result<(), SpecErr
         propagation: parsed.propagation,
     };
     match kind {
-        "bind" => plan.push(Step::MountBind(bind(context, mount, &parsed, target)?)),
+        "bind" => {
+            let step = bind(plan, context, mount, &parsed, target)?;
+            plan.push(Step::MountBind(step));
+        }
         "cgroup" => cgroup_mount::push(plan, context, &destination, &parsed)?,
         "" => return Err(SpecError::Invalid(format!("the mount at {destination:?} has no type"))),
         kind => {
@@ -106,6 +129,7 @@ fn push(plan: &mut Plan, context: &Context, mount: &Mount) -> Result<(), SpecErr
                 attributes |= NOEXEC | NOSUID | NODEV;
             }
             let mut step = filesystem(kind, &mount.source, &parsed.rest, attributes, target)?;
+            step.copy_up = parsed.copy_up;
             let label = &context.spec.linux.mount_label;
             if !label.is_empty() && context.facts.selinux && matches!(kind, "tmpfs" | "devpts") {
                 step.options.push((c"context".into(), Some(c_string("mountLabel", label.as_str())?)));
@@ -151,10 +175,17 @@ pub(super) fn filesystem(
         options,
         attributes,
         target,
+        copy_up: false,
     })
 }
 
-fn bind(context: &Context, mount: &Mount, parsed: &Parsed, target: Target) -> Result<BindMount, SpecError> {
+fn bind(
+    plan: &mut Plan,
+    context: &Context,
+    mount: &Mount,
+    parsed: &Parsed,
+    target: Target,
+) -> Result<BindMount, SpecError> {
     if let Some(option) = parsed.rest.first() {
         return Err(SpecError::Invalid(format!("bind mounts cannot have the option {option:?}")));
     }
@@ -163,10 +194,7 @@ fn bind(context: &Context, mount: &Mount, parsed: &Parsed, target: Target) -> Re
         path if path.starts_with('/') => path.to_string(),
         path => format!("{}/{path}", context.facts.bundle),
     };
-    Ok(BindMount {
-        source: c_string("mount source", source)?,
-        recursive: parsed.recursive_bind,
-        attributes: parsed.attributes,
-        target,
-    })
+    let source = c_string("mount source", source)?;
+    let tree = trees::of_bind(plan, context, mount, parsed, &source)?;
+    Ok(BindMount { source, tree, recursive: parsed.recursive_bind, attributes: parsed.attributes, target })
 }

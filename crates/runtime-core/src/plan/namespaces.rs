@@ -22,6 +22,10 @@ pub struct Namespaces {
     pub join_pid: Option<String>,
 }
 
+/// Namespaces that the clone itself does not make: the cgroup namespace's root is the cgroup at its making, and clocks are
+/// shifted before anyone is in theirs.
+const MADE_LATER: i32 = CLONE_NEWCGROUP | CLONE_NEWTIME;
+
 impl Namespaces {
     pub fn parse(list: &[Namespace]) -> Result<Self, SpecError> {
         let mut found = Self::default();
@@ -33,16 +37,27 @@ impl Namespaces {
             }
             seen |= kind;
             match (kind, namespace.path.as_str()) {
-                (CLONE_NEWTIME, _) => return Err(SpecError::Unsupported("a time namespace".into())),
-                (CLONE_NEWUSER, path) if !path.is_empty() => {
-                    return Err(SpecError::Unsupported("joining a user namespace by path".into()));
-                }
                 (kind, "") => found.new |= kind,
                 (CLONE_NEWPID, path) => found.join_pid = Some(checked(path)?),
                 (kind, path) => found.join.push((kind, checked(path)?)),
             }
         }
         Ok(found)
+    }
+
+    /// What a clone makes at once.
+    pub fn cloned(&self) -> i32 {
+        self.new & !MADE_LATER
+    }
+
+    /// Whether what is joined must be joined before a user namespace is made, or what is made must belong to a user
+    /// namespace that is joined: then a first child joins, and a second one, cloned by it, is the container's.
+    pub fn needs_two_clones(&self) -> bool {
+        self.joins(CLONE_NEWUSER) || self.is_new(CLONE_NEWUSER) && !self.join.is_empty()
+    }
+
+    pub fn joins(&self, kind: i32) -> bool {
+        self.join.iter().any(|(joined, _)| *joined == kind)
     }
 
     /// Made or joined: not the host's.
@@ -134,5 +149,19 @@ mod tests {
         assert_eq!(found.join, [(CLONE_NEWNET, "/run/netns/a".to_string())]);
         assert_eq!(found.join_pid.as_deref(), Some("/p"));
         assert_eq!(found.all(), CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID);
+        assert!(!found.needs_two_clones());
+    }
+
+    #[test]
+    fn what_is_joined_stands_outside_of_a_new_user_namespace() {
+        let parse = |list: &[Namespace]| Namespaces::parse(list).expect("valid");
+        let new_user = namespace("user", "");
+        assert!(parse(&[new_user.clone(), namespace("network", "/run/netns/a")]).needs_two_clones());
+        assert!(!parse(&[new_user, namespace("network", "")]).needs_two_clones());
+        assert!(parse(&[namespace("user", "/u"), namespace("network", "")]).needs_two_clones());
+        assert_eq!(
+            parse(&[namespace("time", ""), namespace("cgroup", ""), namespace("uts", "")]).cloned(),
+            CLONE_NEWUTS
+        );
     }
 }

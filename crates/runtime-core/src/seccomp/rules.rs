@@ -9,6 +9,8 @@ const RET_KILL_PROCESS: u32 = 0x8000_0000;
 pub const RET_KILL_THREAD: u32 = 0;
 const RET_TRAP: u32 = 0x0003_0000;
 const RET_ERRNO: u32 = 0x0005_0000;
+/// To whoever listens (seccomp_unotify(2)).
+pub const RET_USER_NOTIF: u32 = 0x7fc0_0000;
 const RET_TRACE: u32 = 0x7ff0_0000;
 const RET_LOG: u32 = 0x7ffc_0000;
 const RET_ALLOW: u32 = 0x7fff_0000;
@@ -56,6 +58,7 @@ pub struct Table {
 
 pub fn resolve(profile: &Seccomp, architectures: &[Arch]) -> Result<Vec<Table>, SpecError> {
     let default = action(&profile.default_action, profile.default_errno_ret)?;
+    check_notify(profile)?;
     if profile.syscalls.iter().map(|rule| rule.names.len()).sum::<usize>() > MAX_RULES {
         return Err(SpecError::Seccomp(format!("more than {MAX_RULES} rules")));
     }
@@ -89,6 +92,21 @@ pub fn resolve(profile: &Seccomp, architectures: &[Arch]) -> Result<Vec<Table>, 
         table.newest = (refuses && newest > table.arch.base()).then_some((newest, RET_ERRNO | ENOSYS));
     }
     Ok(tables)
+}
+
+/// The process between clone and exec hands its listener over by write(2), before anyone can answer.
+fn check_notify(profile: &Seccomp) -> Result<(), SpecError> {
+    if profile.default_action == "SCMP_ACT_NOTIFY" {
+        return Err(SpecError::Seccomp("SCMP_ACT_NOTIFY cannot be used as default action".into()));
+    }
+    let notified = |rule: &&SyscallRule| rule.action == "SCMP_ACT_NOTIFY";
+    if profile.syscalls.iter().filter(notified).any(|rule| rule.names.iter().any(|name| name == "write")) {
+        return Err(SpecError::Seccomp("SCMP_ACT_NOTIFY cannot be used for the write syscall".into()));
+    }
+    if profile.listener_path.is_empty() && profile.syscalls.iter().any(|rule| notified(&rule)) {
+        return Err(SpecError::Seccomp("SCMP_ACT_NOTIFY needs a listenerPath".into()));
+    }
+    Ok(())
 }
 
 /// socketcall(2) and ipc(2) reach the same calls; their arguments are in memory, so only rules without conditions carry over.
@@ -164,7 +182,7 @@ fn action(name: &str, number: Option<u32>) -> Result<u32, SpecError> {
         "SCMP_ACT_TRACE" => RET_TRACE | number,
         "SCMP_ACT_ALLOW" => RET_ALLOW,
         "SCMP_ACT_LOG" => RET_LOG,
-        "SCMP_ACT_NOTIFY" => return Err(SpecError::Unsupported("seccomp action SCMP_ACT_NOTIFY".into())),
+        "SCMP_ACT_NOTIFY" => RET_USER_NOTIF,
         other => return Err(SpecError::Seccomp(format!("unknown action {other:?}"))),
     })
 }
