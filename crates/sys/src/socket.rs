@@ -1,4 +1,4 @@
-//! Unix sockets: pairs, connecting, and descriptors in messages (unix(7), SCM_RIGHTS).
+//! Unix sockets: pairs, connecting, and descriptors in messages (unix(7), SCM_RIGHTS); what a socket still has to send.
 
 use crate::errno::{check, check_fd, check_unit};
 use crate::{Errno, Result};
@@ -37,6 +37,14 @@ pub fn connect(path: &[u8]) -> Result<RawFd> {
             Err(errno)
         }
     }
+}
+
+/// Bytes that the peer has not acknowledged (tcp(7), SIOCOUTQ), or, of a Unix socket, has not read.
+pub fn unsent(socket: RawFd) -> Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int into the one that is given.
+    check_unit(unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut count) }.into())?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 pub fn send(socket: RawFd, bytes: &[u8]) -> Result<()> {
