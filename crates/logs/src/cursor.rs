@@ -7,6 +7,9 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::Format;
+use crate::compress::last_entry;
+
 const DIGITS: usize = 20;
 /// More than any cursor has.
 const MAX_LENGTH: u64 = 256;
@@ -67,6 +70,16 @@ impl Cursor {
     }
 }
 
+/// Whether a numbered log holds something that has not been shipped. Looks at its end only.
+pub fn has_unshipped(log: &Path) -> io::Result<bool> {
+    let shipped = Cursor::peek(log)?.map_or(0, |place| place.ordinal);
+    match File::open(log) {
+        Ok(file) => Ok(last_entry(&file, Format::Local)?.is_some_and(|entry| entry.ordinal > shipped)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn path_beside(log: &Path) -> PathBuf {
     let mut name = OsString::from(log);
     name.push(".shipped");
@@ -85,6 +98,23 @@ fn read(file: &File) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_shipped_when_the_cursor_is_at_its_end() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("c.log");
+        assert!(!has_unshipped(&path).expect("missing"));
+        let config =
+            crate::WriterConfig { format: Format::Local, numbered: true, ..crate::WriterConfig::new(path.clone()) };
+        let mut log = crate::Writer::open(config).expect("open");
+        log.append(crate::Stream::Stdout, b"one\ntwo\n", crate::Timestamp::default()).expect("append");
+        assert!(has_unshipped(&path).expect("new"));
+        let mut cursor = Cursor::open(&path, "ab").expect("cursor");
+        cursor.save(1).expect("save");
+        assert!(has_unshipped(&path).expect("half"));
+        cursor.save(2).expect("save");
+        assert!(!has_unshipped(&path).expect("all"));
+    }
 
     #[test]
     fn a_cursor_keeps_its_epoch_and_its_last_place() {

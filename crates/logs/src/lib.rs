@@ -26,7 +26,7 @@ mod timestamp;
 mod watch;
 mod writer;
 
-pub use cursor::{Cursor, Place};
+pub use cursor::{Cursor, Place, has_unshipped};
 pub use entry::{Entry, Part, Stream};
 pub use format::{Format, MAX_PART};
 pub use reader::{ReadError, ReadOptions, Reader};
