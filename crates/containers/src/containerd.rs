@@ -19,6 +19,7 @@ use errors::{ErrorKind, Kind};
 use tonic::Streaming;
 
 use crate::error::Error;
+use crate::mountpoints::MountPoints;
 use crate::settings::Settings;
 
 pub(crate) const SNAPSHOTTER: &str = "overlayfs";
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Containerd {
     client: Client,
+    mount_points: MountPoints,
     runtime: String,
     options: containerd_api::Any,
 }
@@ -86,13 +88,13 @@ pub(crate) struct NewExec {
 }
 
 impl Containerd {
-    pub fn new(client: Client, settings: &Settings) -> Self {
+    pub fn new(client: Client, settings: &Settings, mount_points: MountPoints) -> Self {
         let options = RuncOptions {
             binary_name: settings.runc_path.to_string_lossy().into_owned(),
             root: settings.runc_root().to_string_lossy().into_owned(),
             ..RuncOptions::default()
         };
-        Self { client, runtime: settings.runtime_name().to_owned(), options: any::pack(&options) }
+        Self { client, mount_points, runtime: settings.runtime_name().to_owned(), options: any::pack(&options) }
     }
 
     /// A container's own layer on its image's.
@@ -115,14 +117,24 @@ impl Containerd {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.snapshot_mounts(key).await,
             prepared => prepared,
         }
+        .map(|mounts| self.mount_points.below(mounts))
     }
 
-    pub async fn snapshot_mounts(&self, key: &str) -> Result<Vec<Mount>, Error> {
-        repeat(|| self.snapshot_mounts_now(key)).await
+    /// Root of a container whose snapshot was prepared.
+    pub async fn rootfs(&self, id: &str) -> Result<Vec<Mount>, Error> {
+        self.snapshot_mounts(id).await.map(|mounts| self.mount_points.below(mounts))
     }
 
     /// The same without waiting for a containerd that is away.
-    pub async fn snapshot_mounts_now(&self, key: &str) -> Result<Vec<Mount>, Error> {
+    pub async fn rootfs_now(&self, id: &str) -> Result<Vec<Mount>, Error> {
+        self.snapshot_mounts_now(id).await.map(|mounts| self.mount_points.below(mounts))
+    }
+
+    async fn snapshot_mounts(&self, key: &str) -> Result<Vec<Mount>, Error> {
+        repeat(|| self.snapshot_mounts_now(key)).await
+    }
+
+    async fn snapshot_mounts_now(&self, key: &str) -> Result<Vec<Mount>, Error> {
         let request = snapshots::MountsRequest { snapshotter: SNAPSHOTTER.to_owned(), key: key.to_owned() };
         let answer = self.client.snapshots().mounts(request).await;
         Ok(answer.map_err(|status| failed("cannot find the container's snapshot", status))?.into_inner().mounts)

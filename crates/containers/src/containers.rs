@@ -70,7 +70,7 @@ impl Containers {
         // Shown when containerd is there; a container can be looked at when it is not.
         let known = match container.rootfs.get() {
             Some(mounts) => Some(mounts.clone()),
-            None => self.shared.containerd.snapshot_mounts_now(&container.id).await.ok(),
+            None => self.shared.containerd.rootfs_now(&container.id).await.ok(),
         };
         let layers = known.and_then(|mounts| Layers::of(container.rootfs.get_or_init(|| mounts)));
         Ok(self.view(&container, layers))

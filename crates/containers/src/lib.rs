@@ -24,6 +24,7 @@ mod index;
 mod lifecycle;
 mod membership;
 mod messages;
+mod mountpoints;
 mod ports;
 mod record;
 mod recover;

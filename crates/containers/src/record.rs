@@ -168,7 +168,7 @@ impl Container {
         if let Some(mounts) = self.rootfs.get() {
             return Ok(mounts.clone());
         }
-        let mounts = containerd.snapshot_mounts(&self.id).await?;
+        let mounts = containerd.rootfs(&self.id).await?;
         Ok(self.rootfs.get_or_init(|| mounts).clone())
     }
 

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::exec::Exec;
 use crate::files;
 use crate::index::Index;
+use crate::mountpoints::MountPoints;
 use crate::ports::{ContainerEvent, EventSubject};
 use crate::record::{CONTAINERS, Container, Record};
 use crate::settings::{Neighbours, Settings};
@@ -54,7 +55,7 @@ impl Service {
         client: Client,
         neighbours: Neighbours,
     ) -> Result<Self, Error> {
-        let containerd = Containerd::new(client, &settings);
+        let containerd = Containerd::new(client, &settings, MountPoints::provide(&settings.data_root)?);
         for folder in [settings.data_root.join("containers"), settings.attach_folder(), settings.runc_root()] {
             files::make_folder(&folder)?;
         }
