@@ -22,6 +22,7 @@ mod import;
 mod lease;
 mod list;
 mod loaded;
+mod login;
 mod messages;
 mod name;
 mod progress;
@@ -31,8 +32,10 @@ mod recode;
 mod remove;
 mod resolve;
 mod service;
+mod slots;
 mod tag;
 mod unpack;
+mod usage;
 
 pub use error::ImagesError;
 pub use events::{EventSink, ImageEvent, ImageEventKind, ImageUser, ImageUsers};
@@ -45,6 +48,7 @@ pub use recode::ByteStream;
 pub use remove::{RemoveOptions, Removed};
 pub use resolve::ResolvedImage;
 pub use service::{Images, ImagesConfig};
+pub use usage::Usage;
 
 pub use image_core::{ContainerConfig, Healthcheck, ImageConfig, Platform};
 pub use registry_client::{Credentials, RegistryOptions, Secret};

@@ -245,12 +245,11 @@ impl Pulling<'_> {
     async fn download(&self, layer: &Descriptor) -> Result<(), ImagesError> {
         let id = layer_id(layer);
         let shared = &self.images.shared;
-        let permit = match shared.downloads.try_acquire() {
-            Ok(permit) => Some(permit),
-            Err(_) => {
+        let slot = match shared.downloads.try_acquire() {
+            Some(slot) => slot,
+            None => {
                 self.progress.message(&id, messages::WAITING).await;
-                // The semaphore is never closed.
-                shared.downloads.acquire().await.ok()
+                shared.downloads.acquire().await
             }
         };
         let _alone = shared.flights.enter(&layer.digest).await;
@@ -263,7 +262,7 @@ impl Pulling<'_> {
             fetch_layer(&self.backend, &self.repository, layer, [(key, value)].into(), &received).await?;
             self.progress.message(&id, messages::VERIFYING).await;
         }
-        drop(permit);
+        drop(slot);
         self.progress.message(&id, messages::DOWNLOADED).await;
         Ok(())
     }

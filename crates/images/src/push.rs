@@ -219,11 +219,11 @@ impl Pushing<'_> {
 
     async fn upload_layer(&self, layer: &Descriptor, id: &str) -> Result<(), ImagesError> {
         let uploads = &self.images.shared.uploads;
-        let _permit = match uploads.try_acquire() {
-            Ok(permit) => Some(permit),
-            Err(_) => {
+        let _slot = match uploads.try_acquire() {
+            Some(slot) => slot,
+            None => {
                 self.progress.message(id, messages::WAITING).await;
-                uploads.acquire().await.ok()
+                uploads.acquire().await
             }
         };
         let meter = self.progress.meter(id, messages::PUSHING, layer.size);

@@ -7,13 +7,13 @@ use containerd_client::Client;
 use ids::Digest;
 use image_core::{ImageConfig, Platform};
 use registry_client::{Registries, RegistryOptions};
-use tokio::sync::Semaphore;
 
 use crate::backend::Backend;
 use crate::error::ImagesError;
 use crate::events::{EventSink, ImageEvent, ImageEventKind, ImageUsers};
 use crate::flights::Flights;
 use crate::loaded::LoadedImage;
+use crate::slots::Slots;
 
 /// Images whose parsed form is remembered.
 const MAX_REMEMBERED: usize = 4096;
@@ -55,8 +55,8 @@ pub(crate) struct Shared {
     pub registries: Registries,
     pub users: Arc<dyn ImageUsers>,
     pub events: Arc<dyn EventSink>,
-    pub downloads: Semaphore,
-    pub uploads: Semaphore,
+    pub downloads: Slots,
+    pub uploads: Slots,
     pub flights: Flights,
     /// By target and host platform; what a digest stands for never changes, only whether it is still there.
     pub loaded: Mutex<HashMap<Digest, Arc<LoadedImage>>>,
@@ -74,13 +74,20 @@ impl Images {
                 registries: Registries::new(config.registries),
                 users,
                 events,
-                downloads: Semaphore::new(config.max_concurrent_downloads.max(1)),
-                uploads: Semaphore::new(config.max_concurrent_uploads.max(1)),
+                downloads: Slots::new(config.max_concurrent_downloads),
+                uploads: Slots::new(config.max_concurrent_uploads),
                 flights: Flights::default(),
                 loaded: Mutex::default(),
                 sizes: Mutex::default(),
             }),
         }
+    }
+
+    /// From now on: these registries' options, and so many layers at a time. What is under way goes on as it began.
+    pub fn configure(&self, registries: RegistryOptions, downloads: usize, uploads: usize) {
+        self.shared.registries.configure(registries);
+        self.shared.downloads.resize(downloads);
+        self.shared.uploads.resize(uploads);
     }
 
     pub(crate) fn event(&self, kind: ImageEventKind, id: &str, name: &str, config: &ImageConfig) {

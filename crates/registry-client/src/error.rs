@@ -24,6 +24,11 @@ pub enum RegistryError {
     Api { status: u16, errors: Vec<ApiError> },
     #[error("error parsing HTTP {status} response body: {reason}: {body:?}")]
     Body { status: u16, reason: String, body: String },
+    /// What a registry's token server answered on the way to this address.
+    #[error("{method} \"{url}\"")]
+    Asking { method: String, url: String, source: Box<RegistryError> },
+    #[error("login attempt to {url} failed with status: {status}")]
+    Login { url: String, status: http::StatusCode },
     #[error("no basic auth credentials")]
     NoCredentials,
     #[error("invalid authorization server answer: {0}")]
@@ -72,6 +77,8 @@ impl Kind for RegistryError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoCredentials => ErrorKind::Unauthenticated,
+            Self::Asking { source, .. } => source.kind(),
+            Self::Login { .. } => ErrorKind::Internal,
             Self::Digest(_) | Self::Short { .. } => ErrorKind::DataLoss,
             Self::Transport { .. } => ErrorKind::Unavailable,
             Self::TooLarge { .. } => ErrorKind::InvalidArgument,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -31,7 +31,7 @@ const MAX_SERVERS: usize = 64;
 
 /// All registries that a daemon talks to: their connections and what was learnt about them.
 pub struct Registries {
-    options: RegistryOptions,
+    options: RwLock<RegistryOptions>,
     servers: Mutex<HashMap<String, Arc<Server>>>,
 }
 
@@ -48,6 +48,8 @@ pub(crate) struct Server {
 pub(crate) enum Access {
     Pull,
     Push,
+    /// Nothing but the registry's own word that it knows the caller.
+    Login,
 }
 
 /// A repository with the caller's credentials; cheap to clone, clones share tokens.
@@ -91,7 +93,13 @@ impl<'a> Ask<'a> {
 
 impl Registries {
     pub fn new(options: RegistryOptions) -> Self {
-        Self { options, servers: Mutex::default() }
+        Self { options: RwLock::new(options), servers: Mutex::default() }
+    }
+
+    /// Takes these options from now on; requests under way go on with the old ones.
+    pub fn configure(&self, options: RegistryOptions) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+        lock(&self.servers).clear();
     }
 
     /// The repository that a reference names.
@@ -105,6 +113,29 @@ impl Registries {
         }))
     }
 
+    /// Whether the registry of this domain knows the caller; an error in its words if not.
+    pub async fn login(&self, domain: &str, credentials: Credentials) -> Result<(), RegistryError> {
+        let repository = Repository(Arc::new(Inner {
+            server: self.server(domain),
+            path: String::new(),
+            credentials,
+            contact: OnceCell::new(),
+            tokens: Mutex::default(),
+        }));
+        let contact = repository.contact().await?;
+        let url = format!("{}://{}/v2/", contact.scheme.name(), repository.0.server.endpoint.authority);
+        let asked = repository.send(&Ask::new(Method::GET, "", Access::Login), &contact, &contact.challenges).await;
+        match asked {
+            Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
+            Ok(answer) => Err(RegistryError::Login { url, status: answer.status() }),
+            Err(error @ RegistryError::Api { .. }) => {
+                let method = "Get".to_owned();
+                Err(RegistryError::Asking { method, url, source: Box::new(error) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn server(&self, domain: &str) -> Arc<Server> {
         let mut servers = lock(&self.servers);
         if let Some(server) = servers.get(domain) {
@@ -113,12 +144,14 @@ impl Registries {
         if servers.len() >= MAX_SERVERS {
             servers.clear();
         }
-        let endpoint = Endpoint::of(domain, &self.options);
-        let (tls_endpoint, options) = (endpoint.clone(), self.options.clone());
+        let options = self.options.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let user_agent = options.user_agent.clone();
+        let endpoint = Endpoint::of(domain, &options);
+        let tls_endpoint = endpoint.clone();
         let connector = Connector::new(move || {
             tls::configuration(&tls_endpoint, &options).map_err(|error| io::Error::other(error.to_string()))
         });
-        let transport = Transport::new(connector, &self.options.user_agent);
+        let transport = Transport::new(connector, &user_agent);
         let server = Arc::new(Server { endpoint, transport, scheme: Mutex::default() });
         servers.insert(domain.to_owned(), server.clone());
         server
@@ -313,6 +346,7 @@ impl Repository {
         let actions = match ask.access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
+            Access::Login => return Vec::new(),
         };
         let own = format!("repository:{}:{actions}", self.0.path);
         let other = ask.also.map(|path| format!("repository:{path}:pull"));

@@ -384,3 +384,42 @@ async fn nobody_there_is_told_as_go_tells_it() {
     );
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
+
+#[tokio::test]
+async fn a_login_is_right_or_wrong_in_docker_s_words() {
+    let server = Server::start(|seen, _| {
+        if seen.path.starts_with("/token") {
+            return match seen.header("authorization") {
+                Some("Basic bWU6cGFzcw==") => reply(200, &[], r#"{"token":"t"}"#),
+                _ => reply(401, &[], r#"{"details":"incorrect username or password"}"#),
+            };
+        }
+        let realm = format!("Bearer realm=\"http://{}/token\",service=\"s\"", seen.header("host").unwrap());
+        match seen.header("authorization") {
+            Some("Bearer t") => ok(),
+            _ => reply(401, &[("WWW-Authenticate", &realm)], "{}"),
+        }
+    })
+    .await;
+    let registries = Registries::new(RegistryOptions::default());
+    let domain = server.address.to_string();
+    registries.login(&domain, password()).await.unwrap();
+    assert!(server.seen().iter().all(|seen| !seen.path.contains("scope=")));
+    let wrong = Credentials::Password { username: "me".to_owned(), password: Secret::new("no") };
+    let error = registries.login(&domain, wrong.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert_eq!(errors::chain(&error), format!("Get \"http://{domain}/v2/\": incorrect username or password"));
+
+    let basic = Server::start(|seen, _| match seen.header("authorization") {
+        Some("Basic bWU6cGFzcw==") => ok(),
+        _ => reply(401, &[("WWW-Authenticate", "Basic realm=\"r\"")], "{}"),
+    })
+    .await;
+    let domain = basic.address.to_string();
+    registries.login(&domain, password()).await.unwrap();
+    let error = registries.login(&domain, wrong).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("login attempt to http://{domain}/v2/ failed with status: 401 Unauthorized")
+    );
+}
