@@ -81,13 +81,15 @@ impl Containers {
             return Err(messages::empty_names());
         }
         let container = self.shared.find(reference)?;
-        let name = check_container_name(new)?.to_owned();
+        let slashed = format!("/{}", new.strip_prefix('/').unwrap_or(new));
+        let name = check_container_name(&slashed).map_err(|error| messages::cannot_rename(&error.into()))?.to_owned();
         let _gate = container.gate.lock().await;
         let old = container.record().name.clone();
         if name == old {
             return Err(messages::same_name());
         }
-        self.shared.index().reserve(&name, &container.id)?;
+        let reserved = self.shared.index().reserve(&name, &container.id);
+        reserved.map_err(|error| messages::cannot_rename(&error))?;
         let record = container.change(|record| record.name.clone_from(&name));
         if let Err(error) = container.store(&self.shared.database, record.durability()).await {
             container.change(|record| record.name.clone_from(&old));
@@ -193,10 +195,23 @@ impl Containers {
             hostname: path("hostname"),
             hosts: path("hosts"),
             resolv_conf: path("resolv.conf"),
-            log: if has_log { log.to_string_lossy().into_owned() } else { String::new() },
+            log: if has_log && record.state.started().is_some() {
+                log.to_string_lossy().into_owned()
+            } else {
+                String::new()
+            },
             sandbox_key: netns.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
         }
     }
+}
+
+/// As lists show it: words with blanks in quotes, but not the first.
+fn command_line(record: &Record) -> String {
+    let words = arguments(record);
+    let quoted = |(position, word): (usize, &String)| {
+        if position > 0 && word.contains(' ') { format!("'{word}'") } else { word.clone() }
+    };
+    words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 fn arguments(record: &Record) -> Vec<String> {
@@ -237,7 +252,7 @@ fn summary(record: &Record, now: container_core::Timestamp) -> ContainerSummary 
         name: record.name.clone(),
         image: record.config.image.clone(),
         image_id: record.image_id.clone(),
-        command: arguments(record).join(" "),
+        command: command_line(record),
         created: record.created,
         state: record.state.clone(),
         status: status(&record.state, now),

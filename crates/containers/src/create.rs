@@ -30,9 +30,6 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     complete(shared, &mut config, &mut host_config, &id)?;
     check_here(shared, &host_config, &id)?;
     let endpoints = endpoints(request.endpoints, &host_config);
-    for endpoint in &endpoints {
-        shared.neighbours.sandboxes.check(&endpoint.network).await?;
-    }
     let mounts = mounts(shared, &config, &host_config)?;
     if host_config.publish_all_ports && host_config.network_mode == "host" {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
@@ -100,9 +97,12 @@ fn complete(shared: &Shared, config: &mut Config, host_config: &mut HostConfig, 
     }
     match NetworkMode::parse(&mode) {
         NetworkMode::Container(reference) => {
-            let other = shared.find(reference)?;
-            host_config.network_mode = format!("container:{}", other.id);
-            config.hostname = other.record().config.hostname.clone();
+            // Who is not there yet may be there at the start.
+            config.hostname = ids::short(id).to_owned();
+            if let Ok(other) = shared.find(reference) {
+                host_config.network_mode = format!("container:{}", other.id);
+                config.hostname.clone_from(&other.record().config.hostname);
+            }
         }
         _ if own_hostname => {}
         NetworkMode::Host => config.hostname = host::hostname(),
@@ -110,7 +110,8 @@ fn complete(shared: &Shared, config: &mut Config, host_config: &mut HostConfig, 
         _ => config.hostname = ids::short(id).to_owned(),
     }
     if let Some(reference) = host_config.pid_mode.strip_prefix("container:") {
-        host_config.pid_mode = format!("container:{}", shared.find(reference)?.id);
+        host_config.pid_mode =
+            format!("container:{}", shared.find(reference).map_err(|_| messages::volumes_from_missing(reference))?.id);
     }
     if host_config.log_config.driver.is_empty() {
         let options = std::mem::take(&mut host_config.log_config.options);

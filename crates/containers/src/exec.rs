@@ -88,12 +88,12 @@ impl Execs {
     /// Its id.
     pub fn create(&self, reference: &str, config: ExecConfig) -> Result<String, Error> {
         let container = self.shared.find(reference)?;
-        may_run_in(&container)?;
         if config.cmd.is_empty() {
             return Err(messages::no_exec_command());
         }
+        may_run_in(&container, reference)?;
         let id = new_id()?;
-        let command = config.cmd.join(" ");
+        let command = told(&config);
         let exec = Exec {
             id: id.clone(),
             container_id: container.id.clone(),
@@ -121,7 +121,7 @@ impl Execs {
             Phase::Ended { .. } => return Err(messages::exec_has_run(exec_id)),
             Phase::Created => {}
         }
-        may_run_in(&container)?;
+        may_run_in(&container, &container.id)?;
         Ok(exec.view())
     }
 
@@ -129,7 +129,7 @@ impl Execs {
     pub async fn start(&self, exec_id: &str, start: ExecStart) -> Result<Option<UnixStream>, Error> {
         let exec = self.find(exec_id)?;
         let container = self.shared.index().get(&exec.container_id).ok_or_else(|| messages::no_such_exec(exec_id))?;
-        may_run_in(&container)?;
+        may_run_in(&container, &container.id)?;
         {
             let mut phase = exec.phase();
             match *phase {
@@ -158,7 +158,7 @@ impl Execs {
     pub async fn resize(&self, exec_id: &str, size: TtySize) -> Result<(), Error> {
         let exec = self.find(exec_id)?;
         if !matches!(*exec.phase(), Phase::Running { .. }) {
-            return Err(messages::not_running(exec_id));
+            return Err(messages::exec_not_started());
         }
         self.shared.containerd.resize(&exec.container_id, &exec.id, size.width, size.height).await
     }
@@ -169,10 +169,16 @@ impl Execs {
     }
 }
 
-fn may_run_in(container: &Container) -> Result<(), Error> {
+/// The command as events tell it: the program, a blank, and the words behind it, which may be none.
+fn told(config: &ExecConfig) -> String {
+    let (program, words) = config.cmd.split_first().map_or(("", &[][..]), |(program, words)| (program.as_str(), words));
+    format!("{program} {}", words.join(" "))
+}
+
+fn may_run_in(container: &Container, reference: &str) -> Result<(), Error> {
     match container.record().state {
         State::Running { .. } => Ok(()),
-        State::Paused { .. } => Err(messages::exec_paused(&container.id)),
+        State::Paused { .. } => Err(messages::exec_paused(reference)),
         State::Restarting { .. } => Err(messages::is_restarting(&container.id)),
         _ => Err(messages::not_running(&container.id)),
     }
@@ -216,8 +222,10 @@ async fn attempt(
     exec: &Arc<Exec>,
     start: ExecStart,
 ) -> Result<(u32, Option<UnixStream>), Error> {
-    let process = process(shared, container, exec, start.console_size).await?;
     let config = &exec.config;
+    // Told before it is tried, as Docker does.
+    shared.publish(&container.record(), format!("exec_start: {}", told(config)), &[("execID", exec.id.clone())]);
+    let process = process(shared, container, exec, start.console_size).await?;
     let socket = shared.settings.attach_path(&exec.id);
     let attached = !start.detach && (config.attach_stdin || config.attach_stdout || config.attach_stderr);
     let stdin = if config.attach_stdin && attached { Stdin::Once } else { Stdin::None };
@@ -241,9 +249,7 @@ async fn attempt(
         } else {
             None
         };
-        let command = config.cmd.join(" ");
         let pid = shared.containerd.start(&exec.container_id, &exec.id).await?;
-        shared.publish(&container.record(), format!("exec_start: {command}"), &[("execID", exec.id.clone())]);
         Ok((pid, stream))
     };
     let begun: Result<_, Error> = begun.await;

@@ -49,6 +49,9 @@ impl Index {
 
     /// By full id, name, or a prefix of the id that only one has: in this order, as Docker looks.
     pub fn find(&self, reference: &str) -> Result<Arc<Container>, Error> {
+        if reference.is_empty() {
+            return Err(messages::no_reference(reference));
+        }
         let bare = reference.strip_prefix('/').unwrap_or(reference);
         if bare.is_empty() {
             return Err(messages::no_such_container(reference));
@@ -118,6 +121,7 @@ mod tests {
     fn an_ambiguous_prefix_and_a_stranger_are_refused_in_dockers_words() {
         assert_eq!(find("ab"), Err("multiple IDs found with provided prefix: ab".to_owned()));
         assert_eq!(find("x"), Err("No such container: x".to_owned()));
+        assert_eq!(find(""), Err("invalid name or ID supplied: \"\"".to_owned()));
         assert_eq!(find("/"), Err("No such container: /".to_owned()));
     }
 

@@ -46,14 +46,16 @@ impl Lifecycle {
 
     /// `None` or empty: SIGKILL, and then the end is waited for.
     pub async fn kill(&self, reference: &str, signal: Option<&str>) -> Result<(), Error> {
-        let (shared, container) = (Arc::clone(&self.shared), self.shared.find(reference)?);
+        let refused = |error: Error| messages::cannot_kill(reference, &error);
+        let (shared, container) = (Arc::clone(&self.shared), self.shared.find(reference).map_err(refused)?);
         let signal = signal.map(str::to_owned);
-        detached(async move { stop::kill(&shared, &container, signal.as_deref()).await }).await
+        detached(async move { stop::kill(&shared, &container, signal.as_deref()).await }).await.map_err(refused)
     }
 
     pub async fn restart(&self, reference: &str, options: StopOptions) -> Result<(), Error> {
         let (shared, container) = (Arc::clone(&self.shared), self.shared.find(reference)?);
-        detached(async move { stop::restart(&shared, &container, &options).await }).await
+        let restarted = detached(async move { stop::restart(&shared, &container, &options).await }).await;
+        restarted.map_err(|error| messages::cannot_restart(reference, &error))
     }
 
     pub async fn pause(&self, reference: &str) -> Result<(), Error> {

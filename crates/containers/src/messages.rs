@@ -1,6 +1,6 @@
 //! What users of Docker know word by word. Every refusal of this service is made here.
 
-use errors::ErrorKind;
+use errors::{ErrorKind, Kind};
 
 use crate::error::Error;
 
@@ -10,6 +10,10 @@ fn refuse(kind: ErrorKind, message: String) -> Error {
 
 pub fn no_such_container(reference: &str) -> Error {
     refuse(ErrorKind::NotFound, format!("No such container: {reference}"))
+}
+
+pub fn no_reference(reference: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("invalid name or ID supplied: {reference:?}"))
 }
 
 pub fn ambiguous(reference: &str) -> Error {
@@ -32,6 +36,11 @@ pub fn no_free_name() -> Error {
 
 pub fn empty_names() -> Error {
     refuse(ErrorKind::InvalidArgument, "Neither old nor new names may be empty".to_owned())
+}
+
+/// `why`: taken, or no name.
+pub fn cannot_rename(why: &Error) -> Error {
+    refuse(why.kind(), format!("Error when allocating new name: {}", errors::chain(why)))
 }
 
 pub fn same_name() -> Error {
@@ -67,8 +76,12 @@ pub fn not_running(id: &str) -> Error {
     refuse(ErrorKind::Conflict, format!("container {id} is not running"))
 }
 
-pub fn cannot_kill(name: &str, id: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("cannot kill container: {name}: container {id} is not running"))
+pub fn cannot_kill(reference: &str, why: &Error) -> Error {
+    refuse(why.kind(), format!("cannot kill container: {reference}: {}", errors::chain(why)))
+}
+
+pub fn cannot_restart(reference: &str, why: &Error) -> Error {
+    refuse(ErrorKind::Internal, format!("Cannot restart container {reference}: {}", errors::chain(why)))
 }
 
 pub fn already_running(id: &str) -> Error {
@@ -87,28 +100,29 @@ pub fn start_removed() -> Error {
     refuse(ErrorKind::Conflict, "container is marked for removal and cannot be started".to_owned())
 }
 
-pub fn attach_paused(id: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("container {id} is paused, unpause the container before attach"))
+pub fn attach_paused(reference: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("container {reference} is paused, unpause the container before attach"))
 }
 
-pub fn exec_paused(id: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("container {id} is paused, unpause the container before exec"))
+pub fn attach_restarting(reference: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("container {reference} is restarting, wait until the container is running"))
+}
+
+pub fn exec_paused(reference: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("Container {reference} is paused, unpause the container before exec"))
 }
 
 pub fn is_restarting(id: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("container {id} is restarting, wait until the container is running"))
+    refuse(ErrorKind::Conflict, format!("Container {id} is restarting, wait until the container is running"))
 }
 
-pub fn pause_not_running(name: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("Container {name} is not running"))
+pub fn already_paused(id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("Container {id} is already paused"))
 }
 
-pub fn already_paused(name: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("Container {name} is already paused"))
-}
-
-pub fn not_paused(name: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("Container {name} is not paused"))
+/// No conflict for Docker, but a failure of the engine.
+pub fn not_paused(id: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("Container {id} is not paused"))
 }
 
 /// `state` is the container's own word for it.
@@ -136,12 +150,16 @@ pub fn no_such_exec(id: &str) -> Error {
     refuse(ErrorKind::NotFound, format!("No such exec instance: {id}"))
 }
 
+pub fn exec_not_started() -> Error {
+    refuse(ErrorKind::InvalidArgument, "exec process is not started".to_owned())
+}
+
 pub fn exec_is_running(id: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("exec {id} is already running"))
+    refuse(ErrorKind::Conflict, format!("exec command {id} is already running"))
 }
 
 pub fn exec_has_run(id: &str) -> Error {
-    refuse(ErrorKind::Conflict, format!("exec {id} has already run"))
+    refuse(ErrorKind::Conflict, format!("exec command {id} has already run"))
 }
 
 pub fn no_exec_command() -> Error {
@@ -195,7 +213,7 @@ pub fn conflicting(what: &str) -> Error {
 }
 
 pub fn volumes_from_missing(reference: &str) -> Error {
-    refuse(ErrorKind::NotFound, format!("No such container: {reference}"))
+    refuse(ErrorKind::InvalidArgument, format!("No such container: {reference}"))
 }
 
 pub fn no_pid_column() -> Error {

@@ -88,7 +88,7 @@ pub(crate) async fn kill(shared: &Arc<Shared>, container: &Arc<Container>, signa
     let signal = signal.filter(|text| !text.is_empty()).map_or(Ok(Signal::KILL), parse_signal)?;
     let record = container.record();
     if !record.state.has_process() {
-        return Err(messages::cannot_kill(&record.name, &record.id));
+        return Err(messages::not_running(&record.id));
     }
     let own = record.config.stop_signal.as_deref().and_then(|text| parse_signal(text).ok()).unwrap_or(Signal::TERM);
     if signal == Signal::KILL {
@@ -109,7 +109,7 @@ async fn send(shared: &Arc<Shared>, container: &Arc<Container>, signal: Signal) 
         other => other?,
     };
     if !there {
-        return Err(messages::cannot_kill(&record.name, &record.id));
+        return Err(messages::not_running(&record.id));
     }
     if matches!(record.state, State::Paused { .. }) {
         match thaw(shared, container).await {
@@ -161,9 +161,9 @@ pub(crate) async fn pause(shared: &Arc<Shared>, container: &Arc<Container>) -> R
     let record = container.record();
     match &record.state {
         State::Running { .. } => {}
-        State::Paused { .. } => return Err(messages::already_paused(&record.name)),
+        State::Paused { .. } => return Err(messages::already_paused(&record.id)),
         State::Restarting { .. } => return Err(messages::is_restarting(&record.id)),
-        _ => return Err(messages::pause_not_running(&record.name)),
+        _ => return Err(messages::not_running(&record.id)),
     }
     shared.containerd.pause(&record.id).await?;
     changed(shared, container, Event::Paused, "pause").await
@@ -171,7 +171,7 @@ pub(crate) async fn pause(shared: &Arc<Shared>, container: &Arc<Container>) -> R
 
 pub(crate) async fn unpause(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(), Error> {
     if !matches!(container.record().state, State::Paused { .. }) {
-        return Err(messages::not_paused(&container.record().name));
+        return Err(messages::not_paused(&container.id));
     }
     resume(shared, container).await
 }

@@ -33,9 +33,16 @@ enum Source {
     Start(oneshot::Receiver<Result<UnixStream, Error>>),
 }
 
+/// Which streams a reading shows.
+struct Wanted {
+    stdout: bool,
+    stderr: bool,
+}
+
 /// A reading of a container's log.
 pub struct Logs {
     pub tty: bool,
+    streams: Wanted,
     reader: Option<Reader>,
     /// While following: the log's folder, and the container's life.
     follow: Option<(AsyncFd<FolderWatch>, watch::Receiver<Progress>)>,
@@ -51,8 +58,8 @@ impl Streams {
         let container = self.shared.find(reference)?;
         let record = container.record();
         match &record.state {
-            State::Paused { .. } => return Err(messages::attach_paused(&record.id)),
-            State::Restarting { .. } => return Err(messages::is_restarting(&record.id)),
+            State::Paused { .. } => return Err(messages::attach_paused(reference)),
+            State::Restarting { .. } => return Err(messages::attach_restarting(reference)),
             _ => {}
         }
         let source = {
@@ -94,7 +101,8 @@ impl Streams {
             Err(error) => return Err(error.into()),
         };
         let follow = watch.map(|watch| (watch, progress));
-        Ok(Logs { tty: record.config.tty, reader, follow })
+        let streams = Wanted { stdout: request.stdout, stderr: request.stderr };
+        Ok(Logs { tty: record.config.tty, streams, reader, follow })
     }
 
     pub async fn top(&self, reference: &str, ps_args: &str) -> Result<Processes, Error> {
@@ -133,7 +141,14 @@ impl Logs {
                 progress.running && !progress.removed
             });
             if let Some(entry) = reader.next_entry()? {
-                return Ok(Some(to_entry(entry)));
+                let shown = match entry.stream {
+                    logs::Stream::Stdout => self.streams.stdout,
+                    logs::Stream::Stderr => self.streams.stderr,
+                };
+                if shown {
+                    return Ok(Some(to_entry(entry)));
+                }
+                continue;
             }
             let Some((watch, progress)) = self.follow.as_mut().filter(|_| runs && !reader.has_ended()) else {
                 return Ok(None);

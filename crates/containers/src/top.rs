@@ -20,7 +20,9 @@ pub(crate) async fn processes(arguments: &str, pids: &[u32]) -> Result<Processes
         .await
         .map_err(|error| messages::bad_ps_arguments(&error.to_string()))?;
     if !output.status.success() {
-        return Err(messages::bad_ps_arguments(String::from_utf8_lossy(&output.stderr).trim()));
+        return Err(messages::bad_ps_arguments(
+            String::from_utf8_lossy(&output.stderr).trim().lines().next().unwrap_or_default(),
+        ));
     }
     parse(&String::from_utf8_lossy(&output.stdout), pids)
 }

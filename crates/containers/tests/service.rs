@@ -365,9 +365,9 @@ async fn a_paused_container_is_thawed_for_its_stop() {
     created(&service, "web", HostConfig::default()).await;
     service.lifecycle.start("web").await.unwrap();
     service.lifecycle.pause("web").await.unwrap();
-    assert_eq!(service.lifecycle.pause("web").await.unwrap_err().to_string(), "Container web is already paused");
+    assert!(service.lifecycle.pause("web").await.unwrap_err().to_string().ends_with(" is already paused"));
     assert!(service.streams.attach("web", AttachRequest::default()).is_err());
     within(service.lifecycle.stop("web", StopOptions::default())).await.unwrap();
     assert_eq!(state(&service, "web").await, "exited");
-    assert_eq!(service.lifecycle.unpause("web").await.unwrap_err().to_string(), "Container web is not paused");
+    assert!(service.lifecycle.unpause("web").await.unwrap_err().to_string().ends_with(" is not paused"));
 }
