@@ -10,10 +10,12 @@ pub mod freeze;
 pub mod group;
 pub mod layout;
 pub mod limits;
+pub mod oom;
 pub mod processes;
 pub mod statistics;
 
 pub use error::CgroupError;
 pub use group::{Group, Member};
 pub use layout::{Hierarchy, Layout};
+pub use oom::OomWatch;
 pub use statistics::Statistics;

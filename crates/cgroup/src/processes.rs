@@ -1,7 +1,7 @@
 //! The processes of a group, and signals to all of them.
 
 use crate::freeze::Frozen;
-use crate::limits::write_file;
+use crate::limits::{write_checked, write_file};
 use crate::{CgroupError, Group};
 use std::fs;
 use std::path::Path;
@@ -18,6 +18,14 @@ impl Group {
             collect(path, &mut found, MAX_DEPTH)?;
         }
         Ok(found)
+    }
+
+    /// Moves a process into the group, whose folders are there.
+    pub fn add(&self, pid: i32) -> Result<(), CgroupError> {
+        for path in self.paths() {
+            write_checked(path.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
     }
 
     /// Sends a signal to all. They are frozen meanwhile, so that none is born unseen.

@@ -24,6 +24,9 @@ pub use generated::{grpc, ttrpc};
 pub use prost;
 pub use prost_types::{Any, FieldMask, Timestamp};
 
+/// What tasks use: the answers to Stats and Metrics, as containerd's `cgroups` project defines them.
+pub use generated::io::containerd::cgroups;
+
 /// The shim's task service.
 pub mod task {
     pub use crate::generated::containerd::task::v2;

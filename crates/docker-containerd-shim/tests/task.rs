@@ -2,9 +2,10 @@
 //!
 //! Needs root, runc and a static busybox; where one is missing the tests are listed as ignored.
 
-use containerd_api::runc::v1::Options;
+use containerd_api::runc::v1::{Options, ProcessDetails};
+use containerd_api::services::events::ttrpc::v1::ForwardRequest;
 use containerd_api::task::v2 as task;
-use containerd_api::{Any, any, method};
+use containerd_api::{Any, any, cgroups, method};
 use libtest_mimic::{Arguments, Failed, Trial};
 use logs::{ReadOptions, Reader};
 use prost::Message;
@@ -31,13 +32,21 @@ fn main() {
         let flags = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
         nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).expect("private mounts");
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 14] = [
         ("an_exit_and_all_output_are_kept_until_delete", exit_and_output_are_kept),
         ("a_wait_is_answered_over_a_second_connection", wait_over_a_second_connection),
         ("a_client_that_attached_before_start_gets_everything", attach_before_start),
         ("an_exec_has_its_own_input_output_and_exit", exec),
         ("a_command_that_is_not_there_fails_with_the_runtimes_words", missing_command),
         ("delete_cleans_up_after_a_killed_shim", killed_shim),
+        ("stats_are_those_of_the_containers_cgroups", stats),
+        ("a_kill_for_want_of_memory_is_told_before_the_end", out_of_memory),
+        ("limits_are_updated_and_bad_ones_refused", update),
+        ("a_paused_container_resumes_and_dies_by_a_kill", pause),
+        ("processes_are_listed_with_their_execs", pids),
+        ("output_goes_into_a_file_or_to_a_binary", other_outputs),
+        ("the_shim_enters_the_cgroup_of_its_options", shim_cgroup),
+        ("what_is_not_built_is_refused", refused),
     ];
     let trials = tests.into_iter().map(|(name, test)| {
         let run = move || -> Result<(), Failed> {
@@ -68,12 +77,27 @@ impl Shim {
     }
 
     fn start_args(args: &[&str]) -> Self {
+        Self::start_as(args, |_| {}, |_| {})
+    }
+
+    /// `configure` changes the bundle's configuration, `prepare` the command of the shim's start.
+    fn start_as(
+        args: &[&str],
+        configure: impl FnOnce(&mut serde_json::Value),
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let name = folder.path().file_name().expect("name").to_string_lossy().replace('.', "");
         let id = format!("shimtest{name}");
         let bundle = folder.path().join("state/ns").join(&id);
         make_bundle(&bundle, args);
-        let output = shim(&bundle, &id).arg("start").output().expect("shim start");
+        let config = bundle.join("config.json");
+        let mut spec = serde_json::from_slice(&fs::read(&config).expect("config")).expect("JSON");
+        configure(&mut spec);
+        fs::write(config, spec.to_string()).expect("config");
+        let mut command = shim(&bundle, &id);
+        prepare(&mut command);
+        let output = command.arg("start").output().expect("shim start");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let address = String::from_utf8(output.stdout).expect("address");
         assert_eq!(fs::read_to_string(bundle.join("address")).expect("address file"), address);
@@ -95,17 +119,22 @@ impl Shim {
 
     fn create(&mut self, stdin: &str) -> Result<task::CreateTaskResponse, Status> {
         let at = self.folder.path().display();
-        let options = Options {
-            binary_name: runc().expect("runc").display().to_string(),
-            root: format!("{at}/runc"),
-            ..Options::default()
-        };
+        let stdout = format!("pump://{at}/a.sock?log={at}/c-json.log{stdin}");
+        self.create_with(task::CreateTaskRequest { stdout, ..Default::default() }, Options::default())
+    }
+
+    fn create_with(
+        &mut self,
+        request: task::CreateTaskRequest,
+        options: Options,
+    ) -> Result<task::CreateTaskResponse, Status> {
+        let root = format!("{}/runc", self.folder.path().display());
+        let options = Options { binary_name: runc().expect("runc").display().to_string(), root, ..options };
         let request = task::CreateTaskRequest {
             id: self.id.clone(),
             bundle: self.bundle().display().to_string(),
-            stdout: format!("pump://{at}/a.sock?log={at}/c-json.log{stdin}"),
             options: Some(any::pack(&options)),
-            ..Default::default()
+            ..request
         };
         self.call(method::task::CREATE, &request)
     }
@@ -174,8 +203,9 @@ fn make_bundle(bundle: &Path, args: &[&str]) {
     let bin = bundle.join("rootfs/bin");
     fs::create_dir_all(&bin).expect("bundle");
     fs::create_dir(bundle.join("rootfs/proc")).expect("proc");
+    fs::create_dir(bundle.join("rootfs/dev")).expect("dev");
     fs::copy(BUSYBOX, bin.join("busybox")).expect("busybox");
-    for name in ["sh", "cat", "sleep", "seq"] {
+    for name in ["sh", "cat", "sleep", "seq", "head"] {
         symlink("busybox", bin.join(name)).expect("link");
     }
     let namespaces = ["pid", "mount", "ipc", "uts", "network"].map(|kind| json!({ "type": kind }));
@@ -184,7 +214,7 @@ fn make_bundle(bundle: &Path, args: &[&str]) {
         "process": process(args),
         "root": { "path": "rootfs" },
         "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
-        "linux": { "namespaces": namespaces },
+        "linux": { "namespaces": namespaces, "cgroupsPath": format!("/{}", bundle.file_name().expect("id").display()) },
     });
     fs::write(bundle.join("config.json"), spec.to_string()).expect("config");
 }
@@ -324,4 +354,231 @@ fn killed_shim() {
         .output()
         .expect("runc state");
     assert!(!state.status.success(), "the runtime has forgotten it");
+}
+
+fn ended(mut shim: Shim) {
+    shim.kill();
+    shim.wait("");
+    shim.delete("").expect("delete");
+    shim.finish();
+}
+
+fn stats() {
+    let mut shim = Shim::start("head -c 4000000 /dev/zero > /dev/null; sleep 1000");
+    assert_eq!(
+        shim.call::<task::StatsResponse>(method::task::STATS, &stats_of("x")).expect_err("none").code,
+        Code::NotFound
+    );
+    shim.create("").expect("create");
+    shim.start_task("").expect("start");
+    let request = stats_of(&shim.id.clone());
+    let answer: task::StatsResponse = shim.call(method::task::STATS, &request).expect("stats");
+    let found = answer.stats.expect("an answer");
+    if found.type_url == "io.containerd.cgroups.v1.Metrics" {
+        let metrics: cgroups::v1::Metrics = any::unpack(&found).expect("metrics");
+        assert!(metrics.cpu.expect("cpu").usage.expect("usage").total > 0);
+        let memory = metrics.memory.expect("memory");
+        assert!(memory.usage.expect("usage").usage > 0 && memory.hierarchical_memory_limit > 0);
+        assert!(metrics.pids.expect("pids").current >= 1);
+    } else {
+        let metrics: cgroups::v2::Metrics = any::unpack(&found).expect("metrics");
+        assert!(metrics.cpu.expect("cpu").usage_usec > 0 && metrics.memory.expect("memory").usage > 0);
+    }
+    ended(shim);
+}
+
+fn stats_of(id: &str) -> task::StatsRequest {
+    task::StatsRequest { id: id.to_owned() }
+}
+
+/// Takes events as containerd does; answers their topics until one has come.
+fn topics_until(
+    listener: std::os::unix::net::UnixListener,
+    last: &'static str,
+) -> std::thread::JoinHandle<Vec<String>> {
+    use ttrpc::server::{Connection, Flow};
+    std::thread::spawn(move || {
+        let mut topics = Vec::new();
+        let (socket, _) = listener.accept().expect("the shim connects");
+        let mut connection = Connection::new(socket).expect("connection");
+        while topics.last().map(String::as_str) != Some(last) {
+            let mut calls = Vec::new();
+            assert_eq!(connection.receive(&mut calls), Flow::Open);
+            for call in calls {
+                let request = ForwardRequest::decode(call.request.payload.as_slice()).expect("event");
+                topics.push(request.envelope.expect("envelope").topic);
+                assert_eq!(connection.respond(call.stream, Ok(Vec::new())), Flow::Open);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        topics
+    })
+}
+
+fn out_of_memory() {
+    let events = tempfile::tempdir().expect("tempdir");
+    let socket = events.path().join("events");
+    let topics = topics_until(std::os::unix::net::UnixListener::bind(&socket).expect("bind"), "/tasks/delete");
+    let hungry = "x=a; while true; do x=$x$x$x$x; done";
+    let limited = |spec: &mut serde_json::Value| {
+        spec["linux"]["resources"] = json!({ "memory": { "limit": 8 << 20, "swap": 8 << 20 } });
+    };
+    let mut shim = Shim::start_as(&["/bin/sh", "-c", hungry], limited, |command| {
+        command.env("TTRPC_ADDRESS", &socket);
+    });
+    shim.create("").expect("create");
+    shim.start_task("").expect("start");
+    assert_eq!(shim.wait(""), 137);
+    shim.delete("").expect("delete");
+    let topics = topics.join().expect("events");
+    assert_eq!(topics.first().map(String::as_str), Some("/tasks/create"), "{topics:?}");
+    let place = |wanted: &str| topics.iter().position(|topic| topic == wanted);
+    assert!(place("/tasks/oom").expect("told") < place("/tasks/exit").expect("told"), "{topics:?}");
+    shim.finish();
+}
+
+fn update() {
+    let mut shim = Shim::start("sleep 1000");
+    shim.create("").expect("create");
+    shim.start_task("").expect("start");
+    let request = |shim: &Shim, resources: serde_json::Value| task::UpdateTaskRequest {
+        id: shim.id.clone(),
+        resources: Some(any::pack_json(any::RESOURCES, resources.to_string().into_bytes())),
+        ..Default::default()
+    };
+    let wanted = request(&shim, json!({ "pids": { "limit": 77 } }));
+    shim.call::<task::PidsResponse>(method::task::UPDATE, &wanted).expect("update");
+    let stats = stats_of(&shim.id.clone());
+    let found = shim.call::<task::StatsResponse>(method::task::STATS, &stats).expect("stats").stats.expect("stats");
+    let limit = match any::unpack::<cgroups::v1::Metrics>(&found) {
+        Ok(metrics) => metrics.pids.expect("pids").limit,
+        Err(_) => any::unpack::<cgroups::v2::Metrics>(&found).expect("metrics").pids.expect("pids").limit,
+    };
+    assert_eq!(limit, 77);
+    let bad = request(&shim, json!({ "cpu": { "cpus": "9999" } }));
+    let error = shim.call::<task::PidsResponse>(method::task::UPDATE, &bad).expect_err("no such processor");
+    assert!(error.message.starts_with("OCI runtime update failed: "), "{}", error.message);
+    ended(shim);
+}
+
+fn pause() {
+    let mut shim = Shim::start("sleep 1000");
+    shim.create("").expect("create");
+    let request = task::PauseRequest { id: shim.id.clone() };
+    assert!(shim.call::<task::PidsResponse>(method::task::PAUSE, &request).is_err(), "it does not run yet");
+    shim.start_task("").expect("start");
+    shim.call::<task::PidsResponse>(method::task::PAUSE, &request).expect("pause");
+    let state = task::StateRequest { id: shim.id.clone(), ..Default::default() };
+    let found: task::StateResponse = shim.call(method::task::STATE, &state).expect("state");
+    assert_eq!(found.status(), containerd_api::v1::types::Status::Paused);
+    let resume = task::ResumeRequest { id: shim.id.clone() };
+    shim.call::<task::PidsResponse>(method::task::RESUME, &resume).expect("resume");
+    assert!(shim.call::<task::PidsResponse>(method::task::RESUME, &resume).is_err(), "it runs");
+    shim.call::<task::PidsResponse>(method::task::PAUSE, &request).expect("pause");
+    ended(shim);
+}
+
+fn pids() {
+    let mut shim = Shim::start("sleep 1000");
+    shim.create("").expect("create");
+    let init = shim.start_task("").expect("start").pid;
+    let spec = process(&["/bin/sleep", "1000"]).to_string().into_bytes();
+    let request = task::ExecProcessRequest {
+        id: shim.id.clone(),
+        exec_id: "second".into(),
+        spec: Some(Any { type_url: any::PROCESS.into(), value: spec }),
+        ..Default::default()
+    };
+    shim.call::<task::PidsResponse>(method::task::EXEC, &request).expect("exec");
+    let exec = shim.start_task("second").expect("start").pid;
+    let request = task::PidsRequest { id: shim.id.clone() };
+    let found = shim.call::<task::PidsResponse>(method::task::PIDS, &request).expect("pids").processes;
+    let info = |pid: u32| found.iter().find(|process| process.pid == pid).expect("listed").info.clone();
+    assert_eq!(info(init), None);
+    let details: ProcessDetails = any::unpack(&info(exec).expect("an exec")).expect("details");
+    assert_eq!((details.exec_id.as_str(), found.len()), ("second", 2));
+    ended(shim);
+}
+
+fn other_outputs() {
+    let mut shim = Shim::start("seq 2000; echo err >&2");
+    let file = shim.folder.path().join("deep/output");
+    let uri = format!("file://{}", file.display());
+    let request = task::CreateTaskRequest { stdout: uri.clone(), stderr: uri, ..Default::default() };
+    shim.create_with(request, Options::default()).expect("create");
+    shim.start_task("").expect("start");
+    assert_eq!(shim.wait(""), 0);
+    let text = fs::read_to_string(&file).expect("output");
+    assert!(text.contains("\n2000\n") && text.contains("err\n"), "{} bytes", text.len());
+    shim.delete("").expect("delete");
+    shim.finish();
+
+    let folder = tempfile::tempdir().expect("tempdir");
+    let mut shim = Shim::start("echo out; echo err >&2");
+    let logger = folder.path().join("logger");
+    let script = "#!/bin/sh\necho \"$CONTAINER_NAMESPACE $* \" > \"$2\"\nexec 5>&-\n{ cat <&3; cat <&4; } >> \"$2\"\n";
+    fs::write(&logger, script).expect("script");
+    fs::set_permissions(&logger, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("mode");
+    let target = folder.path().join("logged");
+    let uri = format!("binary://{}?to={}", logger.display(), target.display());
+    let request = task::CreateTaskRequest { stdout: uri.clone(), stderr: uri, ..Default::default() };
+    shim.create_with(request, Options::default()).expect("create");
+    shim.start_task("").expect("start");
+    assert_eq!(shim.wait(""), 0);
+    shim.delete("").expect("delete");
+    shim.finish();
+    let wanted = format!("ns to {} \nout\nerr\n", target.display());
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while fs::read_to_string(&target).unwrap_or_default() != wanted {
+        assert!(std::time::Instant::now() < deadline, "{:?}", fs::read_to_string(&target));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn shim_cgroup() {
+    let name = format!("/shim-test-{}", std::process::id());
+    let layout = cgroup::Layout::detect().expect("cgroups");
+    let group = cgroup::Group::plan(&layout, &name, "").expect("a path");
+    group.create().expect("folders");
+    let folder = tempfile::tempdir().expect("tempdir");
+    let input = folder.path().join("options");
+    let options = Options { shim_cgroup: name.clone(), ..Options::default() };
+    fs::write(&input, any::pack(&options).encode_to_vec()).expect("options");
+    let mut shim = Shim::start_as(
+        &["/bin/sleep", "1000"],
+        |_| {},
+        |command| {
+            command.stdin(fs::File::open(&input).expect("options"));
+        },
+    );
+    let request = task::ConnectRequest { id: shim.id.clone() };
+    let pid = shim.call::<task::ConnectResponse>(method::task::CONNECT, &request).expect("connect").shim_pid;
+    assert_eq!(group.pids().expect("list"), [pid as i32]);
+    shim.finish();
+    group.remove().expect("remove");
+
+    let bundle = folder.path().join("state/ns/none");
+    make_bundle(&bundle, &["/bin/true"]);
+    let mut command = self::shim(&bundle, "none");
+    command.stdin(fs::File::open(&input).expect("options"));
+    let output = command.arg("start").output().expect("shim start");
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("failed to join shim to cgroup"), "{text}");
+}
+
+fn refused() {
+    let mut shim = Shim::start("sleep 1000");
+    let options = Options { task_api_address: "unix:///x".into(), ..Options::default() };
+    let error = shim.create_with(task::CreateTaskRequest::default(), options).expect_err("not built");
+    assert_eq!(error.code, Code::Unimplemented);
+    let request = task::CreateTaskRequest { checkpoint: "/x".into(), ..Default::default() };
+    assert_eq!(shim.create_with(request, Options::default()).expect_err("not built").code, Code::Unimplemented);
+    let options = Options { systemd_cgroup: true, ..Options::default() };
+    assert!(shim.create_with(task::CreateTaskRequest::default(), options).is_err(), "the runtime is told");
+    shim.create("").expect("create");
+    let request = task::CheckpointTaskRequest { id: shim.id.clone(), ..Default::default() };
+    let error = shim.call::<task::PidsResponse>(method::task::CHECKPOINT, &request).expect_err("not built");
+    assert_eq!(error.code, Code::Unimplemented);
+    ended(shim);
 }

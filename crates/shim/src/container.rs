@@ -27,6 +27,8 @@ pub struct Container {
     pub uid: u32,
     pub gid: u32,
     pub paused: bool,
+    /// Found by the init process, once it is created.
+    pub cgroup: Option<cgroup::Group>,
     /// Processes of the container die with its init: it has a PID namespace of its own.
     pub dies_with_init: bool,
     /// Everything that is left is being killed after init's end.

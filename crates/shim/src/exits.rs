@@ -8,7 +8,9 @@ use crate::process::{Life, Process};
 use crate::server::Shim;
 use crate::service::Answer;
 use containerd_api::any;
-use containerd_api::events::{TaskCreate, TaskExecStarted, TaskExit, TaskIo, TaskPaused, TaskResumed, TaskStart};
+use containerd_api::events::{
+    TaskCreate, TaskExecStarted, TaskExit, TaskIo, TaskOom, TaskPaused, TaskResumed, TaskStart,
+};
 use containerd_api::runc::v1::ProcessDetails;
 use containerd_api::task::v2 as task;
 use containerd_api::v1::types::ProcessInfo;
@@ -70,6 +72,7 @@ impl Shim {
             container.busy = false;
         }
         let kind = operation.kind.clone();
+        let created = kind == Kind::Create;
         let (result, early) = match kind {
             Kind::Create => self.create_ended(&operation, failure),
             Kind::Discard(status) => {
@@ -90,6 +93,9 @@ impl Shim {
         };
         if let (Some(reply), Some(result)) = (operation.reply, result.transpose()) {
             self.respond(reply, result);
+        }
+        if created {
+            self.find_cgroup();
         }
         // Only after the answer and the event of the start: an end is the last thing heard of a process.
         if let Some((exec_id, outcome)) = early {
@@ -156,6 +162,7 @@ impl Shim {
 
     fn discard(&mut self) {
         let Some(mut container) = self.container.take() else { return };
+        self.memory = None;
         container.init.stdio.end(&self.poller, &mut self.scratch);
         if !self.rootfs_mounts.is_empty() {
             container.unmount();
@@ -277,8 +284,32 @@ impl Shim {
         Ok(Some(task::PidsResponse { processes }.encode_to_vec()))
     }
 
+    /// Finds the cgroups by the process that has just been put there, and watches them. After the answer: until Start
+    /// nothing happens in them.
+    fn find_cgroup(&mut self) {
+        let Some(container) = &mut self.container else { return };
+        let Ok(group) = cgroup::Group::of_process(container.init.pid) else { return };
+        match cgroup::OomWatch::new(&group) {
+            Ok(watch) => self.watch_memory(watch),
+            Err(error) => eprintln!("failed to add oom event monitor: {}", errors::chain(&error)),
+        }
+        if let Some(container) = &mut self.container {
+            container.cgroup = Some(group);
+        }
+    }
+
+    /// Tells of the kernel's killer, if it came.
+    pub fn check_memory(&mut self) {
+        let killed = self.memory.as_mut().is_some_and(cgroup::OomWatch::take);
+        let Some(container) = self.container.as_ref().filter(|_| killed) else { return };
+        let event = TaskOom { container_id: container.id.clone() };
+        self.publisher.publish(&self.poller, "/tasks/oom", &event);
+    }
+
     /// A process of the container has ended: what it wrote is passed on before its end is told.
     fn process_ended(&mut self, exec_id: &str, outcome: Outcome) {
+        // An end may be the killer's work: that is heard first.
+        self.check_memory();
         let Some(container) = &mut self.container else { return };
         let Ok(process) = container.process(exec_id) else { return };
         if let Life::Starting { early } = &mut process.life {

@@ -18,6 +18,7 @@ mod exits;
 mod info;
 mod logger;
 mod messages;
+mod metrics;
 mod operation;
 mod outcome;
 mod process;
@@ -40,13 +41,15 @@ pub enum Error {
     Arguments(#[from] arguments::ArgumentError),
     #[error("cannot {what}")]
     System { what: &'static str, source: std::io::Error },
+    #[error("failed to join shim to cgroup {path:?}")]
+    Cgroup { path: String, source: cgroup::CgroupError },
 }
 
 impl errors::Kind for Error {
     fn kind(&self) -> errors::ErrorKind {
         match self {
             Self::Arguments(_) => errors::ErrorKind::InvalidArgument,
-            Self::System { .. } => errors::ErrorKind::Internal,
+            Self::System { .. } | Self::Cgroup { .. } => errors::ErrorKind::Internal,
         }
     }
 }

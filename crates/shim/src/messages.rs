@@ -54,6 +54,11 @@ pub fn unknown(text: impl Into<String>) -> Status {
     Status::new(Code::Unknown, text)
 }
 
-pub fn no_stats() -> Status {
-    Status::new(Code::Unimplemented, "stats are not served by this shim: not implemented")
+pub fn no_cgroup() -> Status {
+    Status::new(Code::NotFound, "cgroup does not exist: not found")
+}
+
+/// An option of the runtime that is not built.
+pub fn unsupported(option: &str) -> Status {
+    Status::new(Code::Unimplemented, format!("the runtime option {option} is not supported: not implemented"))
 }

@@ -28,7 +28,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const LISTENER: u64 = 1;
 const SIGNALS: u64 = 2;
 const PUBLISHER: u64 = 3;
-/// Processes' tokens are multiples of their number of slots, above the three.
+const MEMORY: u64 = 4;
+/// Processes' tokens are multiples of their number of slots, above these four.
 const FIRST_BASE: u64 = 1 << 16;
 
 #[derive(Debug)]
@@ -43,6 +44,7 @@ pub struct Shim {
     /// Ends of this round whose processes are not known yet.
     pub newcomers: Vec<(i32, Outcome)>,
     pub scratch: Vec<u8>,
+    pub memory: Option<cgroup::OomWatch>,
     signals: SignalFd,
     next_base: u64,
     /// Deleted processes with clients that still take output.
@@ -105,6 +107,7 @@ impl Shim {
             operations: Operations::default(),
             newcomers: Vec::new(),
             scratch: vec![0; SCRATCH],
+            memory: None,
             signals,
             next_base: FIRST_BASE,
             departed: Vec::new(),
@@ -138,6 +141,7 @@ impl Shim {
             }
             SIGNALS => self.take_signals(),
             PUBLISHER => self.publisher.ready(&self.poller, event),
+            MEMORY => self.memory_ready(event),
             token if token & connections::TOKEN != 0 => {
                 for (reply, request) in self.connections.ready(&self.poller, event) {
                     self.call(reply, request);
@@ -151,6 +155,19 @@ impl Shim {
         let processes = self.container.iter_mut().flat_map(Container::processes).chain(&mut self.departed);
         for process in processes.filter(|process| process.base == base) {
             process.stdio.ready(&self.poller, event, &mut self.scratch);
+        }
+    }
+
+    /// Watches for the kernel's killer from now on.
+    pub fn watch_memory(&mut self, watch: Option<cgroup::OomWatch>) {
+        // Without it nothing is told, and nothing else is lost.
+        self.memory = watch.filter(|watch| self.poller.add(watch, MEMORY, Interest::READ).is_ok());
+    }
+
+    fn memory_ready(&mut self, event: Event) {
+        self.check_memory();
+        if event.hangup {
+            self.memory = None;
         }
     }
 

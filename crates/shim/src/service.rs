@@ -3,6 +3,7 @@
 use crate::arguments::is_file_name;
 use crate::container::{Container, MAX_EXECS, MAX_WAITING, has_own_pid_namespace};
 use crate::messages;
+use crate::metrics;
 use crate::operation::Kind;
 use crate::process::{Life, Process, Reply};
 use crate::rootfs;
@@ -76,7 +77,7 @@ impl Shim {
             method::task::RESIZE_PTY => self.resize(&decode(request)?),
             method::task::CLOSE_IO => self.close_io(&decode(request)?),
             method::task::CHECKPOINT => Err(messages::no_checkpoints()),
-            method::task::STATS => Err(messages::no_stats()),
+            method::task::STATS => self.stats(),
             method::task::CONNECT => answer(&task::ConnectResponse {
                 shim_pid: std::process::id(),
                 task_pid: self.container.as_ref().map_or(0, |container| container.init.pid as u32),
@@ -107,6 +108,9 @@ impl Shim {
             return Err(messages::invalid(format!("id {:?} cannot be a part of a path", request.id)));
         }
         let options = options(&request)?;
+        if !options.task_api_address.is_empty() {
+            return Err(messages::unsupported("task_api_address"));
+        }
         let kept = RuntimeOptions::from(&options);
         let bundle = Path::new(&request.bundle);
         kept.save(bundle).map_err(failed("cannot keep the runtime's options in the bundle"))?;
@@ -168,6 +172,7 @@ impl Shim {
             uid,
             gid,
             paused: false,
+            cgroup: None,
             killing: false,
             busy: true,
             waiting: Default::default(),
@@ -290,6 +295,7 @@ impl Shim {
     pub fn deleted(&mut self) -> Answer {
         let Some(mut container) = self.container.take() else { return Err(messages::not_created()) };
         self.emptied = true;
+        self.memory = None;
         if !self.rootfs_mounts.is_empty() {
             container.unmount();
             self.rootfs_mounts = Vec::new();
@@ -383,6 +389,13 @@ impl Shim {
         command.args(["--format", "json"]).arg(&container.id);
         self.operations.spawn(&container.runtime, command, Kind::Processes, Some(reply), true)?;
         Ok(None)
+    }
+
+    fn stats(&mut self) -> Answer {
+        let container = self.container()?;
+        let group = container.cgroup.as_ref().ok_or_else(messages::no_cgroup)?;
+        let statistics = group.statistics().map_err(|_| messages::no_cgroup())?;
+        answer(&task::StatsResponse { stats: Some(metrics::pack(&statistics)) })
     }
 
     fn pause(&mut self, reply: Reply) -> Answer {

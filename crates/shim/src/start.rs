@@ -2,6 +2,9 @@
 
 use crate::arguments::Arguments;
 use crate::{Error, failed_to};
+use cgroup::{Group, Layout};
+use containerd_api::runc::v1::Options;
+use containerd_api::{Any, any};
 use prost::Message;
 use rustix::thread::{CoreSchedulingScope, create_core_scheduling_cookie};
 use sha2::{Digest, Sha256};
@@ -35,10 +38,12 @@ pub fn start(arguments: &Arguments) -> Result<(), Error> {
         Some(bundle) => bundle.clone(),
         None => std::env::current_dir().map_err(failed_to("find the bundle"))?,
     };
-    let socket = socket_path(arguments, &bundle, requested_folder(arguments).as_deref());
+    let input = read_input();
+    let socket = socket_path(arguments, &bundle, requested_folder(arguments, &input).as_deref());
     let address = format!("unix://{}", socket.display());
     if let Some(listener) = listen(&socket).map_err(failed_to("create new shim socket"))? {
         let left = spawn(arguments, &bundle, &socket, listener).and_then(|pid| {
+            enter_cgroup(&shim_cgroup(&input), pid)?;
             adjust_oom_score(pid);
             write_address(&bundle, &address).map_err(failed_to("write the address"))
         });
@@ -55,12 +60,42 @@ pub fn start(arguments: &Arguments) -> Result<(), Error> {
     io::stdout().write_all(answer.as_bytes()).map_err(failed_to("print the address"))
 }
 
-/// The socket folder that containerd names, if it does. Older ones send the runtime's options, which come again in
-/// Create.
-fn requested_folder(arguments: &Arguments) -> Option<PathBuf> {
+/// What containerd says before the shim serves: from 2.3 on [`BootstrapParams`], before that the runtime's options, which
+/// come again in Create.
+fn read_input() -> Vec<u8> {
     let mut input = Vec::new();
-    io::stdin().take(STDIN_LIMIT).read_to_end(&mut input).ok()?;
-    let params = BootstrapParams::decode(input.as_slice()).ok()?;
+    match io::stdin().take(STDIN_LIMIT).read_to_end(&mut input) {
+        Ok(_) => input,
+        // Nothing was to be read: another program's stdin.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The cgroup that the shim shall be in, by the runtime's options; empty for the caller's own.
+fn shim_cgroup(input: &[u8]) -> String {
+    let options = Any::decode(input).ok().filter(any::is::<Options>);
+    options
+        .and_then(|options| any::unpack::<Options>(&options).ok())
+        .map(|options| options.shim_cgroup)
+        .unwrap_or_default()
+}
+
+/// The cgroup has to be there, as for containerd's shim.
+fn enter_cgroup(path: &str, pid: u32) -> Result<(), Error> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    let joined = Layout::detect().and_then(|layout| Group::plan(&layout, path, "")?.add(pid as i32));
+    joined.map_err(|source| {
+        // Nobody will hear of it.
+        let _ = sys::process::kill(pid as i32, nix::libc::SIGKILL);
+        Error::Cgroup { path: path.to_owned(), source }
+    })
+}
+
+/// The socket folder that containerd names, if it does.
+fn requested_folder(arguments: &Arguments, input: &[u8]) -> Option<PathBuf> {
+    let params = BootstrapParams::decode(input).ok()?;
     if params.instance_id != arguments.id {
         return None;
     }
