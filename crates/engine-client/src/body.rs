@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -68,17 +69,22 @@ impl http_body::Body for Upload {
 #[derive(Debug)]
 pub struct Body {
     incoming: Incoming,
-    content_type: String,
+    headers: HeaderMap,
 }
 
 impl Body {
-    pub(crate) fn new(incoming: Incoming, content_type: String) -> Self {
-        Self { incoming, content_type }
+    pub(crate) fn new(incoming: Incoming, headers: HeaderMap) -> Self {
+        Self { incoming, headers }
     }
 
     /// `Content-Type` of the answer.
     pub fn content_type(&self) -> &str {
-        &self.content_type
+        self.header("content-type").unwrap_or_default()
+    }
+
+    /// A header of the answer that is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// The next bytes; `None` at the end.

@@ -137,11 +137,20 @@ impl Client {
         Ok(bytes)
     }
 
+    /// A request whose answer is in one header (HEAD has no body); `None` without it.
+    pub async fn header(&self, request: Request, name: &str) -> Result<Option<String>, Error> {
+        let (response, connection) = self.exchange(request).await?;
+        let value = response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        collect(response.into_body(), MAX_ERROR).await?;
+        self.keep(connection);
+        Ok(value)
+    }
+
     /// A request whose answer goes on.
     pub async fn stream(&self, request: Request) -> Result<Body, Error> {
         let (response, _) = self.exchange(request).await?;
-        let content_type = content_type(response.headers());
-        Ok(Body::new(response.into_body(), content_type))
+        let (head, body) = response.into_parts();
+        Ok(Body::new(body, head.headers))
     }
 
     /// A request that turns its connection into a stream both ways.
@@ -197,7 +206,9 @@ impl Client {
             .header(USER_AGENT, &self.user_agent);
         if has_json {
             builder = builder.header(CONTENT_TYPE, "application/json");
-        } else if matches!(request.payload, Payload::Stream(_)) {
+        } else if matches!(request.payload, Payload::Stream(_))
+            && !request.headers.iter().any(|(name, _)| *name == CONTENT_TYPE)
+        {
             builder = builder.header(CONTENT_TYPE, "text/plain");
         }
         for (name, value) in &self.headers {

@@ -18,10 +18,11 @@ mod request;
 mod tls;
 
 pub use body::{Body, Lines};
+pub use bytes::Bytes;
 pub use client::{Client, Ping, VersionChoice};
 pub use connection::Endpoint;
 pub use error::Error;
 pub use hijack::{Duplex, ReadHalf, WriteHalf};
 pub use host::{DEFAULT_HOST, Host, SshHost, complete as complete_host};
-pub use request::{Payload, Request, encode_auth, escape};
+pub use request::{Payload, Request, encode_auth, escape, headers};
 pub use tls::Tls;

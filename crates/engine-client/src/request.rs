@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use crate::error::Error;
+
 /// Bytes of a path segment that cannot stand for themselves; slashes stay, image names have them.
 const SEGMENT: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
 /// Everything but what RFC 3986 calls unreserved.
@@ -42,6 +44,15 @@ impl Request {
 
     pub fn post(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path)
+    }
+
+    pub fn put(path: impl Into<String>) -> Self {
+        Self::new(Method::PUT, path)
+    }
+
+    /// Asks for the headers of a GET alone.
+    pub fn head(path: impl Into<String>) -> Self {
+        Self::new(Method::HEAD, path)
     }
 
     pub fn delete(path: impl Into<String>) -> Self {
@@ -80,6 +91,15 @@ impl Request {
         self
     }
 
+    /// A header more. What cannot be one is left out.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+        self
+    }
+
     #[must_use]
     pub fn upload(mut self, file: tokio::fs::File) -> Self {
         self.payload = Payload::Stream(file);
@@ -99,6 +119,16 @@ impl Request {
 
 const REGISTRY_AUTH_LOWER: &str = "x-registry-auth";
 const _: () = assert!(REGISTRY_AUTH_LOWER.eq_ignore_ascii_case(REGISTRY_AUTH));
+
+/// Headers from a user's configuration.
+pub fn headers(pairs: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
+    let wrong = |name: &str| Error::Host(format!("invalid header: {name:?}"));
+    let pairs = pairs.iter().map(|(name, value)| {
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong(name))?;
+        Ok((header, HeaderValue::from_str(value).map_err(|_| wrong(name))?))
+    });
+    pairs.collect()
+}
 
 /// A name as part of a path.
 pub fn escape(name: &str) -> String {
