@@ -1,17 +1,22 @@
-//! Fills the tree.
+//! Fills the trees.
 
-use super::TemplateError;
-use super::functions::{self, Mode};
-use super::parser::{Base, Command, Node, Operand, Pipeline};
-use super::value::Value;
+use std::fmt::{self, Display};
+
+use crate::TemplateError;
+use crate::functions::{self, Mode};
+use crate::parser::Trees;
+use crate::tree::{Base, Command, Node, Operand, Pipeline, TemplateCall};
+use crate::value::Value;
 
 /// Largest output of one template.
 const MAX_OUTPUT: usize = 64 << 20;
+/// Deepest calls of templates by templates.
+const MAX_CALLS: usize = 100;
 
-pub(super) fn render(source: &str, nodes: &[Node], data: &Value, mode: Mode) -> Result<String, TemplateError> {
-    let variables = vec![("$".to_owned(), data.clone())];
-    let mut run = Run { source, mode, out: String::new(), variables };
-    run.nodes(nodes, data)?;
+pub(crate) fn render(source: &str, trees: &Trees, data: &Value, mode: Mode) -> Result<String, TemplateError> {
+    let mut run =
+        Run { source, trees, mode, out: String::new(), variables: Vec::new(), place: Place::Start, names: vec![""] };
+    run.template("", data)?;
     Ok(run.out)
 }
 
@@ -23,15 +28,44 @@ enum Flow {
     Continue,
 }
 
+/// The part that is being looked at: what an error names.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Start,
+    Operand(&'a Operand),
+    /// A function's name alone.
+    Function(&'a Operand),
+    Command(&'a Command),
+    Pipeline(&'a Pipeline),
+    Call(&'a TemplateCall),
+}
+
 struct Run<'a> {
     source: &'a str,
+    trees: &'a Trees,
     mode: Mode,
     out: String,
     variables: Vec<(String, Value)>,
+    place: Place<'a>,
+    /// Templates that are being filled, the innermost last.
+    names: Vec<&'a str>,
 }
 
-impl Run<'_> {
-    fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, TemplateError> {
+type Evaluated<T> = Result<T, TemplateError>;
+
+impl<'a> Run<'a> {
+    /// One tree, with variables of its own.
+    fn template(&mut self, name: &str, dot: &Value) -> Evaluated<()> {
+        let Some(nodes) = self.trees.get(name) else {
+            return Err(self.failure(format!("template {name:?} not defined")));
+        };
+        let outside = std::mem::replace(&mut self.variables, vec![("$".to_owned(), dot.clone())]);
+        self.nodes(nodes, dot)?;
+        self.variables = outside;
+        Ok(())
+    }
+
+    fn nodes(&mut self, nodes: &'a [Node], dot: &Value) -> Evaluated<Flow> {
         for node in nodes {
             let flow = self.node(node, dot)?;
             if flow != Flow::On {
@@ -44,7 +78,7 @@ impl Run<'_> {
         Ok(Flow::On)
     }
 
-    fn node(&mut self, node: &Node, dot: &Value) -> Result<Flow, TemplateError> {
+    fn node(&mut self, node: &'a Node, dot: &Value) -> Evaluated<Flow> {
         match node {
             Node::Text(text) => self.out.push_str(text),
             Node::Action(pipeline) => {
@@ -68,31 +102,40 @@ impl Run<'_> {
                 return Ok(flow);
             }
             Node::Range { over, body, otherwise } => return self.range(over, body, otherwise, dot),
+            Node::Call(call) => self.call(call, dot)?,
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::On)
     }
 
-    fn range(
-        &mut self,
-        over: &Pipeline,
-        body: &[Node],
-        otherwise: &[Node],
-        dot: &Value,
-    ) -> Result<Flow, TemplateError> {
-        let mark = self.variables.len();
-        let plain = Pipeline { variables: Vec::new(), declares: false, commands: over.commands.clone() };
-        let value = self.pipeline(&plain, dot)?;
-        let items: Vec<(Value, Value)> = match value {
-            Value::List(items) => {
-                items.into_iter().enumerate().map(|(at, item)| (Value::Int(at as i64), item)).collect()
-            }
-            Value::Map(pairs) => pairs.into_iter().map(|(key, item)| (Value::Text(key), item)).collect(),
-            Value::Int(count) => (0..count).map(|at| (Value::Int(at), Value::Int(at))).collect(),
-            Value::Nil | Value::NilList | Value::NilMap | Value::Missing => Vec::new(),
-            other => return Err(self.failure(&over.commands[0], format!("range can't iterate over {other}"))),
+    fn call(&mut self, call: &'a TemplateCall, dot: &Value) -> Evaluated<()> {
+        self.place = Place::Call(call);
+        if !self.trees.contains_key(&call.name) {
+            return Err(self.failure(format!("template {:?} not defined", call.name)));
+        }
+        if self.names.len() > MAX_CALLS {
+            return Err(self.failure(format!("exceeded maximum template depth ({MAX_CALLS})")));
+        }
+        let argument = match &call.argument {
+            Some(pipeline) => self.pipeline(pipeline, dot)?,
+            None => Value::Missing,
         };
+        self.names.push(&call.name);
+        self.template(&call.name, &argument)?;
+        self.names.pop();
+        Ok(())
+    }
+
+    fn range(&mut self, over: &'a Pipeline, body: &'a [Node], otherwise: &'a [Node], dot: &Value) -> Evaluated<Flow> {
+        let mark = self.variables.len();
+        let value = self.commands(over, dot)?;
+        if over.variables.len() > 1
+            && let Value::Int(count) = value
+        {
+            return Err(self.failure(format!("can't use {count} to iterate over more than one variable")));
+        }
+        let items = self.items(value)?;
         if items.is_empty() {
             let flow = self.nodes(otherwise, dot)?;
             self.variables.truncate(mark);
@@ -100,10 +143,10 @@ impl Run<'_> {
         }
         for (key, item) in items {
             match &over.variables[..] {
-                [one] => self.store(one, item.clone(), over.declares),
+                [one] => self.store(one, item.clone(), over.assigns)?,
                 [first, second] => {
-                    self.store(first, key, over.declares);
-                    self.store(second, item.clone(), over.declares);
+                    self.store(first, key, over.assigns)?;
+                    self.store(second, item.clone(), over.assigns)?;
                 }
                 _ => {}
             }
@@ -116,112 +159,182 @@ impl Run<'_> {
         Ok(Flow::On)
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline, dot: &Value) -> Result<Value, TemplateError> {
-        let mut value = None;
-        for command in &pipeline.commands {
-            value = Some(self.command(command, dot, value)?);
-        }
-        let value = value.unwrap_or(Value::Missing);
+    fn items(&self, value: Value) -> Evaluated<Vec<(Value, Value)>> {
+        Ok(match value {
+            Value::List(items) => {
+                items.into_iter().enumerate().map(|(at, item)| (Value::Int(at as i64), item)).collect()
+            }
+            Value::Map(pairs) => pairs.into_iter().map(|(key, item)| (Value::Text(key), item)).collect(),
+            Value::Int(count) => (0..count).map(|at| (Value::Int(at), Value::Int(at))).collect(),
+            Value::Nil | Value::NilList | Value::NilMap | Value::Missing => Vec::new(),
+            other => return Err(self.failure(format!("range can't iterate over {other}"))),
+        })
+    }
+
+    fn pipeline(&mut self, pipeline: &'a Pipeline, dot: &Value) -> Evaluated<Value> {
+        let value = self.commands(pipeline, dot)?;
         for name in &pipeline.variables {
-            self.store(name, value.clone(), pipeline.declares);
+            self.store(name, value.clone(), pipeline.assigns)?;
         }
         Ok(value)
     }
 
-    fn store(&mut self, name: &str, value: Value, declares: bool) {
-        if !declares && let Some(found) = self.variables.iter_mut().rev().find(|(known, _)| known == name) {
-            found.1 = value;
-            return;
+    fn commands(&mut self, pipeline: &'a Pipeline, dot: &Value) -> Evaluated<Value> {
+        self.place = Place::Pipeline(pipeline);
+        let mut value = None;
+        for command in &pipeline.commands {
+            value = Some(self.command(command, dot, value)?);
         }
-        self.variables.push((name.to_owned(), value));
+        Ok(value.unwrap_or(Value::Missing))
+    }
+
+    fn store(&mut self, name: &str, value: Value, assigns: bool) -> Evaluated<()> {
+        if !assigns {
+            self.variables.push((name.to_owned(), value));
+            return Ok(());
+        }
+        match self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+            Some(found) => {
+                found.1 = value;
+                Ok(())
+            }
+            None => Err(self.failure(format!("undefined variable: {name}"))),
+        }
     }
 
     /// One command; `piped` becomes its last argument.
-    fn command(&mut self, command: &Command, dot: &Value, piped: Option<Value>) -> Result<Value, TemplateError> {
+    fn command(&mut self, command: &'a Command, dot: &Value, piped: Option<Value>) -> Evaluated<Value> {
         let [first, rest @ ..] = &command.operands[..] else { return Ok(Value::Missing) };
-        if let Base::Function(name) = &first.base {
-            let value = self.function(name, command, rest, dot, piped)?;
-            return self.fields(value, &first.fields, first);
+        if let (Base::Function(name), true) = (&first.base, first.fields.is_empty()) {
+            self.place = Place::Function(first);
+            return self.function(name, command, rest, dot, piped);
+        }
+        let has_arguments = !rest.is_empty() || piped.is_some();
+        match &first.base {
+            Base::Pipeline(inner) if first.fields.is_empty() => {
+                if has_arguments {
+                    return Err(self.failure(format!("can't give argument to non-function {inner}")));
+                }
+                return self.pipeline(inner, dot);
+            }
+            Base::Nil => {
+                self.place = Place::Operand(first);
+                return Err(self.failure("nil is not a command"));
+            }
+            Base::Dot | Base::Constant(..) if has_arguments => {
+                self.place = Place::Operand(first);
+                return Err(self.failure(format!("can't give argument to non-function {first}")));
+            }
+            _ => {}
         }
         let value = self.operand(first, dot)?;
         let Value::Method(method) = value else {
-            if !rest.is_empty() || piped.is_some() {
-                return Err(self.failure(command, format!("can't give argument to non-function {}", self.shown(first))));
+            if has_arguments {
+                return Err(self.failure(match first.fields.last() {
+                    Some(field) => format!("{field} has arguments but cannot be invoked as function"),
+                    None => format!("can't give argument to non-function {first}"),
+                }));
             }
             return Ok(value);
         };
         let mut arguments = self.arguments(rest, dot)?;
         arguments.extend(piped);
-        method(&arguments).map_err(|reason| self.failure(command, reason))
+        self.place = Place::Operand(first);
+        method(&arguments).map_err(|reason| self.failure(reason))
     }
 
     fn function(
         &mut self,
-        name: &str,
-        command: &Command,
-        operands: &[Operand],
+        name: &'a str,
+        command: &'a Command,
+        operands: &'a [Operand],
         dot: &Value,
         piped: Option<Value>,
-    ) -> Result<Value, TemplateError> {
+    ) -> Evaluated<Value> {
+        let count = operands.len() + usize::from(piped.is_some());
+        functions::check_count(name, count).map_err(|reason| self.failure(reason))?;
         // The two that stop at the first argument that decides.
         if name == "and" || name == "or" {
-            let mut last = None;
+            let mut last = Value::Missing;
             for operand in operands {
-                let value = self.operand(operand, dot)?;
-                if value.is_true() == (name == "or") {
-                    return Ok(value);
+                last = self.argument(operand, dot)?;
+                if last.is_true() == (name == "or") {
+                    return Ok(last);
                 }
-                last = Some(value);
             }
-            return piped.or(last).ok_or_else(|| self.failure(command, wrong_count(name, "at least 1", 0)));
+            return Ok(piped.unwrap_or(last));
         }
-        let mut arguments = self.arguments(operands, dot)?;
-        arguments.extend(piped);
+        let mut arguments = Vec::with_capacity(count);
+        for (at, operand) in operands.iter().enumerate() {
+            let value = self.argument(operand, dot)?;
+            if self.mode != Mode::Header {
+                functions::check_argument(name, at, &value, operand.constant())
+                    .map_err(|reason| self.failure(reason))?;
+            }
+            arguments.push(value);
+        }
+        if let Some(value) = piped {
+            if self.mode != Mode::Header {
+                functions::check_argument(name, operands.len(), &value, None).map_err(|reason| self.failure(reason))?;
+            }
+            arguments.push(value);
+        }
+        self.place = Place::Command(command);
+        if name == "call" {
+            let called = operands.first().map(ToString::to_string).unwrap_or_default();
+            return Err(self.failure(format!("error calling call: {}", functions::refuse_call(&called, &arguments))));
+        }
         functions::call(name, &arguments, self.mode)
-            .map_err(|reason| self.failure(command, format!("error calling {name}: {reason}")))
+            .map_err(|reason| self.failure(format!("error calling {name}: {reason}")))
     }
 
-    fn arguments(&mut self, operands: &[Operand], dot: &Value) -> Result<Vec<Value>, TemplateError> {
-        operands.iter().map(|operand| self.operand(operand, dot)).collect()
+    fn arguments(&mut self, operands: &'a [Operand], dot: &Value) -> Evaluated<Vec<Value>> {
+        operands.iter().map(|operand| self.argument(operand, dot)).collect()
     }
 
-    fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, TemplateError> {
+    fn argument(&mut self, operand: &'a Operand, dot: &Value) -> Evaluated<Value> {
+        self.place = Place::Operand(operand);
+        match &operand.base {
+            Base::Nil => Ok(Value::Nil),
+            _ => self.operand(operand, dot),
+        }
+    }
+
+    fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Evaluated<Value> {
+        self.place = Place::Operand(operand);
         let base = match &operand.base {
-            Base::Dot => dot.clone(),
+            Base::Dot | Base::Field => dot.clone(),
             Base::Variable(name) => {
                 let found = self.variables.iter().rev().find(|(known, _)| known == name);
                 found.map_or(Value::Missing, |(_, value)| value.clone())
             }
-            Base::Function(name) => functions::call(name, &[], self.mode).map_err(|reason| {
-                self.failure_at(operand.at, operand.end, format!("error calling {name}: {reason}"))
-            })?,
-            Base::Text(text) => Value::Text(text.clone()),
-            Base::Int(value) => Value::Int(*value),
-            Base::Float(value) => Value::Float(*value),
-            Base::Bool(value) => Value::Bool(*value),
+            Base::Function(name) => {
+                self.place = Place::Function(operand);
+                functions::check_count(name, 0).map_err(|reason| self.failure(reason))?;
+                functions::call(name, &[], self.mode)
+                    .map_err(|reason| self.failure(format!("error calling {name}: {reason}")))?
+            }
+            Base::Constant(value, _) => value.clone(),
             Base::Nil => Value::Nil,
             Base::Pipeline(inner) => self.pipeline(inner, dot)?,
         };
-        self.fields(base, &operand.fields, operand)
+        self.fields(base, &operand.fields)
     }
 
-    fn fields(&self, mut value: Value, fields: &[String], operand: &Operand) -> Result<Value, TemplateError> {
-        for (depth, field) in fields.iter().enumerate() {
-            let refused = |reason: String| {
-                // Go points at the field, and names all up to it.
-                let passed: usize = fields[..depth].iter().map(|field| field.len() + 1).sum();
-                self.failure_named(operand.at + passed, format!(".{}", fields[..=depth].join(".")), reason)
-            };
+    fn fields(&self, mut value: Value, fields: &[String]) -> Evaluated<Value> {
+        for field in fields {
             value = match value {
                 Value::Struct(members) => match self.member(&members, field) {
                     Some(Value::LeftOut(value)) => value.as_ref().clone(),
                     Some(member) => member.clone(),
-                    None => return Err(refused(format!("map has no entry for key {field:?}"))),
+                    None => return Err(self.failure(format!("map has no entry for key {field:?}"))),
                 },
                 Value::Map(pairs) => pairs.get(field).cloned().unwrap_or(Value::Missing),
                 Value::Missing | Value::NilMap => Value::Missing,
-                Value::Nil => return Err(refused(format!("nil pointer evaluating interface {{}}.{field}"))),
-                other => return Err(refused(format!("can't evaluate field {field} in type {}", other.kind()))),
+                Value::Nil => return Err(self.failure(format!("nil pointer evaluating interface {{}}.{field}"))),
+                other => {
+                    return Err(self.failure(format!("can't evaluate field {field} in type {}", other.kind())));
+                }
             };
         }
         Ok(value)
@@ -235,26 +348,49 @@ impl Run<'_> {
         found.map(|(_, member)| member)
     }
 
-    fn shown(&self, operand: &Operand) -> String {
-        self.source[operand.at..operand.end].trim().to_owned()
-    }
-
-    fn failure(&self, command: &Command, reason: impl Into<String>) -> TemplateError {
-        self.failure_at(command.at, command.end, reason.into())
-    }
-
-    fn failure_at(&self, at: usize, end: usize, reason: String) -> TemplateError {
-        self.failure_named(at, self.source[at..end.max(at)].trim().to_owned(), reason)
-    }
-
-    fn failure_named(&self, at: usize, node: String, reason: String) -> TemplateError {
+    fn failure(&self, reason: impl Into<String>) -> TemplateError {
+        let at = self.place.at().min(self.source.len());
         let before = &self.source[..at];
-        let line = before.matches('\n').count() + 1;
-        let column = at - before.rfind('\n').map_or(0, |end| end + 1);
-        TemplateError::Execute { line, column, node, reason }
+        TemplateError::Execute {
+            line: before.matches('\n').count() + 1,
+            column: at - before.rfind('\n').map_or(0, |end| end + 1),
+            template: self.names.last().copied().unwrap_or_default().to_owned(),
+            node: self.place.to_string(),
+            reason: reason.into(),
+        }
     }
 }
 
-fn wrong_count(name: &str, wanted: &str, got: usize) -> String {
-    format!("wrong number of args for {name}: want {wanted} got {got}")
+impl Place<'_> {
+    fn at(&self) -> usize {
+        match self {
+            Self::Start => 0,
+            Self::Operand(operand) => operand.at,
+            // A function with fields behind it is pointed at itself.
+            Self::Function(operand) => {
+                let joined: usize = usize::from(!operand.fields.is_empty());
+                let name = if let Base::Function(name) = &operand.base { name.len() } else { 0 };
+                operand.at - joined * name
+            }
+            Self::Command(command) => command.at,
+            Self::Pipeline(pipeline) => pipeline.at,
+            Self::Call(call) => call.at,
+        }
+    }
+}
+
+impl Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => Ok(()),
+            Self::Operand(operand) => operand.fmt(f),
+            Self::Function(operand) => match &operand.base {
+                Base::Function(name) => f.write_str(name),
+                _ => operand.fmt(f),
+            },
+            Self::Command(command) => command.fmt(f),
+            Self::Pipeline(pipeline) => pipeline.fmt(f),
+            Self::Call(call) => call.fmt(f),
+        }
+    }
 }

@@ -16,13 +16,110 @@ pub enum Mode {
     Header,
 }
 
-const NAMES: &[&str] = &[
-    "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "print", "printf", "println",
-    "html", "js", "urlquery", "json", "split", "join", "title", "lower", "upper", "pad", "truncate",
+/// What a function takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Any,
+    Text,
+    Whole,
+    Texts,
+}
+
+/// A function: its name, its first arguments, and whether more of any kind may follow.
+struct Signature {
+    name: &'static str,
+    first: &'static [Takes],
+    more: bool,
+}
+
+const fn signature(name: &'static str, first: &'static [Takes], more: bool) -> Signature {
+    Signature { name, first, more }
+}
+
+const SIGNATURES: &[Signature] = &[
+    signature("and", &[Takes::Any], true),
+    signature("call", &[Takes::Any], true),
+    signature("eq", &[Takes::Any], true),
+    signature("ge", &[Takes::Any, Takes::Any], false),
+    signature("gt", &[Takes::Any, Takes::Any], false),
+    signature("html", &[], true),
+    signature("index", &[Takes::Any], true),
+    signature("join", &[Takes::Texts, Takes::Text], false),
+    signature("js", &[], true),
+    signature("json", &[Takes::Any], false),
+    signature("le", &[Takes::Any, Takes::Any], false),
+    signature("len", &[Takes::Any], false),
+    signature("lower", &[Takes::Text], false),
+    signature("lt", &[Takes::Any, Takes::Any], false),
+    signature("ne", &[Takes::Any, Takes::Any], false),
+    signature("not", &[Takes::Any], false),
+    signature("or", &[Takes::Any], true),
+    signature("pad", &[Takes::Text, Takes::Whole, Takes::Whole], false),
+    signature("print", &[], true),
+    signature("printf", &[Takes::Text], true),
+    signature("println", &[], true),
+    signature("slice", &[Takes::Any], true),
+    signature("split", &[Takes::Text, Takes::Text], false),
+    signature("title", &[Takes::Text], false),
+    signature("truncate", &[Takes::Text, Takes::Whole], false),
+    signature("upper", &[Takes::Text], false),
+    signature("urlquery", &[], true),
 ];
 
+fn find(name: &str) -> Option<&'static Signature> {
+    SIGNATURES.iter().find(|signature| signature.name == name)
+}
+
 pub(super) fn exists(name: &str) -> bool {
-    NAMES.contains(&name)
+    find(name).is_some()
+}
+
+/// Refuses another number of arguments.
+pub(super) fn check_count(name: &str, count: usize) -> Result<(), String> {
+    let Some(signature) = find(name) else { return Ok(()) };
+    let wanted = signature.first.len();
+    let refused = |least: &str| Err(format!("wrong number of args for {name}: want {least}{wanted} got {count}"));
+    match signature.more {
+        true if count < wanted => refused("at least "),
+        false if count != wanted => refused(""),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an argument of another kind. What stands in the template itself is refused by its spelling.
+pub(super) fn check_argument(name: &str, at: usize, value: &Value, spelling: Option<&str>) -> Result<(), String> {
+    let takes = find(name).and_then(|signature| signature.first.get(at)).copied().unwrap_or(Takes::Any);
+    let fits = match (takes, value) {
+        (Takes::Any, _)
+        | (Takes::Text, Value::Text(_))
+        | (Takes::Whole, Value::Int(_))
+        | (Takes::Texts, Value::List(_) | Value::NilList | Value::Nil) => true,
+        (Takes::Whole, Value::Float(value)) => spelling.is_some() && value.fract() == 0.0,
+        _ => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let (constant, kind) = match takes {
+        Takes::Any | Takes::Text => ("string", "string"),
+        Takes::Whole => ("integer", "int"),
+        Takes::Texts => ("[]string", "[]string"),
+    };
+    Err(match (spelling, takes) {
+        (Some("nil"), _) => format!("cannot assign nil to {kind}"),
+        (Some(spelling), Takes::Texts) => format!("can't handle {spelling} for arg of type {kind}"),
+        (Some(spelling), _) => format!("expected {constant}; found {spelling}"),
+        (None, _) if matches!(value, Value::Nil | Value::Missing) => format!("invalid value; expected {kind}"),
+        (None, _) => format!("wrong type for value; expected {kind}; got {}", value.kind()),
+    })
+}
+
+/// Values here are data: none of them can be called.
+pub(super) fn refuse_call(spelling: &str, arguments: &[Value]) -> String {
+    match arguments.first() {
+        None | Some(Value::Nil | Value::Missing) => "call of nil".to_owned(),
+        Some(value) => format!("non-function {spelling} of type {}", value.kind()),
+    }
 }
 
 pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value, String> {
@@ -30,25 +127,25 @@ pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value,
         return header(name, arguments);
     }
     match name {
-        "not" => Ok(Value::Bool(!one(name, arguments)?.is_true())),
+        "not" => Ok(Value::Bool(!one(arguments).is_true())),
         "eq" => equal_to_any(arguments).map(Value::Bool),
-        "ne" => equal_to_any(two(name, arguments)?).map(|equal| Value::Bool(!equal)),
-        "lt" | "le" | "gt" | "ge" => compare(name, two(name, arguments)?).map(Value::Bool),
-        "len" => length(one(name, arguments)?),
+        "ne" => equal_to_any(arguments).map(|equal| Value::Bool(!equal)),
+        "lt" | "le" | "gt" | "ge" => compare(name, arguments).map(Value::Bool),
+        "len" => length(one(arguments)),
         "index" => index(arguments),
         "slice" => slice(arguments),
         "print" => Ok(Value::Text(print(arguments))),
         "println" => Ok(Value::Text(println(arguments))),
         "printf" => match arguments {
             [Value::Text(format), rest @ ..] => Ok(Value::Text(printf(format, rest))),
-            _ => Err("wrong type for value; expected string".to_owned()),
+            _ => Ok(Value::text("")),
         },
-        "html" => Ok(Value::Text(html(&print(arguments)))),
-        "js" => Ok(Value::Text(javascript(&print(arguments)))),
-        "urlquery" => Ok(Value::Text(url_query(&print(arguments)))),
+        "html" => Ok(Value::Text(html(&shown(arguments)))),
+        "js" => Ok(Value::Text(javascript(&shown(arguments)))),
+        "urlquery" => Ok(Value::Text(url_query(&shown(arguments)))),
         "json" => {
-            let value = one(name, arguments)?;
-            let text = value.to_json().to_string();
+            let value = one(arguments);
+            let text = json(value);
             let is_row = mode == Mode::Row && matches!(value, Value::Struct(_));
             Ok(Value::Text(if is_row { escape_angles(&text) } else { text }))
         }
@@ -59,6 +156,14 @@ pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value,
 /// `<`, `>` and `&` of JSON text as `\u003c`.
 fn escape_angles(text: &str) -> String {
     text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
+/// Compact; a float without a fraction is a whole number there.
+fn json(value: &Value) -> String {
+    match value {
+        Value::Float(value) if value.fract() == 0.0 && value.abs() < 1e21 => format!("{value:.0}"),
+        value => value.to_json().to_string(),
+    }
 }
 
 fn is_text_function(name: &str) -> bool {
@@ -72,7 +177,7 @@ fn header(name: &str, arguments: &[Value]) -> Result<Value, String> {
             Ok(Value::Text(pad(&value.to_string(), *before, *after)))
         }
         (_, [value, ..]) => Ok(value.clone()),
-        _ => Err(count(name, "1", arguments)),
+        _ => Err(format!("no such function: {name}")),
     }
 }
 
@@ -92,21 +197,35 @@ fn text_function(name: &str, arguments: &[Value]) -> Result<Value, String> {
             Ok(Value::Text(items.join(&separator.to_string())))
         }
         ("join", [Value::Nil | Value::NilList, _]) => Ok(Value::text("")),
-        ("join", [other, _]) => Err(format!("wrong type for value; expected []string; got {}", other.kind())),
         ("title", [text]) => Ok(Value::Text(title(&text.to_string()))),
-        ("lower", [text]) => Ok(Value::Text(text.to_string().to_lowercase())),
-        ("upper", [text]) => Ok(Value::Text(text.to_string().to_uppercase())),
-        ("pad", [text, Value::Int(before), Value::Int(after)]) => {
-            Ok(Value::Text(pad(&text.to_string(), *before, *after)))
+        ("lower", [text]) => Ok(Value::Text(text.to_string().chars().map(|c| single(c, c.to_lowercase())).collect())),
+        ("upper", [text]) => Ok(Value::Text(text.to_string().chars().map(|c| single(c, c.to_uppercase())).collect())),
+        ("pad", [text, before, after]) => {
+            let (before, after) = (whole(before), whole(after));
+            if before < 0 || after < 0 {
+                return Err("strings: negative Repeat count".to_owned());
+            }
+            Ok(Value::Text(pad(&text.to_string(), before, after)))
         }
-        ("truncate", [text, Value::Int(width)]) => {
-            let width = usize::try_from(*width).map_err(|_| "the width must not be negative".to_owned())?;
-            Ok(Value::Text(text.to_string().chars().take(width).collect()))
+        ("truncate", [text, width]) => {
+            let width = whole(width);
+            let cut =
+                usize::try_from(width).map_err(|_| format!("runtime error: slice bounds out of range [:{width}]"))?;
+            // By bytes, as Docker cuts.
+            let text = text.to_string();
+            let head = &text.as_bytes()[..cut.min(text.len())];
+            Ok(Value::Text(String::from_utf8_lossy(head).into_owned()))
         }
-        ("title" | "lower" | "upper", _) => Err(count(name, "1", arguments)),
-        ("pad", [_, _, _]) | ("truncate", [_, _]) => Err("wrong type for value; expected int".to_owned()),
-        ("pad", _) => Err(count(name, "3", arguments)),
-        _ => Err(count(name, "2", arguments)),
+        _ => Err(format!("no such function: {name}")),
+    }
+}
+
+/// A number that was checked to be one.
+fn whole(value: &Value) -> i64 {
+    match value {
+        Value::Int(value) => *value,
+        Value::Float(value) => *value as i64,
+        _ => 0,
     }
 }
 
@@ -119,34 +238,32 @@ fn pad(text: &str, before: i64, after: i64) -> String {
     if text.is_empty() { String::new() } else { format!("{}{text}{}", blanks(before), blanks(after)) }
 }
 
-/// The first letter of each word in upper case.
+/// The first letter of each word in upper case. A word ends at anything of ASCII that is no letter, digit or underscore.
 fn title(text: &str) -> String {
     let mut previous = ' ';
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if previous.is_alphanumeric() || previous == '_' || previous == '\'' {
-            out.push(c);
+        let inside = if previous.is_ascii() {
+            previous.is_ascii_alphanumeric() || previous == '_'
         } else {
-            out.extend(c.to_uppercase());
-        }
+            previous.is_alphanumeric() || !previous.is_whitespace()
+        };
+        out.push(if inside { c } else { single(c, c.to_uppercase()) });
         previous = c;
     }
     out
 }
 
-fn one<'a>(name: &str, arguments: &'a [Value]) -> Result<&'a Value, String> {
-    match arguments {
-        [value] => Ok(value),
-        _ => Err(count(name, "1", arguments)),
+/// A letter whose other case is one letter; as Go has it, any other stays.
+fn single(c: char, mut cased: impl Iterator<Item = char>) -> char {
+    match (cased.next(), cased.next()) {
+        (Some(other), None) => other,
+        _ => c,
     }
 }
 
-fn two<'a>(name: &str, arguments: &'a [Value]) -> Result<&'a [Value], String> {
-    if arguments.len() == 2 { Ok(arguments) } else { Err(count(name, "2", arguments)) }
-}
-
-fn count(name: &str, wanted: &str, arguments: &[Value]) -> String {
-    format!("wrong number of args for {name}: want {wanted} got {}", arguments.len())
+fn one(arguments: &[Value]) -> &Value {
+    arguments.first().unwrap_or(&Value::Missing)
 }
 
 fn equal_to_any(arguments: &[Value]) -> Result<bool, String> {
@@ -162,8 +279,8 @@ fn equal_to_any(arguments: &[Value]) -> Result<bool, String> {
             (Value::Text(a), Value::Text(b)) => a == b,
             (Value::Nil | Value::Missing, Value::Nil | Value::Missing) => true,
             (Value::Nil | Value::Missing, _) | (_, Value::Nil | Value::Missing) => false,
-            (Value::List(_) | Value::Map(_) | Value::Struct(_), _) => {
-                return Err("non-comparable type in comparison".to_owned());
+            (Value::List(_) | Value::Map(_) | Value::NilList | Value::NilMap, _) => {
+                return Err(format!("non-comparable type {first}: {}", first.kind()));
             }
             _ => return Err("incompatible types for comparison".to_owned()),
         };
@@ -179,10 +296,10 @@ fn compare(name: &str, pair: &[Value]) -> Result<bool, String> {
         (Value::Int(a), Value::Int(b)) => a.cmp(b),
         (Value::Float(a), Value::Float(b)) => a.partial_cmp(b).unwrap_or(Ordering::Less),
         (Value::Text(a), Value::Text(b)) => a.cmp(b),
-        (Value::Bool(_), _) | (Value::List(_), _) | (Value::Map(_), _) => {
-            return Err("invalid type for comparison".to_owned());
+        (Value::Int(_) | Value::Float(_) | Value::Text(_), Value::Int(_) | Value::Float(_) | Value::Text(_)) => {
+            return Err("incompatible types for comparison".to_owned());
         }
-        _ => return Err("incompatible types for comparison".to_owned()),
+        _ => return Err("invalid type for comparison".to_owned()),
     };
     Ok(match name {
         "lt" => order.is_lt(),
@@ -198,7 +315,7 @@ fn length(value: &Value) -> Result<Value, String> {
         Value::List(items) => items.len(),
         Value::Map(pairs) => pairs.len(),
         Value::NilList | Value::NilMap => 0,
-        Value::Nil => return Err("len of nil pointer".to_owned()),
+        Value::Nil => return Err("reflect: call of reflect.Value.Type on zero Value".to_owned()),
         other => return Err(format!("len of type {}", other.kind())),
     };
     Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
@@ -209,7 +326,7 @@ fn index(arguments: &[Value]) -> Result<Value, String> {
     let mut value = first.clone();
     for key in keys {
         value = match (&value, key) {
-            (Value::Map(pairs), Value::Text(key)) => pairs.get(key).cloned().unwrap_or_else(|| Value::text("")),
+            (Value::Map(pairs), Value::Text(key)) => pairs.get(key).cloned().unwrap_or_else(|| zero_of(pairs)),
             (Value::Struct(members), Value::Text(key)) => {
                 let found = members.iter().find(|(name, _)| name == key);
                 found.map_or_else(|| Value::text(""), |(_, member)| member.clone())
@@ -228,6 +345,7 @@ fn index(arguments: &[Value]) -> Result<Value, String> {
             (Value::Map(_) | Value::Struct(_), other) => {
                 return Err(format!("value has type {}; should be string", other.kind()));
             }
+            (Value::List(_), Value::Nil) => return Err("cannot index slice/array with nil".to_owned()),
             (Value::List(_), other) => return Err(format!("cannot index slice/array with type {}", other.kind())),
             (other, _) => return Err(format!("can't index item of type {}", other.kind())),
         };
@@ -235,11 +353,26 @@ fn index(arguments: &[Value]) -> Result<Value, String> {
     Ok(value)
 }
 
+/// What a map answers for a key it lacks: the zero value of what it holds.
+fn zero_of(pairs: &std::collections::BTreeMap<String, Value>) -> Value {
+    match pairs.values().next() {
+        Some(Value::List(_) | Value::NilList) => Value::NilList,
+        Some(Value::Struct(_) | Value::Nil) => Value::Missing,
+        _ => Value::text(""),
+    }
+}
+
 fn slice(arguments: &[Value]) -> Result<Value, String> {
     let [value, bounds @ ..] = arguments else { return Err("missing argument".to_owned()) };
+    if bounds.len() > 3 {
+        return Err(format!("too many slice indexes: {}", bounds.len()));
+    }
     let length = match value {
+        Value::Text(_) if bounds.len() == 3 => return Err("cannot 3-index slice a string".to_owned()),
         Value::Text(text) => text.len(),
         Value::List(items) => items.len(),
+        Value::NilList => 0,
+        Value::Nil | Value::Missing => return Err("slice of untyped nil".to_owned()),
         other => return Err(format!("can't slice item of type {}", other.kind())),
     };
     let bound = |at: usize, default: usize| match bounds.get(at) {
@@ -256,6 +389,7 @@ fn slice(arguments: &[Value]) -> Result<Value, String> {
     }
     match value {
         Value::List(items) => Ok(Value::List(items[from..to].to_vec())),
+        Value::NilList => Ok(Value::NilList),
         other => {
             let text = other.to_string();
             text.get(from..to).map(Value::text).ok_or_else(|| "slice inside a character".to_owned())
@@ -274,6 +408,14 @@ fn print(arguments: &[Value]) -> String {
         out.push_str(&value.to_string());
     }
     out
+}
+
+/// The same for what is escaped: one operand alone may be nothing.
+fn shown(arguments: &[Value]) -> String {
+    match arguments {
+        [Value::Nil] => Value::Missing.to_string(),
+        arguments => print(arguments),
+    }
 }
 
 fn println(arguments: &[Value]) -> String {

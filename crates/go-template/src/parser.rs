@@ -1,68 +1,38 @@
-//! Tokens to a tree.
+//! Tokens to trees: one of the template itself, and one a name that it defines.
 
-use super::TemplateError;
-use super::lexer::{Kind, Token};
+use std::collections::BTreeMap;
+
+use crate::TemplateError;
+use crate::lexer::{Kind, Token};
+use crate::literal;
+use crate::tree::{Base, Command, Node, Operand, Pipeline, TemplateCall};
+use crate::value::Value;
 
 /// Deepest nesting of blocks and parentheses.
 const MAX_DEPTH: usize = 100;
 
-#[derive(Debug, Clone)]
-pub(super) enum Node {
-    Text(String),
-    Action(Pipeline),
-    If { test: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
-    With { test: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
-    Range { over: Pipeline, body: Vec<Node>, otherwise: Vec<Node> },
-    Break,
-    Continue,
-}
+/// All trees of a source; the nameless one is its own.
+pub(crate) type Trees = BTreeMap<String, Vec<Node>>;
 
-/// `$a, $b := command | command`.
-#[derive(Debug, Clone)]
-pub(super) struct Pipeline {
-    pub variables: Vec<String>,
-    pub declares: bool,
-    pub commands: Vec<Command>,
-}
-
-/// Operands side by side: a function and its arguments, or one value.
-#[derive(Debug, Clone)]
-pub(super) struct Command {
-    pub operands: Vec<Operand>,
-    pub at: usize,
-    pub end: usize,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Operand {
-    pub base: Base,
-    /// `.A.B` behind it.
-    pub fields: Vec<String>,
-    pub at: usize,
-    pub end: usize,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Base {
-    Dot,
-    Variable(String),
-    Function(String),
-    Text(String),
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-    Nil,
-    Pipeline(Box<Pipeline>),
-}
-
-pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
-    let mut parser = Parser { tokens, at: 0, depth: 0, scopes: vec![vec!["$".to_owned()]], loops: 0 };
+pub(crate) fn parse(tokens: Vec<Token>) -> Result<Trees, TemplateError> {
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        line: 1,
+        depth: 0,
+        scopes: Parser::fresh_scopes(),
+        loops: 0,
+        trees: Trees::new(),
+        top: true,
+    };
     let (nodes, end) = parser.nodes()?;
     match end {
-        End::Source => Ok(nodes),
-        End::Block => Err(parser.error("unexpected {{end}}")),
-        End::Else(_) => Err(parser.error("unexpected {{else}}")),
+        End::Source => {}
+        End::Block => return Err(parser.error("unexpected {{end}}")),
+        End::Else(_) => return Err(parser.error("unexpected {{else}}")),
     }
+    parser.define(String::new(), nodes)?;
+    Ok(parser.trees)
 }
 
 /// What a list of nodes ended at.
@@ -73,100 +43,131 @@ enum End {
     Else(Option<String>),
 }
 
+/// What an action is.
+enum Action {
+    Node(Node),
+    /// A definition, which shows nothing where it stands.
+    Nothing,
+    Stop(End),
+}
+
 struct Parser {
     tokens: Vec<Token>,
     at: usize,
+    /// Of the last token taken: what errors name.
+    line: usize,
     depth: usize,
     scopes: Vec<Vec<String>>,
     loops: usize,
+    trees: Trees,
+    /// Not inside of any block: definitions are allowed.
+    top: bool,
 }
 
+type Parsed<T> = Result<T, TemplateError>;
+
 impl Parser {
-    fn nodes(&mut self) -> Result<(Vec<Node>, End), TemplateError> {
+    fn fresh_scopes() -> Vec<Vec<String>> {
+        vec![vec!["$".to_owned()]]
+    }
+
+    fn nodes(&mut self) -> Parsed<(Vec<Node>, End)> {
         let mut nodes = Vec::new();
         loop {
-            match self.next() {
-                None => return Ok((nodes, End::Source)),
-                Some(Kind::Text(text)) => nodes.push(Node::Text(text)),
-                Some(_) => match self.action()? {
+            let token = self.next();
+            match token.kind {
+                Kind::End => return Ok((nodes, End::Source)),
+                Kind::Text => nodes.push(Node::Text(token.text)),
+                Kind::Open => match self.action()? {
                     Action::Node(node) => nodes.push(node),
+                    Action::Nothing => {}
                     Action::Stop(end) => return Ok((nodes, end)),
                 },
+                _ => return Err(self.unexpected(&token, "input")),
             }
         }
     }
 
-    fn action(&mut self) -> Result<Action, TemplateError> {
-        let word = match self.peek() {
-            Some(Kind::Word(word)) => word.clone(),
-            Some(Kind::Close) => return Err(self.error("missing value for command")),
-            _ => String::new(),
-        };
-        let node = match word.as_str() {
-            "end" => {
-                self.at += 1;
-                self.close("end")?;
-                return Ok(Action::Stop(End::Block));
-            }
-            "else" => return self.otherwise(),
+    fn action(&mut self) -> Parsed<Action> {
+        if self.peek().kind != Kind::Keyword {
+            let pipeline = self.pipeline("command", Kind::Close)?;
+            return Ok(Action::Node(Node::Action(pipeline)));
+        }
+        let token = self.peek().clone();
+        match token.text.as_str() {
             "if" | "with" | "range" => {
-                self.at += 1;
-                self.block(&word)?
+                self.next();
+                self.block(&token.text).map(Action::Node)
+            }
+            "end" => {
+                self.next();
+                self.close("end")?;
+                Ok(Action::Stop(End::Block))
+            }
+            "else" => {
+                self.next();
+                self.otherwise()
             }
             "break" | "continue" => {
+                self.next();
+                self.close(&format!("{{{{{}}}}}", token.text))?;
                 if self.loops == 0 {
-                    return Err(self.error(format!("{{{{{word}}}}} outside {{{{range}}}}")));
+                    return Err(self.error(format!("{{{{{}}}}} outside {{{{range}}}}", token.text)));
                 }
-                self.at += 1;
-                self.close(&word)?;
-                if word == "break" { Node::Break } else { Node::Continue }
+                Ok(Action::Node(if token.text == "break" { Node::Break } else { Node::Continue }))
             }
-            "define" | "template" | "block" => {
-                return Err(self.error(format!("{{{{{word}}}}} is not supported here")));
+            "template" => {
+                self.next();
+                self.template_call().map(Action::Node)
             }
-            _ => {
-                let pipeline = self.pipeline("command")?;
-                self.close("command")?;
-                Node::Action(pipeline)
+            "block" => {
+                self.next();
+                self.named_block().map(Action::Node)
             }
-        };
-        Ok(Action::Node(node))
+            "define" if self.top => {
+                self.next();
+                self.definition().map(|()| Action::Nothing)
+            }
+            _ => Err(self.unexpected(&token, "command")),
+        }
     }
 
-    fn otherwise(&mut self) -> Result<Action, TemplateError> {
-        self.at += 1;
-        if let Some(Kind::Word(word)) = self.peek()
-            && matches!(word.as_str(), "if" | "with")
-        {
-            let word = word.clone();
-            self.at += 1;
-            return Ok(Action::Stop(End::Else(Some(word))));
+    fn otherwise(&mut self) -> Parsed<Action> {
+        let next = self.peek().clone();
+        if next.kind == Kind::Keyword && matches!(next.text.as_str(), "if" | "with") {
+            self.next();
+            return Ok(Action::Stop(End::Else(Some(next.text))));
         }
         self.close("else")?;
         Ok(Action::Stop(End::Else(None)))
     }
 
     /// Behind `if`, `with` or `range`, to the matching end.
-    fn block(&mut self, word: &str) -> Result<Node, TemplateError> {
+    fn block(&mut self, word: &str) -> Parsed<Node> {
         self.deeper()?;
+        let top = std::mem::replace(&mut self.top, false);
         self.scopes.push(Vec::new());
-        let test = self.pipeline(word)?;
-        self.close(word)?;
+        let test = self.pipeline(word, Kind::Close)?;
         self.loops += usize::from(word == "range");
         let (then, end) = self.nodes()?;
         self.loops -= usize::from(word == "range");
-        self.scopes.pop();
         let otherwise = match end {
             End::Source => return Err(self.error("unexpected EOF")),
             End::Block => Vec::new(),
             // `else if` is an if inside the else, and shares its end.
-            End::Else(Some(next)) => vec![self.block(&next)?],
+            End::Else(Some(next)) if next == word => vec![self.block(&next)?],
+            End::Else(Some(next)) => {
+                let line = self.line;
+                return Err(TemplateError::Parse { line, reason: format!("unexpected <{next}> in else") });
+            }
             End::Else(None) => match self.nodes()? {
                 (nodes, End::Block) => nodes,
                 (_, End::Source) => return Err(self.error("unexpected EOF")),
                 (_, End::Else(_)) => return Err(self.error("expected end; found {{else}}")),
             },
         };
+        self.scopes.pop();
+        self.top = top;
         self.depth -= 1;
         Ok(match word {
             "if" => Node::If { test, then, otherwise },
@@ -175,156 +176,282 @@ impl Parser {
         })
     }
 
-    fn pipeline(&mut self, context: &str) -> Result<Pipeline, TemplateError> {
+    fn template_call(&mut self) -> Parsed<Node> {
+        let (name, at) = self.name("template clause")?;
+        let argument = match self.peek().kind {
+            Kind::Close => {
+                self.next();
+                None
+            }
+            _ => Some(self.pipeline("template clause", Kind::Close)?),
+        };
+        Ok(Node::Call(TemplateCall { name, argument, at }))
+    }
+
+    /// A definition and a call of it in one.
+    fn named_block(&mut self) -> Parsed<Node> {
+        let (name, at) = self.name("block clause")?;
+        let argument = self.pipeline("block clause", Kind::Close)?;
+        self.body_of(name.clone())?;
+        Ok(Node::Call(TemplateCall { name, argument: Some(argument), at }))
+    }
+
+    fn definition(&mut self) -> Parsed<()> {
+        let (name, _) = self.name("define clause")?;
+        self.close("define clause")?;
+        self.body_of(name)
+    }
+
+    /// A tree of its own: without the variables and loops around it.
+    fn body_of(&mut self, name: String) -> Parsed<()> {
         self.deeper()?;
-        let (variables, declares) = self.declaration(context)?;
-        let mut commands = vec![self.command()?];
-        while self.peek() == Some(&Kind::Pipe) {
-            self.at += 1;
-            commands.push(self.command()?);
+        let scopes = std::mem::replace(&mut self.scopes, Self::fresh_scopes());
+        let (loops, was_top) = (std::mem::take(&mut self.loops), std::mem::take(&mut self.top));
+        let (nodes, end) = self.nodes()?;
+        match end {
+            End::Block => {}
+            End::Source => return Err(self.error("unexpected EOF")),
+            End::Else(_) => return Err(self.error("unexpected {{else}} in define clause")),
         }
-        if declares && let Some(scope) = self.scopes.last_mut() {
+        (self.scopes, self.loops, self.top) = (scopes, loops, was_top);
+        self.depth -= 1;
+        self.define(name, nodes)
+    }
+
+    /// Only what shows nothing may be defined anew.
+    fn define(&mut self, name: String, nodes: Vec<Node>) -> Parsed<()> {
+        let is_empty =
+            |nodes: &[Node]| nodes.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()));
+        match self.trees.get(&name) {
+            Some(known) if !is_empty(known) && !is_empty(&nodes) => {
+                Err(self.error(format!("template: multiple definition of template {name:?}")))
+            }
+            Some(known) if !is_empty(known) => Ok(()),
+            _ => {
+                self.trees.insert(name, nodes);
+                Ok(())
+            }
+        }
+    }
+
+    fn name(&mut self, context: &str) -> Parsed<(String, usize)> {
+        let token = self.next();
+        let name = match token.kind {
+            Kind::Quoted => literal::quoted(&token.text).map_err(|reason| self.error(reason))?,
+            Kind::Raw => token.text[1..token.text.len() - 1].to_owned(),
+            _ => return Err(self.unexpected(&token, context)),
+        };
+        Ok((name, token.at))
+    }
+
+    fn pipeline(&mut self, context: &str, end: Kind) -> Parsed<Pipeline> {
+        self.deeper()?;
+        let at = self.peek().at;
+        let (variables, assigns) = self.declarations(context)?;
+        if let Some(scope) = self.scopes.last_mut() {
             scope.extend(variables.iter().cloned());
         }
+        let mut commands = Vec::new();
+        loop {
+            let token = self.peek().clone();
+            match token.kind {
+                kind if kind == end => {
+                    self.next();
+                    break;
+                }
+                Kind::Bool
+                | Kind::Character
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Name
+                | Kind::Number
+                | Kind::Nil
+                | Kind::Raw
+                | Kind::Quoted
+                | Kind::Variable
+                | Kind::LeftParen => commands.push(self.command()?),
+                _ => {
+                    self.next();
+                    return Err(self.unexpected(&token, context));
+                }
+            }
+        }
+        if commands.is_empty() {
+            return Err(self.error(format!("missing value for {context}")));
+        }
+        let later = commands.iter().enumerate().skip(1);
+        if let Some((stage, _)) = later.into_iter().find(|(_, command)| !command.operands[0].is_executable()) {
+            return Err(self.error(format!("non executable command in pipeline stage {}", stage + 1)));
+        }
         self.depth -= 1;
-        Ok(Pipeline { variables, declares, commands })
+        Ok(Pipeline { variables, assigns, commands, at })
     }
 
     /// `$a :=`, `$a, $b :=` or `$a =` at the start of a pipeline.
-    fn declaration(&mut self, context: &str) -> Result<(Vec<String>, bool), TemplateError> {
-        let kind = |offset: usize| self.tokens.get(self.at + offset).map(|token| &token.kind);
-        let (names, length) = match (kind(0), kind(1), kind(2), kind(3)) {
-            (Some(Kind::Variable(a)), Some(Kind::Declare | Kind::Assign), ..) => (vec![a.clone()], 1),
-            (
-                Some(Kind::Variable(a)),
-                Some(Kind::Comma),
-                Some(Kind::Variable(b)),
-                Some(Kind::Declare | Kind::Assign),
-            ) if context == "range" => (vec![a.clone(), b.clone()], 3),
-            (Some(Kind::Variable(_)), Some(Kind::Comma), ..) => {
-                return Err(self.error(format!("too many declarations in {context}")));
-            }
-            _ => return Ok((Vec::new(), false)),
-        };
-        let declares = kind(length) == Some(&Kind::Declare);
-        if !declares {
-            for name in &names {
-                self.check_variable(name)?;
+    fn declarations(&mut self, context: &str) -> Parsed<(Vec<String>, bool)> {
+        let mut names = Vec::new();
+        while self.peek().kind == Kind::Variable {
+            let next = &self.tokens[(self.at + 1).min(self.tokens.len() - 1)];
+            match next.kind {
+                Kind::Declare | Kind::Assign => {
+                    let assigns = next.kind == Kind::Assign;
+                    names.push(self.next().text);
+                    self.next();
+                    return Ok((names, assigns));
+                }
+                Kind::Char if next.text == "," => {
+                    names.push(self.next().text);
+                    self.next();
+                    if context != "range" || names.len() > 1 {
+                        return Err(self.error(format!("too many declarations in {context}")));
+                    }
+                    if !matches!(self.peek().kind, Kind::Variable | Kind::Close | Kind::RightParen) {
+                        return Err(self.error("range can only initialize variables"));
+                    }
+                }
+                _ => break,
             }
         }
-        self.at += length + 1;
-        Ok((names, declares))
+        Ok((names, false))
     }
 
-    fn command(&mut self) -> Result<Command, TemplateError> {
+    fn command(&mut self) -> Parsed<Command> {
+        let at = self.peek().at;
         let mut operands: Vec<Operand> = Vec::new();
-        while let Some(operand) = self.operand()? {
-            operands.push(operand);
+        loop {
+            let token = self.peek().clone();
+            match token.kind {
+                Kind::Close | Kind::RightParen => break,
+                Kind::Pipe => {
+                    self.next();
+                    break;
+                }
+                _ if !operands.is_empty() && !token.spaced => {
+                    self.next();
+                    return Err(self.unexpected(&token, "operand"));
+                }
+                _ => match self.operand()? {
+                    Some(operand) => operands.push(operand),
+                    None => {
+                        self.next();
+                        return Err(self.unexpected(&token, "operand"));
+                    }
+                },
+            }
         }
-        let (Some(first), Some(last)) = (operands.first(), operands.last()) else {
-            return Err(match self.peek() {
-                None => self.error("unexpected EOF"),
-                Some(Kind::Pipe | Kind::Close | Kind::RightParen) => self.error("missing value for command"),
-                Some(other) => self.error(format!("unexpected {} in operand", shown(other))),
-            });
-        };
-        Ok(Command { at: first.at, end: last.end, operands })
+        Ok(Command { operands, at })
     }
 
-    fn operand(&mut self) -> Result<Option<Operand>, TemplateError> {
-        let Some(token) = self.tokens.get(self.at).cloned() else { return Ok(None) };
+    /// A term with what is joined to it; none when there is no term here.
+    fn operand(&mut self) -> Parsed<Option<Operand>> {
+        let token = self.peek().clone();
         let mut fields = Vec::new();
         let base = match token.kind {
             Kind::Dot => Base::Dot,
-            Kind::Field { name, .. } => {
-                fields.push(name);
-                Base::Dot
+            Kind::Field => {
+                fields.push(token.text[1..].to_owned());
+                Base::Field
             }
-            Kind::Variable(name) => {
-                self.check_variable(&name)?;
-                Base::Variable(name)
-            }
-            Kind::Word(word) => match word.as_str() {
-                "true" => Base::Bool(true),
-                "false" => Base::Bool(false),
-                "nil" => Base::Nil,
-                name if super::functions::exists(name) => Base::Function(word),
-                name => return Err(self.error(format!("function {name:?} not defined"))),
-            },
-            Kind::Str(text) => Base::Text(text),
-            Kind::Int(value) => Base::Int(value),
-            Kind::Float(value) => Base::Float(value),
-            Kind::LeftParen => {
-                self.at += 1;
-                let inner = self.pipeline("parenthesized pipeline")?;
-                if self.peek() != Some(&Kind::RightParen) {
-                    return Err(self.error("unclosed left paren"));
+            Kind::Variable => {
+                let known = self.scopes.iter().flatten().any(|known| *known == token.text);
+                if !known {
+                    self.next();
+                    return Err(self.error(format!("undefined variable {:?}", token.text)));
                 }
-                Base::Pipeline(Box::new(inner))
+                Base::Variable(token.text.clone())
             }
-            Kind::Pipe | Kind::Close | Kind::RightParen => return Ok(None),
-            other => return Err(self.error(format!("unexpected {} in operand", shown(&other)))),
+            Kind::Name => {
+                if !crate::functions::exists(&token.text) {
+                    self.next();
+                    return Err(self.error(format!("function {:?} not defined", token.text)));
+                }
+                Base::Function(token.text.clone())
+            }
+            Kind::Bool => Base::Constant(Value::Bool(token.text == "true"), token.text.clone()),
+            Kind::Nil => Base::Nil,
+            Kind::Quoted => self.constant(&token, literal::quoted(&token.text).map(Value::Text))?,
+            Kind::Raw => {
+                let text = Value::text(&token.text[1..token.text.len() - 1]);
+                Base::Constant(text, token.text.clone())
+            }
+            Kind::Character => self.constant(&token, literal::character(&token.text))?,
+            Kind::Number => self.constant(&token, literal::number(&token.text))?,
+            Kind::LeftParen => {
+                self.next();
+                let inner = self.pipeline("parenthesized pipeline", Kind::RightParen)?;
+                let joined = self.joined(&mut fields);
+                return Ok(Some(Operand {
+                    base: Base::Pipeline(Box::new(inner)),
+                    fields,
+                    at: joined.unwrap_or(token.at),
+                }));
+            }
+            _ => return Ok(None),
         };
-        self.at += 1;
-        while let Some(Kind::Field { name, joined: true }) = self.peek() {
-            fields.push(name.clone());
-            self.at += 1;
+        self.next();
+        let first = self.joined(&mut fields);
+        if first.is_some() && matches!(base, Base::Constant(..) | Base::Nil | Base::Dot) {
+            let shown = match base {
+                Base::Dot => ".".to_owned(),
+                Base::Nil => "nil".to_owned(),
+                _ => token.text.clone(),
+            };
+            return Err(self.error(format!("unexpected . after term {shown:?}")));
         }
-        let end = self.tokens.get(self.at).map_or(token.at, |next| next.at);
-        Ok(Some(Operand { base, fields, at: token.at, end }))
+        Ok(Some(Operand { base, fields, at: first.unwrap_or(token.at) }))
     }
 
-    fn check_variable(&self, name: &str) -> Result<(), TemplateError> {
-        let known = self.scopes.iter().flatten().any(|known| known == name);
-        if known { Ok(()) } else { Err(self.error(format!("undefined variable {name:?}"))) }
+    /// Fields directly behind; where the first of them stands.
+    fn joined(&mut self, fields: &mut Vec<String>) -> Option<usize> {
+        let mut first = None;
+        while self.peek().kind == Kind::Field && !self.peek().spaced {
+            let token = self.next();
+            first.get_or_insert(token.at);
+            fields.push(token.text[1..].to_owned());
+        }
+        first
     }
 
-    fn close(&mut self, context: &str) -> Result<(), TemplateError> {
-        match self.next() {
-            Some(Kind::Close) => Ok(()),
-            Some(other) => Err(self.error(format!("unexpected {} in {context}", shown(&other)))),
-            None => Err(self.error("unexpected EOF")),
+    fn constant(&mut self, token: &Token, read: Result<Value, String>) -> Parsed<Base> {
+        match read {
+            Ok(value) => Ok(Base::Constant(value, token.text.clone())),
+            Err(reason) => {
+                self.next();
+                Err(self.error(reason))
+            }
         }
     }
 
-    fn deeper(&mut self) -> Result<(), TemplateError> {
+    fn close(&mut self, context: &str) -> Parsed<()> {
+        let token = self.next();
+        if token.kind == Kind::Close { Ok(()) } else { Err(self.unexpected(&token, context)) }
+    }
+
+    fn deeper(&mut self) -> Parsed<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(self.error("template is nested too deeply")) } else { Ok(()) }
     }
 
-    fn next(&mut self) -> Option<Kind> {
-        let kind = self.tokens.get(self.at).map(|token| token.kind.clone());
-        self.at += 1;
-        kind
+    fn next(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.line = token.line;
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        token
     }
 
-    fn peek(&self) -> Option<&Kind> {
-        self.tokens.get(self.at).map(|token| &token.kind)
+    fn peek(&self) -> &Token {
+        &self.tokens[self.at]
+    }
+
+    fn unexpected(&self, token: &Token, context: &str) -> TemplateError {
+        match token.kind {
+            Kind::Wrong => TemplateError::Parse { line: token.line, reason: token.text.clone() },
+            Kind::End => self.error("unexpected EOF"),
+            _ => self.error(format!("unexpected {token} in {context}")),
+        }
     }
 
     fn error(&self, reason: impl Into<String>) -> TemplateError {
-        let line = self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |token| token.line);
-        TemplateError::Parse { line, reason: reason.into() }
-    }
-}
-
-enum Action {
-    Node(Node),
-    Stop(End),
-}
-
-fn shown(kind: &Kind) -> String {
-    match kind {
-        Kind::Field { name, .. } => format!("<.{name}>"),
-        Kind::Variable(name) | Kind::Word(name) => format!("<{name}>"),
-        Kind::Str(text) => format!("{text:?}"),
-        Kind::Int(value) => format!("{value:?}"),
-        Kind::Float(value) => format!("{value:?}"),
-        Kind::Comma => "\",\"".to_owned(),
-        Kind::Declare => "\":=\"".to_owned(),
-        Kind::Assign => "\"=\"".to_owned(),
-        Kind::RightParen => "right paren".to_owned(),
-        Kind::Dot => "<.>".to_owned(),
-        Kind::Open | Kind::Close | Kind::Pipe | Kind::LeftParen | Kind::Text(_) => "token".to_owned(),
+        TemplateError::Parse { line: self.line, reason: reason.into() }
     }
 }
