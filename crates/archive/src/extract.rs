@@ -38,11 +38,32 @@ pub enum Overwrite {
     KeepKind,
 }
 
+/// A first component of paths, and what it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    pub from: Vec<u8>,
+    pub to: Vec<u8>,
+}
+
+impl Renamed {
+    /// Whether `./x`, `/x` and `x` begin with it; then with the new name, of any number of components.
+    fn apply(&self, path: &[u8]) -> Vec<u8> {
+        let start = path.iter().position(|byte| *byte != b'/').unwrap_or(path.len());
+        let start = if path[start..].starts_with(b"./") && self.from != b"." { start + 2 } else { start };
+        match path[start..].strip_prefix(self.from.as_slice()) {
+            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => [self.to.as_slice(), rest].concat(),
+            _ => path.to_vec(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct ExtractOptions {
     pub overwrite: Overwrite,
     /// Everything belongs to these instead of whom the archive says.
     pub owner: Option<(u32, u32)>,
+    /// What the first component of every path is called here, where it is called something: links inside follow.
+    pub renamed: Option<Renamed>,
     pub limits: Limits,
 }
 
@@ -68,7 +89,13 @@ fn extract_all(
     let mut reader = TarReader::new(plain, options.limits.clone());
     let mut extraction = Extraction { root, place, options, directories: Vec::new(), directory_bytes: 0 };
     let mut entries = 0;
-    while let Some(entry) = reader.next_entry()? {
+    while let Some(mut entry) = reader.next_entry()? {
+        if let Some(renamed) = &options.renamed {
+            entry.path = renamed.apply(&entry.path);
+            if let EntryKind::HardLink(target) = &mut entry.kind {
+                *target = renamed.apply(target);
+            }
+        }
         extraction.entry(&entry, &mut reader)?;
         entries += 1;
     }

@@ -30,7 +30,7 @@ pub use compression::{Compression, Compressor, Decompressed, Digests};
 pub use diff::{Written, diff_directories, diff_upper};
 pub use entry::{Entry, EntryKind};
 pub use error::ArchiveError;
-pub use extract::{ExtractOptions, Overwrite, extract};
+pub use extract::{ExtractOptions, Overwrite, Renamed, extract};
 pub use limits::Limits;
 pub use reader::TarReader;
 pub use tree::{DEEPEST, Marks, TreeOptions, TreeWriter, Visit, names};

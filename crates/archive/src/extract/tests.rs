@@ -106,6 +106,23 @@ fn a_directory_stays_one_when_that_is_asked_for() {
     assert_eq!(fs::read(root.path().join("d")).unwrap(), b"x");
 }
 
+#[test]
+fn the_first_component_can_be_called_something_else() {
+    let root = tempfile::tempdir().unwrap();
+    let renamed = Some(Renamed { from: b"a".to_vec(), to: b"b".to_vec() });
+    let options = ExtractOptions { renamed, ..ExtractOptions::default() };
+    let entries = [
+        entry("a", EntryKind::Directory),
+        file("a/a", "x"),
+        entry("a/same", EntryKind::HardLink(b"a/a".to_vec())),
+        file("ab", "y"),
+    ];
+    put(root.path(), "/", &entries, &options).unwrap();
+    assert_eq!(fs::read(root.path().join("b/same")).unwrap(), b"x");
+    assert_eq!(fs::read(root.path().join("b/a")).unwrap(), b"x");
+    assert_eq!(fs::read(root.path().join("ab")).unwrap(), b"y");
+}
+
 /// CVE-2018-15664: somebody in the container swaps a directory for a link to the host while the archive goes in.
 #[test]
 fn a_swapper_of_links_leads_nothing_out_of_the_root() {
