@@ -214,7 +214,7 @@ fn command_line(record: &Record) -> String {
     words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-fn arguments(record: &Record) -> Vec<String> {
+pub(crate) fn arguments(record: &Record) -> Vec<String> {
     record.config.entrypoint.iter().flatten().chain(record.config.cmd.iter().flatten()).cloned().collect()
 }
 

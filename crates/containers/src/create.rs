@@ -14,7 +14,7 @@ use crate::ports::Image;
 use crate::record::{Container, Record};
 use crate::request::{CreateRequest, Created};
 use crate::service::{Shared, now, random};
-use crate::{files, host, messages, stdio, volumes};
+use crate::{files, host, logging, messages, volumes};
 
 /// Names that are tried before giving up.
 const NAME_ATTEMPTS: u32 = 6;
@@ -28,7 +28,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     let mut config = merge_image(request.config, &image.defaults)?;
     let mut warnings = validate(&config, &host_config, &shared.host)?;
     complete(shared, &mut config, &mut host_config, &id)?;
-    check_here(shared, &host_config, &id)?;
+    check_here(shared, &host_config)?;
     let endpoints = endpoints(request.endpoints, &host_config);
     let mounts = mounts(shared, &config, &host_config)?;
     if host_config.publish_all_ports && host_config.network_mode == "host" {
@@ -113,14 +113,7 @@ fn complete(shared: &Shared, config: &mut Config, host_config: &mut HostConfig, 
         host_config.pid_mode =
             format!("container:{}", shared.find(reference).map_err(|_| messages::volumes_from_missing(reference))?.id);
     }
-    if host_config.log_config.driver.is_empty() {
-        let options = std::mem::take(&mut host_config.log_config.options);
-        host_config.log_config = shared.settings.log_defaults.clone();
-        host_config.log_config.options.extend(options);
-    }
-    if host_config.log_config.driver.is_empty() {
-        host_config.log_config.driver = "json-file".to_owned();
-    }
+    logging::complete(&mut host_config.log_config, &shared.settings.log_defaults)?;
     if host_config.ipc_mode.is_empty() {
         host_config.ipc_mode = "private".to_owned();
     }
@@ -149,8 +142,7 @@ fn endpoints(asked: Vec<EndpointRequest>, host_config: &HostConfig) -> Vec<Endpo
 }
 
 /// What only this daemon can know to be impossible.
-fn check_here(shared: &Shared, host_config: &HostConfig, id: &str) -> Result<(), Error> {
-    stdio::log_file(&host_config.log_config, shared.settings.log_path(id))?;
+fn check_here(shared: &Shared, host_config: &HostConfig) -> Result<(), Error> {
     if !RUNTIMES.contains(&host_config.runtime.as_str()) {
         return Err(messages::unknown_runtime(&host_config.runtime));
     }

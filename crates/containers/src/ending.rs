@@ -73,6 +73,7 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
     if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
         tracing::warn!(container = record.id, %error, "cannot release a container's sandbox");
     }
+    shared.shipping.drain(&record.id);
     container.drop_pending();
     exec::container_ended(shared, &record.id, KILLED);
     let attributes = [("exitCode", exit.code.to_string()), ("execDuration", ran_for.as_secs().to_string())];

@@ -30,6 +30,9 @@ pub enum Error {
     File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot attach to {}: {reason}", path.display())]
     Attach { path: PathBuf, reason: String },
+    /// A log driver's options; Docker's words.
+    #[error(transparent)]
+    LogDriver(#[from] log_drivers::Error),
     #[error("cannot read the container's log")]
     Log(#[from] logs::ReadError),
     #[error("cannot get random bytes")]
@@ -52,6 +55,7 @@ impl Kind for Error {
             Self::Port(error) => error.kind,
             Self::Store(error) => error.kind(),
             Self::Containerd { source, .. } => source.kind(),
+            Self::LogDriver(error) => error.kind(),
             Self::Log(error) => error.kind(),
             Self::File { .. } | Self::Attach { .. } | Self::Random(_) => ErrorKind::Internal,
         }

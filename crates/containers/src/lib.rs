@@ -22,6 +22,7 @@ mod follow;
 mod host;
 mod index;
 mod lifecycle;
+mod logging;
 mod membership;
 mod messages;
 mod mountpoints;

@@ -170,16 +170,18 @@ pub fn logs_not_readable() -> Error {
     refuse(ErrorKind::NotImplemented, "configured logging driver does not support reading".to_owned())
 }
 
-pub fn unknown_log_driver(name: &str) -> Error {
-    refuse(ErrorKind::InvalidArgument, format!("logger: no log driver named '{name}' is registered"))
+pub fn logs_of_removed() -> Error {
+    refuse(
+        ErrorKind::Conflict,
+        "can not get logs from container which is dead or marked for removal".to_owned(),
+    )
 }
 
-pub fn bad_log_option(name: &str, driver: &str) -> Error {
-    refuse(ErrorKind::InvalidArgument, format!("unknown log opt '{name}' for {driver} log driver"))
-}
-
-pub fn bad_log_value(name: &str, value: &str) -> Error {
-    refuse(ErrorKind::InvalidArgument, format!("invalid value for log opt '{name}': {value}"))
+/// A driver that cannot begin, as Docker tells of it when a container starts.
+pub fn logging_failed(why: &str) -> Error {
+    let (kind, _, message) =
+        start_failure(&format!("failed to create task for container: failed to initialize logging driver: {why}"));
+    refuse(kind, message)
 }
 
 pub fn unknown_runtime(name: &str) -> Error {

@@ -97,6 +97,8 @@ pub(crate) struct Kept<'a>(&'a Container);
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
         self.0.kept.fetch_sub(1, Ordering::Relaxed);
+        // Who follows its log waits for what comes of it.
+        self.0.notify(|_| {});
     }
 }
 

@@ -15,7 +15,7 @@ use crate::ports::LiveSandbox;
 use crate::record::Container;
 use crate::service::Shared;
 use crate::start::{self, Cause};
-use crate::{ending, files, remove};
+use crate::{ending, files, logging, remove};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, Error> {
         }
     }
     shared.neighbours.sandboxes.restore(&live).await?;
+    // Before anything is removed: what has ended may have left something to ship.
+    for container in &containers {
+        logging::resume(shared, container).await;
+    }
     recovered.ended = ended.len();
     for (container, exit) in ended {
         let _gate = container.gate.lock().await;
@@ -53,6 +57,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, Error> {
     }
     recovered.strays = clear_strays(shared, &tasks).await?;
     for container in containers {
+        logging::resume(shared, &container).await;
         resume_intent(shared, &container).await;
     }
     Ok(recovered)

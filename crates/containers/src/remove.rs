@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::record::{CONTAINERS, Container};
 use crate::request::RemoveOptions;
 use crate::service::Shared;
-use crate::{files, messages, stop, volumes};
+use crate::{files, logging, messages, stop, volumes};
 
 /// Starts that may come between a forced removal and its gate.
 const KILLS: u32 = 5;
@@ -76,6 +76,7 @@ pub(crate) async fn erase(shared: &Arc<Shared>, container: &Arc<Container>, with
     if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
         tracing::warn!(container = record.id, %error, "cannot release the sandbox of a removed container");
     }
+    logging::finish(shared, &record.id).await;
     files::remove_folder(&shared.settings.container_folder(&record.id))?;
     remove_file(&shared.settings.attach_path(&record.id))?;
     let id = record.id.clone();

@@ -9,6 +9,7 @@ use container_core::Timestamp;
 use container_core::spec::Host;
 use containerd_client::Client;
 use errors::ErrorKind;
+use log_drivers::{Shipping, Watches};
 use metadata::Database;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,6 +32,9 @@ pub(crate) struct Shared {
     pub database: Database,
     pub containerd: Containerd,
     pub neighbours: Neighbours,
+    /// Wakes who follows a log.
+    pub watches: Watches,
+    pub shipping: Shipping,
     index: Mutex<Index>,
     execs: Mutex<HashMap<String, Arc<Exec>>>,
     /// Turns true once: background work ends.
@@ -63,12 +67,16 @@ impl Service {
         for (_, record) in database.view(|tx| CONTAINERS.list(tx, ""))? {
             admit(&mut index, record)?;
         }
+        let watched = |source| Error::file("watch", &settings.data_root, source);
+        let watches = Watches::new().map_err(watched)?;
         let shared = Arc::new(Shared {
             host: crate::host::facts(&settings),
             settings,
             database,
             containerd,
             neighbours,
+            shipping: Shipping::new(watches.clone()),
+            watches,
             index: Mutex::new(index),
             execs: Mutex::default(),
             closing: watch::Sender::new(false),
@@ -99,6 +107,7 @@ impl Service {
             // The loop ends by itself; an error would mean that it panicked, which has been printed.
             let _ = following.await;
         }
+        self.shared.shipping.shutdown().await;
     }
 }
 

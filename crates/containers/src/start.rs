@@ -20,7 +20,7 @@ use crate::record::{Container, Record};
 use crate::rootfs::{self, Layers};
 use crate::service::{Shared, now};
 use crate::stdio::{self, Stdin};
-use crate::{devices, files, messages, remove};
+use crate::{devices, files, logging, messages, remove};
 
 /// How long a shim may go on with a Create whose caller has died.
 const CREATE_LIMIT: Duration = Duration::from_secs(10);
@@ -150,9 +150,10 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
 async fn run_task(shared: &Arc<Shared>, container: &Arc<Container>, rootfs: Vec<Mount>) -> Result<u32, Error> {
     let record = container.record();
     let socket = shared.settings.attach_path(&record.id);
+    let logging = logging::prepare(shared, &record).await?;
     let streams = stdio::Streams {
         socket: socket.clone(),
-        log: stdio::log_file(&record.host_config.log_config, shared.settings.log_path(&record.id))?,
+        log: logging.file.clone(),
         stdin: match (record.config.open_stdin, record.config.stdin_once) {
             (false, _) => Stdin::None,
             (true, true) => Stdin::Once,
@@ -165,6 +166,7 @@ async fn run_task(shared: &Arc<Shared>, container: &Arc<Container>, rootfs: Vec<
         if !socket.exists() {
             return Err(messages::foreign_shim());
         }
+        logging.begin(shared, &record.id).await?;
         connect_waiting(shared, container).await;
         start_task(shared, &record.id).await
     };

@@ -2,21 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use container_core::LogConfig;
+use log_drivers::LocalLog;
+use logs::Format;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::error::Error;
-use crate::messages;
 use crate::request::AttachRequest;
 
 /// Longest line of the handshake.
 const HANDSHAKE_LIMIT: usize = 4096;
-/// Rotation when the daemon's configuration names none: 100 MB in five files.
-const DEFAULT_MAX_SIZE: u64 = 100 * 1024 * 1024;
-const DEFAULT_MAX_FILES: u32 = 5;
 /// What would end a value early or be taken for something else.
 const IN_VALUES: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'&').add(b'=').add(b'#').add(b'?').add(b'+').add(b'"');
 const IN_PATHS: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'#').add(b'?').add(b'"');
@@ -25,15 +22,8 @@ const IN_PATHS: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'#').add(b'?').ad
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Streams {
     pub socket: PathBuf,
-    pub log: Option<LogFile>,
+    pub log: Option<LocalLog>,
     pub stdin: Stdin,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogFile {
-    pub path: PathBuf,
-    pub max_size: u64,
-    pub max_files: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +37,7 @@ pub(crate) enum Stdin {
 impl Streams {
     pub fn uri(&self) -> String {
         let encode = |path: &Path, set| utf8_percent_encode(&path.to_string_lossy(), set).to_string();
-        let mut values = Vec::new();
-        if let Some(log) = &self.log {
-            values.push(format!("log={}", encode(&log.path, IN_VALUES)));
-            values.push(format!("max-size={}", log.max_size));
-            values.push(format!("max-file={}", log.max_files));
-        }
+        let mut values = self.log.as_ref().map(log_values).unwrap_or_default();
         match self.stdin {
             Stdin::None => {}
             Stdin::Once => values.push("stdin=once".to_owned()),
@@ -63,39 +48,25 @@ impl Streams {
     }
 }
 
-/// Where the log goes: checked at create, used at start. `None` for the driver `none`.
-pub(crate) fn log_file(config: &LogConfig, path: PathBuf) -> Result<Option<LogFile>, Error> {
-    match config.driver.as_str() {
-        "none" => return Ok(None),
-        "json-file" | "" => {}
-        other => return Err(messages::unknown_log_driver(other)),
-    }
-    let mut log = LogFile { path, max_size: DEFAULT_MAX_SIZE, max_files: DEFAULT_MAX_FILES };
-    for (name, value) in &config.options {
-        match name.as_str() {
-            "max-size" if value == "-1" => log.max_size = 0,
-            "max-size" => log.max_size = size(value).ok_or_else(|| messages::bad_log_value(name, value))?,
-            "max-file" => {
-                let files = value.parse().ok().filter(|files| (1..=1000).contains(files));
-                log.max_files = files.ok_or_else(|| messages::bad_log_value(name, value))?;
-            }
-            _ => return Err(messages::bad_log_option(name, "json-file")),
-        }
-    }
-    Ok(Some(log))
-}
-
-/// `10m`, `1g`, `500k`, bytes: powers of 1024 as in Docker's log options.
-fn size(text: &str) -> Option<u64> {
-    let lower = text.to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let (digits, factor) = match lower.as_bytes().last()? {
-        b'k' => (&lower[..lower.len() - 1], 1 << 10),
-        b'm' => (&lower[..lower.len() - 1], 1 << 20),
-        b'g' => (&lower[..lower.len() - 1], 1 << 30),
-        _ => (lower, 1),
+fn log_values(log: &LocalLog) -> Vec<String> {
+    let path = utf8_percent_encode(&log.path.to_string_lossy(), IN_VALUES).to_string();
+    let format = match log.format {
+        Format::JsonFile => "json-file",
+        Format::Local => "local",
     };
-    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|size| *size > 0)
+    let max_size = log.max_size.map_or_else(|| "-1".to_owned(), |size| size.to_string());
+    let mut values = vec![
+        format!("log={path}"),
+        format!("format={format}"),
+        format!("max-size={max_size}"),
+        format!("max-file={}", log.max_file),
+        format!("compress={}", u8::from(log.compress)),
+        format!("numbered={}", u8::from(log.numbered)),
+    ];
+    values.extend(log.buffer.map(|bytes| format!("buffer={bytes}")));
+    let attrs = log.attrs.iter().map(|(name, value)| format!("{name}={value}"));
+    values.extend(attrs.map(|attr| format!("attr={}", utf8_percent_encode(&attr, IN_VALUES))));
+    values
 }
 
 #[derive(Serialize)]
@@ -144,26 +115,23 @@ mod tests {
 
     #[test]
     fn a_uri_names_socket_log_and_stdin_with_odd_characters_escaped() {
-        let log = LogFile { path: "/l/a&b%.log".into(), max_size: 10, max_files: 2 };
+        let log = LocalLog {
+            path: "/l/a&b%.log".into(),
+            format: Format::Local,
+            max_size: None,
+            max_file: 2,
+            compress: true,
+            numbered: true,
+            attrs: vec![("tag".into(), "x&y".into())],
+            buffer: Some(7),
+        };
         let streams = Streams { socket: "/s/my dir/x.sock".into(), log: Some(log), stdin: Stdin::Once };
-        assert_eq!(streams.uri(), "pump:///s/my%20dir/x.sock?log=/l/a%26b%25.log&max-size=10&max-file=2&stdin=once");
+        let values = "format=local&max-size=-1&max-file=2&compress=1&numbered=1&buffer=7&attr=tag%3Dx%26y&stdin=once";
+        assert_eq!(streams.uri(), format!("pump:///s/my%20dir/x.sock?log=/l/a%26b%25.log&{values}"));
+        let config = logs::pump::PumpConfig::parse(&streams.uri(), false).unwrap();
+        assert_eq!(config.log.unwrap().attrs, [("tag".to_owned(), "x&y".to_owned())]);
         let plain = Streams { socket: "/x".into(), log: None, stdin: Stdin::None };
         assert_eq!(plain.uri(), "pump:///x");
-    }
-
-    #[test]
-    fn log_options_are_checked_in_dockers_words() {
-        let config = |driver: &str, options: &[(&str, &str)]| LogConfig {
-            driver: driver.to_owned(),
-            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        };
-        let log = log_file(&config("json-file", &[("max-size", "10m"), ("max-file", "3")]), "/l".into());
-        assert_eq!(log.unwrap(), Some(LogFile { path: "/l".into(), max_size: 10 << 20, max_files: 3 }));
-        assert_eq!(log_file(&config("none", &[]), "/l".into()).unwrap(), None);
-        let refused = |config| log_file(&config, "/l".into()).unwrap_err().to_string();
-        assert_eq!(refused(config("gelf", &[])), "logger: no log driver named 'gelf' is registered");
-        assert_eq!(refused(config("", &[("max-age", "1")])), "unknown log opt 'max-age' for json-file log driver");
-        assert_eq!(refused(config("", &[("max-size", "big")])), "invalid value for log opt 'max-size': big");
     }
 
     #[tokio::test]

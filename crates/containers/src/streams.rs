@@ -1,17 +1,17 @@
 //! What containers print and read: attach, logs; and what runs in them: top.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use container_core::{State, Timestamp};
 use errors::{ErrorKind, Kind};
-use logs::{FolderWatch, ReadOptions, Reader};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use log_drivers::Watched;
+use logs::{ReadOptions, Reader};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 
 use crate::error::Error;
-use crate::record::{Pending, Progress};
+use crate::record::{Container, Pending, Progress};
 use crate::request::{AttachRequest, LogEntry, LogStream, LogsRequest, Processes};
 use crate::service::Shared;
 use crate::{messages, stdio, top};
@@ -33,19 +33,20 @@ enum Source {
     Start(oneshot::Receiver<Result<UnixStream, Error>>),
 }
 
-/// Which streams a reading shows.
-struct Wanted {
-    stdout: bool,
-    stderr: bool,
-}
-
 /// A reading of a container's log.
 pub struct Logs {
     pub tty: bool,
-    streams: Wanted,
     reader: Option<Reader>,
-    /// While following: the log's folder, and the container's life.
-    follow: Option<(AsyncFd<FolderWatch>, watch::Receiver<Progress>)>,
+    stdout: bool,
+    stderr: bool,
+    follow: Option<Following>,
+}
+
+/// The log's folder, and the container's life.
+struct Following {
+    folder: Watched,
+    container: Arc<Container>,
+    progress: watch::Receiver<Progress>,
 }
 
 impl Streams {
@@ -80,29 +81,41 @@ impl Streams {
     pub async fn logs(&self, reference: &str, request: LogsRequest) -> Result<Logs, Error> {
         let container = self.shared.find(reference)?;
         let record = container.record();
-        if record.host_config.log_config.driver != "json-file" {
+        let log_config = &record.host_config.log_config;
+        if matches!(record.state, State::Removing { .. } | State::Dead { .. }) {
+            return Err(messages::logs_of_removed());
+        }
+        if !log_drivers::is_readable(&log_config.driver, &log_config.options) {
             return Err(messages::logs_not_readable());
         }
-        let progress = container.progress.subscribe();
-        let follow = request.follow && record.state.counts_as_running();
+        let folder = self.shared.settings.container_folder(&record.id);
+        let path = log_drivers::log_path(&log_config.driver, &record.id, &folder);
+        let follow = match request.follow && record.state.counts_as_running() {
+            true => Some(self.follow(&container, path.parent().unwrap_or(&folder))?),
+            false => None,
+        };
         let options = ReadOptions {
+            format: log_drivers::log_format(&log_config.driver),
             tail: request.tail,
             since: request.since.map(to_log_time),
             until: request.until.map(to_log_time),
-            follow,
-            ..ReadOptions::default()
+            after: 0,
+            follow: follow.is_some(),
         };
-        // Watched before the first look.
-        let watch = if follow { Some(watched(&self.shared.settings.container_folder(&record.id))?) } else { None };
-        let reader = match Reader::open(&self.shared.settings.log_path(&record.id), options) {
+        let reader = match Reader::open(&path, options) {
             Ok(reader) => Some(reader),
             // It never ran.
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error.into()),
         };
-        let follow = watch.map(|watch| (watch, progress));
-        let streams = Wanted { stdout: request.stdout, stderr: request.stderr };
-        Ok(Logs { tty: record.config.tty, streams, reader, follow })
+        Ok(Logs { tty: record.config.tty, reader, stdout: request.stdout, stderr: request.stderr, follow })
+    }
+
+    /// Watched before the first look at the log.
+    fn follow(&self, container: &Arc<Container>, folder: &Path) -> Result<Following, Error> {
+        let progress = container.progress.subscribe();
+        let folder = self.shared.watches.watch(folder).map_err(|source| Error::file("watch", folder, source))?;
+        Ok(Following { folder, container: Arc::clone(container), progress })
     }
 
     pub async fn top(&self, reference: &str, ps_args: &str) -> Result<Processes, Error> {
@@ -131,47 +144,37 @@ impl Attached {
 }
 
 impl Logs {
-    /// The next line; `None` after the last one, which when following is the container's last.
+    /// The next line; `None` after the last one, which when following is the last of a container that is not about to
+    /// start again.
     pub async fn next(&mut self) -> Result<Option<LogEntry>, Error> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
         loop {
             // Looked at before reading: what is printed before the end is in the log before the end is known.
-            let runs = self.follow.as_ref().is_some_and(|(_, progress)| {
-                let progress = progress.borrow();
-                progress.running && !progress.removed
-            });
-            if let Some(entry) = reader.next_entry()? {
-                let shown = match entry.stream {
-                    logs::Stream::Stdout => self.streams.stdout,
-                    logs::Stream::Stderr => self.streams.stderr,
+            let runs = self.follow.as_mut().is_some_and(Following::goes_on);
+            while let Some(entry) = reader.next_entry()? {
+                let is_wanted = match entry.stream {
+                    logs::Stream::Stdout => self.stdout,
+                    logs::Stream::Stderr => self.stderr,
                 };
-                if shown {
+                if is_wanted {
                     return Ok(Some(to_entry(entry)));
                 }
-                continue;
             }
-            let Some((watch, progress)) = self.follow.as_mut().filter(|_| runs && !reader.has_ended()) else {
-                return Ok(None);
-            };
+            let Some(follow) = self.follow.as_mut().filter(|_| runs && !reader.has_ended()) else { return Ok(None) };
             tokio::select! {
-                ready = watch.ready(Interest::READABLE) => {
-                    let wrong = |source| Error::file("watch", std::path::Path::new("the log"), source);
-                    ready.map_err(wrong)?.clear_ready();
-                    watch.get_ref().changes().map_err(wrong)?;
-                }
-                changed = progress.changed() => if changed.is_err() { return Ok(None) },
+                () = follow.folder.changed() => {}
+                changed = follow.progress.changed() => if changed.is_err() { return Ok(None) },
             }
         }
     }
 }
 
-fn watched(folder: &std::path::Path) -> Result<AsyncFd<FolderWatch>, Error> {
-    let watch = || {
-        let watch = FolderWatch::new()?;
-        watch.add(folder)?;
-        AsyncFd::with_interest(watch, Interest::READABLE)
-    };
-    watch().map_err(|source| Error::file("watch", folder, source))
+impl Following {
+    /// Whether the container may print more: it runs, or is to be started again.
+    fn goes_on(&mut self) -> bool {
+        let progress = self.progress.borrow_and_update();
+        (progress.running || self.container.kept()) && !progress.removed
+    }
 }
 
 fn to_log_time(time: Timestamp) -> logs::Timestamp {

@@ -32,7 +32,7 @@ mod watches;
 
 pub use error::Error;
 pub use info::{Info, Options};
-pub use local_log::{LocalLog, is_readable, local_log, log_format, log_path};
+pub use local_log::{LocalLog, is_readable, local_log, log_format, log_path, ships};
 pub use options::{DRIVERS, validate, with_defaults};
 pub use shipping::{Dialled, Shipping};
 pub use watches::{Watched, Watches};

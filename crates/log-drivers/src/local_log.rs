@@ -78,6 +78,11 @@ pub fn is_readable(driver: &str, options: &crate::Options) -> bool {
     }
 }
 
+/// Whether a driver sends its log elsewhere.
+pub fn ships(driver: &str) -> bool {
+    !matches!(driver, "none" | "json-file" | "local")
+}
+
 /// Where a driver's log is, below the container's folder.
 pub fn log_path(driver: &str, id: &str, folder: &Path) -> PathBuf {
     match driver {
