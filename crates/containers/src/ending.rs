@@ -1,6 +1,7 @@
 //! The end of a run: found out, stored, cleaned up after, told, and perhaps followed by another.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use container_core::restart::{self, Restart};
 use container_core::{Event, State, Timestamp};
@@ -114,6 +115,9 @@ async fn clean_up(shared: &Arc<Shared>, id: &str) {
 
 /// Starts it again after the policy's wait, unless that is called off.
 pub(crate) fn restart_later(shared: &Arc<Shared>, container: &Arc<Container>, wait: std::time::Duration) {
+    if shared.stopping.load(Ordering::SeqCst) {
+        return;
+    }
     let (shared, container) = (Arc::clone(shared), Arc::clone(container));
     let mut closing = shared.closing.subscribe();
     // It ends by itself: after the wait, when the restart is called off, or with the daemon.

@@ -34,6 +34,7 @@ mod request;
 mod rootfs;
 mod service;
 mod settings;
+mod shutdown;
 mod start;
 mod stdio;
 mod stop;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     execs: Mutex<HashMap<String, Arc<Exec>>>,
     /// Turns true once: background work ends.
     pub closing: watch::Sender<bool>,
+    /// The daemon takes its containers along: no policy starts them again.
+    pub stopping: AtomicBool,
 }
 
 /// The daemon's containers. [`Service::open`], then [`Service::recover`], then the API may listen.
@@ -80,6 +83,7 @@ impl Service {
             index: Mutex::new(index),
             execs: Mutex::default(),
             closing: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
         });
         Ok(Self {
             containers: Containers::new(Arc::clone(&shared)),
@@ -97,6 +101,10 @@ impl Service {
         let following = tokio::spawn(crate::follow::follow(Arc::clone(&self.shared)));
         *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(following);
         Ok(recovered)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Ends the background work. Containers run on.

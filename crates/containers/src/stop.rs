@@ -37,6 +37,21 @@ pub(crate) async fn stop(shared: &Arc<Shared>, container: &Arc<Container>, optio
     stopped
 }
 
+/// The same without anybody's wish that the container stay stopped; `timeout_s` in place of its own.
+pub(crate) async fn stop_with_daemon(
+    shared: &Arc<Shared>,
+    container: &Arc<Container>,
+    timeout_s: Option<i64>,
+) -> Result<(), Error> {
+    let record = container.record();
+    let signal = record.config.stop_signal.as_deref().filter(|text| !text.is_empty());
+    let signal = signal.map_or(Ok(Signal::TERM), parse_signal)?;
+    let mut sequence = StopSequence::new(signal, timeout_s.or(record.config.stop_timeout_s));
+    carry_out(shared, container, &mut sequence).await?;
+    shared.publish(&container.record(), "stop", &[]);
+    Ok(())
+}
+
 /// Steps of the sequence until the process is gone.
 async fn carry_out(shared: &Arc<Shared>, container: &Arc<Container>, sequence: &mut StopSequence) -> Result<(), Error> {
     loop {

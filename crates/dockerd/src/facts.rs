@@ -1,38 +1,48 @@
-//! What `docker version` and `docker info` tell of this build and this host.
+//! What `docker version` and `docker info` tell of this build, this host and this configuration.
+
+mod build;
+mod host;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result};
 use engine_api::ApiVersion;
 use engine_api::system::{
-    Commit, ComponentVersion, ContainerdInfo, ContainerdNamespaces, FirewallInfo, IndexInfo, Info, Platform, Plugins,
-    RegistryConfig, Runtime, SwarmInfo, Version,
+    AddressPool, Commit, ComponentVersion, ContainerdInfo, ContainerdNamespaces, FirewallInfo, IndexInfo, Info,
+    Platform, Plugins, RegistryConfig, Runtime, SwarmInfo, Version,
 };
 use engine_http::Engine;
 use jiff::Timestamp;
 
-use crate::options::Config;
+pub use build::{COMMIT, ENGINE_VERSION, VERSION};
+
+use self::host::{Host, NO_NEW_PRIVILEGES};
+use crate::options::{self, Config};
 use crate::places::Places;
 
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Of the working tree that was built, where the build says so.
-const COMMIT: &str = match option_env!("LONGSHORE_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
 const HUB: &str = "https://index.docker.io/v1/";
 const LOOPBACK_REGISTRIES: [&str; 2] = ["::1/128", "127.0.0.0/8"];
+const ATTACK_SURFACE: &str = "
+         Access to the remote API is equivalent to root access on the host. Refer
+         to the 'Docker daemon attack surface' section in the documentation for
+         more information: https://docs.docker.com/go/attack-surface/
+In future versions this will be a hard failure preventing the daemon from starting! Learn more at: https://docs.docker.com/go/api-security/";
 
-/// Answers from what was read at start; only the time is new in each answer.
+/// Answers from what was read at start, and from the configuration as it is now.
 pub struct Facts {
     info: Info,
+    config: RwLock<Arc<Config>>,
+    oldest: ApiVersion,
+    has_cgroup_v2: bool,
 }
 
 impl Facts {
-    pub fn gather(config: &Config, places: &Places, containerd: &Path) -> Result<Self> {
+    pub fn gather(config: Arc<Config>, places: &Places, containerd: &Path, oldest: ApiVersion) -> Result<Self> {
         let host = Host::read();
+        let has_cgroup_v2 = host.controllers.version == 2;
         let mut info = Info {
             id: engine_id(&places.data_root)?,
             driver: "overlay2".to_owned(),
@@ -43,190 +53,176 @@ impl Facts {
                 authorization: None,
                 log: ["json-file", "none"].map(str::to_owned).to_vec(),
             },
-            debug: config.debug,
-            logging_driver: config.log_driver.clone().unwrap_or_else(|| "json-file".to_owned()),
             cgroup_driver: "cgroupfs".to_owned(),
             index_server_address: HUB.to_owned(),
-            registry_config: Some(registries(config)),
             docker_root_dir: places.data_root.display().to_string(),
-            labels: config.labels.clone(),
-            server_version: VERSION.to_owned(),
-            runtimes: runtimes(),
-            default_runtime: "runc".to_owned(),
+            server_version: ENGINE_VERSION.to_owned(),
             swarm: SwarmInfo { local_node_state: "inactive".to_owned(), ..SwarmInfo::default() },
-            live_restore_enabled: true,
             init_binary: "docker-init".to_owned(),
             containerd_commit: commit(),
             runc_commit: commit(),
             init_commit: commit(),
             firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
-            containerd: Some(ContainerdInfo {
-                address: containerd.display().to_string(),
-                namespaces: ContainerdNamespaces { containers: "moby".to_owned(), plugins: "plugins.moby".to_owned() },
-            }),
+            containerd: Some(containerd_info(&config, containerd)),
             ..Info::default()
         };
+        if config.no_new_privileges.unwrap_or_default() {
+            info.security_options.push(NO_NEW_PRIVILEGES.to_owned());
+        }
         host.describe(&mut info);
-        Ok(Self { info })
+        Ok(Self { info, config: RwLock::new(config), oldest, has_cgroup_v2 })
+    }
+
+    /// From now on the configuration is this.
+    pub fn replace(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn id(&self) -> &str {
+        &self.info.id
+    }
+
+    pub fn host_name(&self) -> &str {
+        &self.info.name
     }
 }
 
 impl Engine for Facts {
     fn version(&self) -> Version {
-        let component = |name: &str, details: &[(&str, String)]| ComponentVersion {
+        let component = |name: &str, version: &str, details: &[(&str, &str)]| ComponentVersion {
             name: name.to_owned(),
-            version: VERSION.to_owned(),
-            details: details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+            version: version.to_owned(),
+            details: details.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         };
-        let architecture = go_architecture();
-        let engine = [
-            ("ApiVersion", ApiVersion::MAX.to_string()),
-            ("Arch", architecture.to_owned()),
-            ("Experimental", "false".to_owned()),
-            ("GitCommit", COMMIT.to_owned()),
-            ("KernelVersion", self.info.kernel_version.clone()),
-            ("MinAPIVersion", ApiVersion::MIN.to_string()),
-            ("Os", "linux".to_owned()),
+        let experimental = self.is_experimental();
+        let (newest, oldest) = (ApiVersion::MAX.to_string(), self.oldest.to_string());
+        let mut engine = vec![
+            ("ApiVersion", newest.as_str()),
+            ("Arch", build::architecture()),
+            ("Experimental", if experimental { "true" } else { "false" }),
+            ("GitCommit", COMMIT),
+            ("GoVersion", build::COMPILER),
+            ("KernelVersion", &self.info.kernel_version),
+            ("MinAPIVersion", &oldest),
+            ("Os", "linux"),
         ];
-        let commit = [("GitCommit", COMMIT.to_owned())];
+        if !build::BUILD_TIME.is_empty() {
+            engine.push(("BuildTime", build::BUILD_TIME));
+        }
+        let own = [("GitCommit", COMMIT)];
+        let parts = ["longshore", "docker-containerd", "docker-runc", "docker-init"];
+        let mut components = vec![component("Engine", ENGINE_VERSION, &engine)];
+        components.extend(parts.map(|name| component(name, VERSION, &own)));
         Version {
             platform: Platform { name: "Longshore".to_owned() },
-            components: vec![
-                component("Engine", &engine),
-                component("docker-containerd", &commit),
-                component("docker-runc", &commit),
-            ],
-            version: VERSION.to_owned(),
-            api_version: ApiVersion::MAX.to_string(),
-            min_api_version: ApiVersion::MIN.to_string(),
+            components,
+            version: ENGINE_VERSION.to_owned(),
+            api_version: newest.clone(),
+            min_api_version: oldest.clone(),
             git_commit: COMMIT.to_owned(),
+            go_version: build::COMPILER.to_owned(),
             os: "linux".to_owned(),
-            arch: architecture.to_owned(),
+            arch: build::architecture().to_owned(),
             kernel_version: self.info.kernel_version.clone(),
-            ..Version::default()
+            experimental,
+            build_time: build::BUILD_TIME.to_owned(),
         }
     }
 
     fn info(&self) -> Info {
+        let config = self.config();
         let mut info = self.info.clone();
         info.system_time = Timestamp::now().to_string();
         info.open_files = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as i64);
+        // What runs side by side here are tasks.
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        info.goroutines = runtime.map_or(0, |runtime| runtime.metrics().num_alive_tasks() as i64);
         info.ipv4_forwarding = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1");
+        configured(&mut info, &config);
+        if !info.ipv4_forwarding {
+            info.warnings.get_or_insert_default().push("WARNING: IPv4 forwarding is disabled".to_owned());
+        }
         info
     }
-}
 
-/// The machine as the kernel and its distribution describe it.
-struct Host {
-    kernel: String,
-    machine: String,
-    name: String,
-    memory: i64,
-    processors: i64,
-    system: BTreeMap<String, String>,
-    controllers: Controllers,
-}
-
-/// Which control groups there are.
-struct Controllers {
-    version: u8,
-    names: Vec<String>,
-}
-
-impl Host {
-    fn read() -> Self {
-        let uname = rustix::system::uname();
-        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let total =
-            memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
-        Self {
-            kernel: uname.release().to_string_lossy().into_owned(),
-            machine: uname.machine().to_string_lossy().into_owned(),
-            name: uname.nodename().to_string_lossy().into_owned(),
-            memory: total.unwrap_or(0_i64) * 1024,
-            processors: std::thread::available_parallelism().map_or(1, |count| count.get() as i64),
-            system: os_release(),
-            controllers: Controllers::read(),
-        }
+    /// Old clients look for Docker's name in it.
+    fn server(&self) -> String {
+        format!("Docker/{ENGINE_VERSION} (linux)")
     }
 
-    fn describe(self, info: &mut Info) {
-        let controllers = &self.controllers;
-        info.memory_limit = controllers.has("memory");
-        info.swap_limit = controllers.has("memory")
-            && (controllers.version == 2 || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists());
-        info.oom_kill_disable = controllers.version == 1 && controllers.has("memory");
-        info.cpu_cfs_period = controllers.has("cpu");
-        info.cpu_cfs_quota = controllers.has("cpu");
-        info.cpu_shares = controllers.has("cpu");
-        info.cpu_set = controllers.has("cpuset");
-        info.pids_limit = controllers.has("pids");
-        info.cgroup_version = controllers.version.to_string();
-        info.security_options = security_options();
-        info.warnings = warnings(info);
-        info.kernel_version = self.kernel;
-        info.architecture = self.machine;
-        info.operating_system = self.system.get("PRETTY_NAME").cloned().unwrap_or_else(|| "Linux".to_owned());
-        info.os_version = self.system.get("VERSION_ID").cloned().unwrap_or_default();
-        info.os_type = "linux".to_owned();
-        info.cpus = self.processors;
-        info.memory_total = self.memory;
-        info.name = self.name;
+    fn is_experimental(&self) -> bool {
+        self.config().experimental()
+    }
+
+    fn has_cgroup_v2(&self) -> bool {
+        self.has_cgroup_v2
+    }
+
+    /// The classic builder: this engine has no BuildKit.
+    fn builder_version(&self) -> &'static str {
+        "1"
     }
 }
 
-impl Controllers {
-    fn read() -> Self {
-        if let Ok(names) = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") {
-            return Self { version: 2, names: names.split_whitespace().map(str::to_owned).collect() };
-        }
-        let table = fs::read_to_string("/proc/cgroups").unwrap_or_default();
-        let enabled = table.lines().filter(|line| !line.starts_with('#') && line.ends_with('1'));
-        Self {
-            version: 1,
-            names: enabled.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect(),
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|found| found == name)
+/// What the configuration says.
+fn configured(info: &mut Info, config: &Config) {
+    info.debug = config.debug();
+    info.logging_driver = config.log_driver.clone().unwrap_or_else(|| "json-file".to_owned());
+    info.labels = config.labels.clone();
+    info.live_restore_enabled = config.live_restore();
+    info.experimental_build = config.experimental();
+    info.registry_config = Some(registries(config));
+    info.runtimes = runtimes(config);
+    info.default_runtime =
+        config.default_runtime.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| "runc".to_owned());
+    let plugins = config.authorization_plugins.clone();
+    info.plugins.authorization = Some(plugins).filter(|plugins| !plugins.is_empty());
+    info.cdi_spec_dirs = config.cdi_folders().iter().map(|folder| folder.display().to_string()).collect();
+    let pools = config.default_address_pools.iter();
+    info.default_address_pools =
+        pools.map(|pool| AddressPool { base: pool.base.clone(), size: i64::from(pool.size) }).collect();
+    let warnings = open_doors(config);
+    if !warnings.is_empty() {
+        // Docker tells of them first.
+        let rest = info.warnings.take().unwrap_or_default();
+        info.warnings = Some(warnings.into_iter().chain(rest).collect());
     }
 }
 
-fn security_options() -> Vec<String> {
-    let mut options = Vec::new();
-    if Path::new("/sys/kernel/security/apparmor/profiles").exists() {
-        options.push("name=apparmor".to_owned());
-    }
-    options.push("name=seccomp,profile=builtin".to_owned());
-    if Path::new("/proc/self/ns/cgroup").exists() {
-        options.push("name=cgroupns".to_owned());
-    }
-    options
+/// TCP without TLS, or without client certificates.
+fn open_doors(config: &Config) -> Vec<String> {
+    let hosts = config.listen_on.iter().filter(|host| matches!(host, options::Host::Tcp { .. }));
+    let warnings = hosts.filter_map(|host| {
+        let address = host.to_string();
+        let address = address.trim_start_matches("tcp://");
+        let what = match (config.tls(), config.tls_verify()) {
+            (false, _) => format!("http://{address} without encryption."),
+            (true, false) => format!("https://{address} without TLS client verification."),
+            (true, true) => return None,
+        };
+        Some(format!("[DEPRECATION NOTICE]: API is accessible on {what}{ATTACK_SURFACE}"))
+    });
+    warnings.collect()
 }
 
-/// What this kernel lacks, in Docker's words.
-fn warnings(info: &Info) -> Option<Vec<String>> {
-    let lacking = [
-        (info.memory_limit, "WARNING: No memory limit support"),
-        (info.swap_limit, "WARNING: No swap limit support"),
-        (info.cpu_cfs_quota, "WARNING: No cpu cfs quota support"),
-        (info.cpu_shares, "WARNING: No cpu shares support"),
-        (info.cpu_set, "WARNING: No cpuset support"),
-        (info.pids_limit, "WARNING: No pids limit support"),
-    ];
-    let warnings: Vec<String> = lacking.iter().filter(|(has, _)| !has).map(|(_, text)| (*text).to_owned()).collect();
-    Some(warnings).filter(|warnings| !warnings.is_empty())
-}
-
-fn os_release() -> BTreeMap<String, String> {
-    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+fn containerd_info(config: &Config, address: &Path) -> ContainerdInfo {
+    let named = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.to_owned());
+    ContainerdInfo {
+        address: address.display().to_string(),
+        namespaces: ContainerdNamespaces {
+            containers: named(&config.containerd_namespace, "moby"),
+            plugins: named(&config.containerd_plugins_namespace, "plugins.moby"),
+        },
+    }
 }
 
 fn registries(config: &Config) -> RegistryConfig {
-    let hub = IndexInfo { name: "docker.io".to_owned(), mirrors: Vec::new(), secure: true, official: true };
+    let mirrors = config.registry_mirrors.clone();
+    let hub = IndexInfo { name: "docker.io".to_owned(), mirrors: mirrors.clone(), secure: true, official: true };
     let mut indexes = BTreeMap::from([("docker.io".to_owned(), hub)]);
     for registry in config.insecure_registries.iter().filter(|registry| !registry.contains('/')) {
         let index = IndexInfo { name: registry.clone(), ..IndexInfo::default() };
@@ -234,12 +230,21 @@ fn registries(config: &Config) -> RegistryConfig {
     }
     let mut cidrs: Vec<String> = LOOPBACK_REGISTRIES.map(str::to_owned).to_vec();
     cidrs.extend(config.insecure_registries.iter().filter(|registry| registry.contains('/')).cloned());
-    RegistryConfig { insecure_registry_cidrs: cidrs, index_configs: indexes, mirrors: None }
+    RegistryConfig {
+        insecure_registry_cidrs: cidrs,
+        index_configs: indexes,
+        mirrors: Some(mirrors).filter(|mirrors| !mirrors.is_empty()),
+    }
 }
 
-fn runtimes() -> BTreeMap<String, Runtime> {
-    let runtime = Runtime { path: "docker-runc".to_owned(), ..Runtime::default() };
-    BTreeMap::from([("io.containerd.runc.v2".to_owned(), runtime.clone()), ("runc".to_owned(), runtime)])
+fn runtimes(config: &Config) -> BTreeMap<String, Runtime> {
+    let own = Runtime { path: "docker-runc".to_owned(), ..Runtime::default() };
+    let mut runtimes = BTreeMap::from([("io.containerd.runc.v2".to_owned(), own.clone()), ("runc".to_owned(), own)]);
+    for (name, runtime) in &config.runtimes {
+        let shown = Runtime { path: runtime.path.clone(), args: runtime.args.clone(), ..Runtime::default() };
+        runtimes.insert(name.clone(), shown);
+    }
+    runtimes
 }
 
 fn commit() -> Commit {
@@ -252,6 +257,7 @@ fn driver_status(data_root: &Path) -> Vec<[String; 2]> {
         ("Backing Filesystem", backing.as_str()),
         ("Supports d_type", "true"),
         ("Using metacopy", "false"),
+        ("Native Overlay Diff", "true"),
         ("userxattr", "false"),
     ]
     .map(|(key, value)| [key.to_owned(), value.to_owned()])
@@ -270,14 +276,6 @@ fn backing_file_system(folder: &Path) -> String {
     let kind = holding.map_or("unknown", |(_, kind)| kind);
     // Docker names the family of ext2, ext3 and ext4 by its magic number.
     if kind.starts_with("ext") { "extfs".to_owned() } else { kind.to_owned() }
-}
-
-fn go_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 /// Made once, then kept: a UUID.

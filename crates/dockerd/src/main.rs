@@ -1,18 +1,27 @@
 //! `dockerd`: the daemon. Parses its flags, starts docker-containerd, joins the services and serves the Engine API.
 
+mod activation;
+mod descriptors;
 mod facts;
 mod listen;
+mod log;
+mod metrics;
 mod neighbour;
 mod options;
+mod pid_file;
 mod places;
+mod reload;
 mod serve;
+mod settings;
+mod socket;
 mod start;
+mod tls;
 mod wiring;
 
 use std::process::ExitCode;
 
-use options::{Asked, Config};
-use tracing_subscriber::EnvFilter;
+use engine_api::ApiVersion;
+use options::{Asked, Options};
 
 /// Requests wait for others most of the time; two workers serve them.
 const WORKERS: usize = 2;
@@ -20,41 +29,62 @@ const WORKERS: usize = 2;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match options::read(&words) {
-        Ok(Asked::Help) => print!("{}", options::help()),
-        Ok(Asked::Version) => println!("Docker version {}, build longshore", facts::VERSION),
-        Ok(Asked::Serve(config)) => return serve(*config),
+        Ok(Asked::Help) => print!("{}", options::help(terminal_width())),
+        Ok(Asked::Version) => println!("Docker version {}, build {}", facts::ENGINE_VERSION, facts::COMMIT),
+        Ok(Asked::Validate) => eprintln!("configuration OK"),
+        Ok(Asked::Serve(options)) => return serve(*options),
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{error}");
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
 }
 
-fn serve(config: Config) -> ExitCode {
-    start_log(&config);
-    sys::memory::give_back_when_quiet();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
-    let served = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(start::run(config)));
+fn serve(options: Options) -> ExitCode {
+    for note in &options.notes {
+        eprintln!("{note}");
+    }
+    let served = oldest_version().and_then(|oldest| {
+        let level = log::start(&options.config);
+        tracing::info!(version = facts::VERSION, "Starting up");
+        // Files that the daemon makes have the modes that it says.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+        sys::memory::give_back_when_quiet();
+        runtime.block_on(start::run(options, level, oldest))
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("failed to start daemon: {error:#}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn start_log(config: &Config) {
-    let level = match (config.debug, config.log_level.as_deref()) {
-        (true, _) => "debug",
-        (false, Some("fatal")) => "error",
-        (false, level) => level.unwrap_or("info"),
-    };
-    let filter = EnvFilter::new(format!("warn,{}", OWN_CRATES.map(|name| format!("{name}={level}")).join(",")));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+/// `DOCKER_MIN_API_VERSION`, in Docker's words where it is wrong.
+fn oldest_version() -> anyhow::Result<ApiVersion> {
+    let (least, most) = (ApiVersion::MIN, ApiVersion::MAX);
+    let Ok(text) = std::env::var("DOCKER_MIN_API_VERSION") else { return Ok(least) };
+    if text.is_empty() {
+        return Ok(least);
+    }
+    let invalid = |why: String| anyhow::anyhow!("invalid DOCKER_MIN_API_VERSION: {why}");
+    if text.starts_with(['v', 'V']) {
+        return Err(invalid("API version must be provided without \"v\" prefix".to_owned()));
+    }
+    let version = ApiVersion::parse(&text).map_err(|error| invalid(error.to_string()))?;
+    if version < least {
+        return Err(invalid(format!("minimum supported API version is {least}: {text}")));
+    }
+    if version > most {
+        return Err(invalid(format!("maximum supported API version is {most}: {text}")));
+    }
+    Ok(version)
 }
 
-/// Their log level is the one asked for; libraries warn only.
-const OWN_CRATES: [&str; 8] =
-    ["dockerd", "engine_http", "containers", "images", "networks", "metadata", "registry_client", "containerd_client"];
+/// Of the terminal on standard input, as Docker looks for it.
+fn terminal_width() -> Option<usize> {
+    rustix::termios::tcgetwinsize(std::io::stdin()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
+}

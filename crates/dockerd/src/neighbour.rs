@@ -163,6 +163,7 @@ impl Neighbour {
         let child = sys::spawn::in_new_session(&mut command)
             .with_context(|| format!("failed to start {}", self.program.display()))?;
         let pid = Pid::from_child(&child);
+        crate::descriptors::restore_limit(pid);
         let running = Running::open(pid)?;
         self.record(pid)?;
         if !self.answers(&running).await {

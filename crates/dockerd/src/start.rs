@@ -5,90 +5,195 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use container_core::LogConfig;
+use anyhow::{Context, Result};
 use containerd_client::Client;
-use containers::{Neighbours, Service, Settings};
-use engine_http::Api;
-use images::{Images, ImagesConfig, RegistryOptions};
+use containers::{Neighbours, Service};
+use engine_api::ApiVersion;
+use engine_http::{Actions, Api, Authorization};
 use metadata::Database;
-use networks::{BridgeConfig, Networks};
-use tokio::signal::unix::{SignalKind, signal};
+use networks::Networks;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::facts::Facts;
-use crate::listen::{self, DEFAULT_HOST};
+use crate::listen::Listener;
+use crate::log::Level;
 use crate::neighbour::Neighbour;
-use crate::options::Config;
+use crate::options::{Config, Options};
+use crate::pid_file::PidFile;
 use crate::places::{Places, sibling};
-use crate::serve::{self, Serving};
+use crate::reload::Reloading;
 use crate::wiring::{BusSinks, ImageLookup, NetworkSandboxes, UsersOfImages};
+use crate::{activation, descriptors, listen, metrics, serve, settings, tls};
 
-/// containerd's namespace for everything of this daemon.
-const NAMESPACE: &str = "moby";
-const DEFAULT_GROUP: &str = "docker";
 const DEFAULT_PID_FILE: &str = "/var/run/docker.pid";
 /// For a containerd that somebody else started.
 const CONTAINERD_LIMIT: Duration = Duration::from_secs(15);
-/// Docker's default of `--shutdown-timeout`.
-const SHUTDOWN_S: u32 = 15;
+/// Docker's default of `--shutdown-timeout`, in seconds.
+const SHUTDOWN_TIMEOUT: i64 = 15;
 
-/// Serves until SIGTERM or SIGINT. Containers run on.
-pub async fn run(config: Config) -> Result<()> {
+/// Serves until SIGTERM or SIGINT. Containers run on, unless `live-restore` is off.
+pub async fn run(options: Options, level: Level, oldest: ApiVersion) -> Result<()> {
+    let options = Arc::new(options);
+    let config = Arc::new(options.config.clone());
+    let signals = Signals::listen()?;
+    let tls = tls::acceptor(&config)?;
     let places = Places::new(config.data_root.clone(), config.exec_root.clone());
     for folder in [&places.data_root, &places.exec_root] {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     let pid_file = PidFile::write(config.pidfile.as_deref().unwrap_or(Path::new(DEFAULT_PID_FILE)))?;
-    let database = Database::open(&places.database(), &metadata::Options::default())?;
-    let (containerd, own) = containerd(&config, &places).await?;
-    let client = Client::new(&containerd, NAMESPACE)?;
-    client.wait_until_ready(CONTAINERD_LIMIT).await.context("containerd does not answer")?;
-
-    let events = BusSinks::default();
-    let users = UsersOfImages::default();
-    let images = open_images(&config, &client, &users, &events);
-    let networks = open_networks(&config, &places, &database, &events)?;
-    let neighbours = Neighbours {
-        images: Arc::new(ImageLookup(images.clone())),
-        sandboxes: Arc::new(NetworkSandboxes(networks.clone())),
-        events: Arc::new(events.clone()),
+    let listeners = listen::bind_all(&config, tls).await.context("failed to load listeners")?;
+    let measured = match config.metrics_addr.as_deref().filter(|address| !address.is_empty()) {
+        Some(address) => Some(metrics::bind(address).await?),
+        None => None,
     };
-    let containers = Arc::new(Service::open(settings(&config, &places), database, client, neighbours).await?);
-    users.connect(&containers);
-    let recovered = containers.recover().await.context("cannot compare containers with containerd's")?;
-    tracing::info!(running = recovered.running, ended = recovered.ended, strays = recovered.strays, "recovered");
-
-    let engine = Box::new(Facts::gather(&config, &places, &containerd)?);
-    let watch_netd = networks.clone();
-    let following = tokio::spawn(async move { watch_netd.follow_netd().await });
-    let api = Arc::new(Api {
-        containers: Arc::clone(&containers),
-        images,
-        networks: networks.clone(),
-        events: events.0,
-        engine,
-    });
-    let serving = listen_and_serve(&config, api).await?;
-    wait_for_end().await?;
-
-    let limit = Duration::from_secs(u64::from(config.shutdown_timeout.unwrap_or(SHUTDOWN_S)));
-    serving.end(limit).await;
-    containers.shutdown().await;
-    following.abort();
-    if let Err(error) = networks.shutdown().await {
-        tracing::warn!(error = errors::chain(&error), "docker-netd stays");
+    let daemon = Daemon::open(&config, &places, oldest).await.context("failed to start daemon")?;
+    let measuring = measured.map(|listener| metrics::serve(listener, Arc::clone(&daemon.api)));
+    daemon
+        .serve(
+            listeners,
+            Reloading { options, facts: Arc::clone(&daemon.facts), api: Arc::clone(&daemon.api), level },
+            signals,
+        )
+        .await;
+    if let Some(measuring) = measuring {
+        measuring.abort();
     }
-    if let Some(neighbour) = own {
-        neighbour.end().await;
-    }
+    daemon.close().await;
     drop(pid_file);
+    tracing::info!("Daemon shutdown complete");
     Ok(())
+}
+
+/// The services, wired, and what else has to end with them.
+struct Daemon {
+    api: Arc<Api>,
+    facts: Arc<Facts>,
+    containers: Arc<Service>,
+    networks: Networks,
+    following: JoinHandle<()>,
+    containerd: Option<OwnContainerd>,
+}
+
+impl Daemon {
+    async fn open(config: &Arc<Config>, places: &Places, oldest: ApiVersion) -> Result<Self> {
+        let authorization = Authorization::default();
+        let plugins = authorization.set(&config.authorization_plugins).await;
+        plugins.context("failed to validate authorization plugin")?;
+        let database = Database::open(&places.database(), &metadata::Options::default())?;
+        let (containerd, own) = containerd(config, places).await?;
+        let client = Client::new(&containerd, &settings::namespace(config))?;
+        client.wait_until_ready(CONTAINERD_LIMIT).await.context("containerd does not answer")?;
+
+        let events = BusSinks::default();
+        let users = UsersOfImages::default();
+        let images = settings::open_images(config, &client, &users, &events);
+        let networks = settings::open_networks(config, places, &database, &events)?;
+        let neighbours = Neighbours {
+            images: Arc::new(ImageLookup(images.clone())),
+            sandboxes: Arc::new(NetworkSandboxes::new(networks.clone(), config)),
+            events: Arc::new(events.clone()),
+        };
+        let service = Service::open(settings::containers(config, places), database, client, neighbours).await?;
+        let containers = Arc::new(service);
+        users.connect(&containers);
+        let recovered = containers.recover().await.context("cannot compare containers with containerd's")?;
+        tracing::info!(running = recovered.running, ended = recovered.ended, strays = recovered.strays, "recovered");
+
+        let facts = Arc::new(Facts::gather(Arc::clone(config), places, &containerd, oldest)?);
+        let watch_netd = networks.clone();
+        let api = Arc::new(Api {
+            containers: Arc::clone(&containers),
+            images,
+            networks: networks.clone(),
+            events: events.0,
+            engine: Arc::clone(&facts) as Arc<dyn engine_http::Engine>,
+            authorization,
+            actions: Actions::default(),
+            oldest_version: oldest,
+        });
+        Ok(Self {
+            api,
+            facts,
+            containers,
+            networks,
+            following: tokio::spawn(async move { watch_netd.follow_netd().await }),
+            containerd: own,
+        })
+    }
+
+    /// Until somebody ends it.
+    async fn serve(&self, listeners: Vec<Listener>, reloading: Reloading, mut signals: Signals) {
+        let limit = descriptors::raise_limit();
+        let serving = serve::serve(listeners, &self.api, limit);
+        for host in &self.facts.config().listen_on {
+            tracing::info!("API listen on {host}");
+        }
+        activation::notify("READY=1");
+        tracing::info!("Daemon has completed initialization");
+        while signals.wait().await == Asked::Reload {
+            reloading.reload().await;
+        }
+        activation::notify("STOPPING=1");
+        tracing::info!("Processing signal to end");
+        serving.end().await;
+    }
+
+    async fn close(self) {
+        let config = self.facts.config();
+        if !config.live_restore() {
+            let seconds = config.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT);
+            let limit = u64::try_from(seconds).ok().map(Duration::from_secs);
+            self.containers.stop_all(limit).await;
+        }
+        self.containers.shutdown().await;
+        self.following.abort();
+        if let Err(error) = self.networks.shutdown().await {
+            tracing::warn!(error = errors::chain(&error), "docker-netd stays");
+        }
+        if let Some(own) = self.containerd {
+            own.end().await;
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    End,
+    Reload,
+}
+
+/// Caught from the very start: a daemon that is told to end while it starts ends as soon as it has.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn wait(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
 }
 
 /// The docker-containerd that this daemon keeps running.
 struct OwnContainerd {
     neighbour: Neighbour,
-    keeping: tokio::task::JoinHandle<()>,
+    keeping: JoinHandle<()>,
 }
 
 impl OwnContainerd {
@@ -100,7 +205,7 @@ impl OwnContainerd {
 
 /// The socket of the containerd in use; ours is started unless the configuration names another.
 async fn containerd(config: &Config, places: &Places) -> Result<(PathBuf, Option<OwnContainerd>)> {
-    if let Some(address) = &config.containerd {
+    if let Some(address) = config.containerd.as_ref().filter(|address| !address.as_os_str().is_empty()) {
         return Ok((address.clone(), None));
     }
     let socket = places.containerd_socket();
@@ -108,7 +213,7 @@ async fn containerd(config: &Config, places: &Places) -> Result<(PathBuf, Option
     let mut arguments = vec!["--address".to_owned(), path(socket.clone())];
     arguments.extend(["--root".to_owned(), path(places.containerd_root())]);
     arguments.extend(["--state".to_owned(), path(places.containerd_state())]);
-    arguments.extend(["--log-level".to_owned(), if config.debug { "debug" } else { "info" }.to_owned()]);
+    arguments.extend(["--log-level".to_owned(), if config.debug() { "debug" } else { "info" }.to_owned()]);
     let neighbour = Neighbour {
         name: "docker-containerd",
         program: sibling("docker-containerd"),
@@ -119,92 +224,4 @@ async fn containerd(config: &Config, places: &Places) -> Result<(PathBuf, Option
     let running = neighbour.ensure().await?;
     let keeping = tokio::spawn(neighbour.clone().keep(running));
     Ok((socket, Some(OwnContainerd { neighbour, keeping })))
-}
-
-fn open_images(config: &Config, client: &Client, users: &UsersOfImages, events: &BusSinks) -> Images {
-    let mut images = ImagesConfig::new(client.clone());
-    images.registries = RegistryOptions { insecure: config.insecure_registries.clone(), ..RegistryOptions::default() };
-    Images::new(images, Arc::new(users.clone()), Arc::new(events.clone()))
-}
-
-fn open_networks(config: &Config, places: &Places, database: &Database, events: &BusSinks) -> Result<Networks> {
-    let mut wanted = networks::Config::new(places.exec_root.clone(), places.hash.clone());
-    wanted.netd_program = Some(sibling("docker-netd"));
-    let mut bridge = BridgeConfig { name: config.bridge.clone(), ..BridgeConfig::default() };
-    if let Some(mtu) = config.mtu {
-        bridge.mtu = mtu;
-    }
-    if let Some(bip) = &config.bip {
-        let address = bip.split('/').next().unwrap_or_default().parse();
-        let address = address.with_context(|| format!("invalid --bip {bip}: expected address/prefix"))?;
-        bridge.address = Some((address, bip.parse().with_context(|| format!("invalid --bip {bip}"))?));
-    }
-    wanted.bridge = bridge;
-    Ok(Networks::open(wanted, database.clone(), Arc::new(events.clone()))?)
-}
-
-fn settings(config: &Config, places: &Places) -> Settings {
-    let init = sibling("docker-init");
-    Settings {
-        data_root: places.data_root.clone(),
-        exec_root: places.exec_root.clone(),
-        socket_root: places.exec_root.clone(),
-        namespace: NAMESPACE.to_owned(),
-        cgroup_parent: config.cgroup_parent.clone().unwrap_or_else(|| places.cgroup_parent()),
-        runc_path: sibling("docker-runc"),
-        init_path: init.is_absolute().then_some(init),
-        shim: None,
-        log_defaults: LogConfig {
-            driver: config.log_driver.clone().unwrap_or_default(),
-            options: config.log_opts.clone(),
-        },
-    }
-}
-
-async fn listen_and_serve(config: &Config, api: Arc<Api>) -> Result<Serving> {
-    let group = config.group.as_deref().unwrap_or(DEFAULT_GROUP);
-    let default = [DEFAULT_HOST.to_owned()];
-    let hosts = if config.hosts.is_empty() { default.as_slice() } else { &config.hosts };
-    let mut listeners = Vec::with_capacity(hosts.len());
-    for host in hosts {
-        listeners.push(listen::bind(host, group).await?);
-        tracing::info!(host, "API listens");
-    }
-    Ok(serve::serve(listeners, api))
-}
-
-async fn wait_for_end() -> Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping; containers run on");
-    Ok(())
-}
-
-/// Says which process the daemon is; two daemons with one file cannot run.
-struct PidFile(PathBuf);
-
-impl PidFile {
-    fn write(path: &Path) -> Result<Self> {
-        if let Ok(text) = fs::read_to_string(path) {
-            let command = fs::read_to_string(format!("/proc/{}/comm", text.trim())).unwrap_or_default();
-            if command.trim() == "dockerd" && text.trim() != std::process::id().to_string() {
-                bail!("process with PID {} is still running: {}", text.trim(), path.display());
-            }
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        }
-        fs::write(path, std::process::id().to_string()).with_context(|| path.display().to_string())?;
-        Ok(Self(path.to_path_buf()))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // Nobody needs it any more; a failure leaves a stale file, which the next start recognises.
-        let _ = fs::remove_file(&self.0);
-    }
 }

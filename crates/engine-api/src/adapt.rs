@@ -9,11 +9,12 @@ use crate::container::{Config, CreateRequest, Inspect, Summary};
 use crate::event::Event;
 use crate::host_config::HostConfig;
 use crate::image::{self, ImageConfig};
-use crate::system::Info;
+use crate::system::{DiskUsage, Info};
 use crate::version::ApiVersion;
 use crate::{exec, network};
 
 const V1_25: ApiVersion = ApiVersion::new(1, 25);
+const V1_39: ApiVersion = ApiVersion::new(1, 39);
 const V1_40: ApiVersion = ApiVersion::new(1, 40);
 const V1_41: ApiVersion = ApiVersion::new(1, 41);
 const V1_42: ApiVersion = ApiVersion::new(1, 42);
@@ -252,6 +253,16 @@ pub fn info(mut info: Info, version: ApiVersion) -> Value {
             }
         }
     }
+    if version >= V1_42 {
+        info.kernel_memory = false;
+    }
+    if version < V1_39 {
+        for text in [&mut info.kernel_version, &mut info.operating_system] {
+            if text.is_empty() {
+                "<unknown>".clone_into(text);
+            }
+        }
+    }
     if version < V1_44 {
         info.runtimes.values_mut().for_each(|runtime| runtime.status.clear());
     }
@@ -277,6 +288,27 @@ pub fn info(mut info: Info, version: ApiVersion) -> Value {
         answer["BridgeNfIp6tables"] = Value::Bool(false);
     }
     answer
+}
+
+/// Since 1.42 a client can name the kinds that it wants to know of.
+pub fn disk_usage_has_types(version: ApiVersion) -> bool {
+    version >= V1_42
+}
+
+/// `GET /system/df`, as it is written.
+pub fn disk_usage(mut usage: DiskUsage, version: ApiVersion) -> DiskUsage {
+    for image in usage.images.iter_mut().flatten() {
+        if version < V1_44 {
+            image.virtual_size = image.size;
+        }
+        if version < V1_48 {
+            image.descriptor = None;
+        }
+    }
+    if let Some(containers) = &mut usage.containers {
+        container_list(containers, version);
+    }
+    usage
 }
 
 /// Whether a client of this version is told of an event.

@@ -49,7 +49,8 @@ wire! {
 
     /// Answer to `POST /auth`.
     pub struct AuthResponse {
-        identity_token: Secret = "IdentityToken" | "empty",
+        /// Always there: clients read a missing one as an error.
+        identity_token: Secret = "IdentityToken",
         status: String = "Status",
     }
 }

@@ -195,7 +195,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
 pub fn split_version(path: &str) -> (Option<&str>, &str) {
     let Some(rest) = path.strip_prefix("/v") else { return (None, path) };
     let (version, tail) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    if version.starts_with(|c: char| c.is_ascii_digit()) { (Some(version), tail) } else { (None, path) }
+    let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if is_version { (Some(version), tail) } else { (None, path) }
 }
 
 /// The endpoint that answers a path without version.
@@ -270,6 +271,7 @@ mod tests {
         assert_eq!(split_version("/version"), (None, "/version"));
         assert_eq!(split_version("/volumes/v1.2"), (None, "/volumes/v1.2"));
         assert_eq!(split_version("/v1.24"), (Some("1.24"), ""));
+        assert_eq!(split_version("/v1.24x/info"), (None, "/v1.24x/info"));
     }
 
     #[test]

@@ -61,6 +61,9 @@ wire! {
         plugins: Plugins = "Plugins",
         memory_limit: bool = "MemoryLimit",
         swap_limit: bool = "SwapLimit",
+        /// Until API 1.41.
+        kernel_memory: bool = "KernelMemory" | "empty",
+        kernel_memory_tcp: bool = "KernelMemoryTCP" | "empty",
         cpu_cfs_period: bool = "CpuCfsPeriod",
         cpu_cfs_quota: bool = "CpuCfsQuota",
         cpu_shares: bool = "CPUShares",

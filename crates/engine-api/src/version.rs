@@ -17,8 +17,10 @@ pub struct ApiVersion {
 pub enum VersionError {
     #[error("invalid API version {0:?}")]
     Malformed(String),
-    #[error("client version {0} is too old. Minimum supported API version is {MIN}, please upgrade your client to a newer version", MIN = ApiVersion::MIN)]
-    TooOld(ApiVersion),
+    #[error(
+        "client version {version} is too old. Minimum supported API version is {oldest}, please upgrade your client to a newer version"
+    )]
+    TooOld { version: ApiVersion, oldest: ApiVersion },
     #[error("client version {0} is too new. Maximum supported API version is {MAX}", MAX = ApiVersion::MAX)]
     TooNew(ApiVersion),
 }
@@ -54,8 +56,13 @@ impl ApiVersion {
 
     /// Refuses what is outside [`ApiVersion::MIN`] and [`ApiVersion::MAX`], in Docker's words.
     pub fn check_served(self) -> Result<Self, VersionError> {
-        if self < Self::MIN {
-            return Err(VersionError::TooOld(self));
+        self.check_served_from(Self::MIN)
+    }
+
+    /// The same for a daemon that serves none before `oldest`.
+    pub fn check_served_from(self, oldest: Self) -> Result<Self, VersionError> {
+        if self < oldest {
+            return Err(VersionError::TooOld { version: self, oldest });
         }
         if self > Self::MAX {
             return Err(VersionError::TooNew(self));

@@ -19,6 +19,7 @@ use crate::reply;
 use crate::request::Request;
 use crate::status::{Answer, Failure};
 use crate::streams::{Prefixes, log_pieces};
+pub use list::to_wire as summary;
 use ::containers::{
     AttachRequest, LogsRequest, RemoveOptions, StopOptions, TtySize, WaitCondition, WaitResult, Waiting,
 };
@@ -36,7 +37,7 @@ pub async fn list(api: &Api, request: &Request) -> Answer {
 pub async fn create(api: &Api, request: Request) -> Answer {
     let (name, version) = (request.query.text("name").map(str::to_owned), request.version);
     let mut body: wire::CreateRequest = request.json().await?;
-    let hierarchy = if api.engine.info().cgroup_version == "2" { CgroupHierarchy::V2 } else { CgroupHierarchy::V1 };
+    let hierarchy = if api.engine.has_cgroup_v2() { CgroupHierarchy::V2 } else { CgroupHierarchy::V1 };
     adapt::container_create(&mut body, version, hierarchy);
     let created = api.containers.containers.create(create::from_wire(name, body)?).await?;
     Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warnings: created.warnings }))

@@ -16,12 +16,14 @@ use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::StreamReader;
+use tokio_util::sync::CancellationToken;
 
+use crate::connection::Connection;
 use crate::reply::{self, Reply};
+use crate::request::RequestBody;
 
 const COPY_BUFFER: usize = 32 * 1024;
 
@@ -48,6 +50,8 @@ pub enum Inbound {
 pub struct Client {
     input: Box<dyn AsyncRead + Send + Unpin>,
     output: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Cancelled when the daemon goes down.
+    ending: CancellationToken,
 }
 
 impl Client {
@@ -78,15 +82,16 @@ pub struct Hijack {
 }
 
 /// Takes the connection of this request over. The body is `None` when it has been read for something else.
-pub fn hijack(parts: Parts, body: Option<Incoming>, framing: Framing) -> Hijack {
+pub fn hijack(parts: Parts, body: Option<RequestBody>, framing: Framing) -> Hijack {
     let content_type = HeaderValue::from_static(framing.0);
+    let ending = parts.extensions.get::<Connection>().map(|connection| connection.ending.clone()).unwrap_or_default();
     match parts.headers.get(UPGRADE).cloned() {
-        Some(protocol) => upgraded(parts, protocol, content_type),
-        None => as_body(body, content_type),
+        Some(protocol) => upgraded(parts, protocol, content_type, ending),
+        None => as_body(body, content_type, ending),
     }
 }
 
-fn upgraded(parts: Parts, protocol: HeaderValue, content_type: HeaderValue) -> Hijack {
+fn upgraded(parts: Parts, protocol: HeaderValue, content_type: HeaderValue, ending: CancellationToken) -> Hijack {
     let mut reply = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
     reply.headers_mut().insert(CONTENT_TYPE, content_type);
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -94,19 +99,19 @@ fn upgraded(parts: Parts, protocol: HeaderValue, content_type: HeaderValue) -> H
     let client = async move {
         let connection = hyper::upgrade::on(Request::from_parts(parts, ())).await.ok()?;
         let (input, output) = tokio::io::split(TokioIo::new(connection));
-        Some(Client { input: Box::new(input), output: Box::new(output) })
+        Some(Client { input: Box::new(input), output: Box::new(output), ending })
     };
     Hijack { reply, client: Box::pin(client) }
 }
 
-fn as_body(body: Option<Incoming>, content_type: HeaderValue) -> Hijack {
+fn as_body(body: Option<RequestBody>, content_type: HeaderValue, ending: CancellationToken) -> Hijack {
     let (output, answer) = tokio::io::duplex(COPY_BUFFER);
     let reply = reply::reader(content_type, answer, COPY_BUFFER);
     let input: Box<dyn AsyncRead + Send + Unpin> = match body {
         Some(body) => Box::new(StreamReader::new(body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other)))),
         None => Box::new(tokio::io::empty()),
     };
-    let client = Client { input, output: Box::new(output) };
+    let client = Client { input, output: Box::new(output), ending };
     Hijack { reply, client: Box::pin(async move { Some(client) }) }
 }
 
@@ -117,6 +122,8 @@ pub enum Ended {
     Closed,
     /// The client typed the detach keys.
     Detached,
+    /// The daemon goes down; the process runs on.
+    Down,
 }
 
 /// A client whose stream is over and not yet closed.
@@ -132,10 +139,10 @@ impl Held {
     }
 }
 
-/// Copies both ways until the process's output ends, the client goes, or it types the detach keys.
+/// Copies both ways until the process's output ends, the client goes, it types the detach keys, or the daemon goes down.
 pub async fn connect<P: AsyncRead + AsyncWrite>(client: Client, process: P, inbound: Inbound) -> Held {
     let (from_process, to_process) = tokio::io::split(process);
-    let Client { input, mut output } = client;
+    let Client { input, mut output, ending } = client;
     let ended = {
         let send = send_input(input, to_process, inbound);
         let receive = receive_output(from_process, &mut output);
@@ -144,6 +151,7 @@ pub async fn connect<P: AsyncRead + AsyncWrite>(client: Client, process: P, inbo
         tokio::select! {
             ended = &mut receive => ended,
             Some(ended) = &mut send => ended,
+            () = ending.cancelled() => Ended::Down,
         }
     };
     Held { ended, output }
@@ -202,7 +210,7 @@ mod tests {
 
     fn client(input: &'static [u8]) -> (Client, tokio::io::DuplexStream) {
         let (output, seen) = tokio::io::duplex(1024);
-        (Client { input: Box::new(input), output: Box::new(output) }, seen)
+        (Client { input: Box::new(input), output: Box::new(output), ending: CancellationToken::new() }, seen)
     }
 
     #[tokio::test]
@@ -232,5 +240,18 @@ mod tests {
         let mut read = Vec::new();
         inside.read_to_end(&mut read).await.unwrap();
         assert_eq!(read, b"ls");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_goes_down_ends_the_connection() {
+        let (client, mut seen) = client(b"");
+        let ending = client.ending.clone();
+        let (process, _inside) = tokio::io::duplex(1024);
+        let connected = tokio::spawn(connect(client, process, Inbound::Plain));
+        ending.cancel();
+        let held = connected.await.unwrap();
+        assert_eq!(held.ended, Ended::Down);
+        held.close().await;
+        assert_eq!(seen.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     }
 }

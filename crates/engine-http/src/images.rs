@@ -25,6 +25,8 @@ use crate::reply;
 use crate::request::Request;
 use crate::status::{Answer, Failure};
 
+pub use credentials::from_config as credentials_of;
+
 const FILTERS: [&str; 6] = ["before", "dangling", "label", "reference", "since", "until"];
 
 pub async fn list(api: &Api, request: &Request) -> Answer {
@@ -46,7 +48,7 @@ fn filters(query: &Query) -> Result<ListFilters, Failure> {
     Ok(ListFilters { dangling, reference, label: all("label"), before: first("before"), since: first("since") })
 }
 
-fn summary(image: ImageSummary) -> wire::Summary {
+pub fn summary(image: ImageSummary) -> wire::Summary {
     wire::Summary {
         containers: i64::try_from(image.containers).unwrap_or(i64::MAX),
         created: image.created,

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
@@ -45,6 +45,13 @@ pub fn text(text: &'static str) -> Reply {
     with_body(StatusCode::OK, HeaderValue::from_static("text/plain; charset=utf-8"), body)
 }
 
+/// One line of plain text.
+pub fn line(status: StatusCode, mut text: String) -> Reply {
+    text.push('\n');
+    let body = Full::new(Bytes::from(text)).map_err(never).boxed_unsync();
+    with_body(status, HeaderValue::from_static("text/plain; charset=utf-8"), body)
+}
+
 /// 200, then each item on a line of its own as it comes.
 pub fn json_lines<S, T>(items: S) -> Reply
 where
@@ -52,6 +59,22 @@ where
     T: Serialize,
 {
     chunks(JSON, items.map(|item| Ok(json_line(&item))))
+}
+
+/// The same with Go's line ends, as `GET /events` has them.
+pub fn json_texts<S, T>(items: S) -> Reply
+where
+    S: Stream<Item = T> + Send + 'static,
+    T: Serialize,
+{
+    chunks(
+        JSON,
+        items.map(|item| {
+            let mut line = serde_json::to_vec(&item).unwrap_or_default();
+            line.push(b'\n');
+            Ok(Bytes::from(line))
+        }),
+    )
 }
 
 /// 200, then these bytes as they come.
@@ -71,6 +94,18 @@ fn json_line<T: Serialize>(item: &T) -> Bytes {
     let mut line = serde_json::to_vec(item).unwrap_or_default();
     line.extend_from_slice(b"\r\n");
     Bytes::from(line)
+}
+
+/// What Prometheus reads.
+pub fn exposition(text: String) -> Reply {
+    let body = Full::new(Bytes::from(text)).map_err(never).boxed_unsync();
+    with_body(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), body)
+}
+
+/// One of the header names that `http` has no constant for.
+pub fn header_name(name: &'static str) -> HeaderName {
+    // They are constants of ours and valid.
+    HeaderName::try_from(name).unwrap_or(http::header::SERVER)
 }
 
 fn with_body(status: StatusCode, content_type: HeaderValue, body: Body) -> Reply {

@@ -1,12 +1,18 @@
 //! A request as the routes see it: which operation, in which version, with what.
 
+mod json;
+
+use std::io;
+use std::time::Duration;
+
 use bytes::Bytes;
 use engine_api::ApiVersion;
-use engine_api::endpoint::{self, Method, Operation};
-use errors::ErrorKind;
+use engine_api::endpoint::{self, Found, Method, Operation};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +21,25 @@ use crate::status::Failure;
 
 /// The longest JSON body that is read.
 const MAX_JSON: usize = 4 << 20;
+/// How long it may take to arrive.
+const JSON_LIMIT: Duration = Duration::from_secs(60);
+
+pub type RequestBody = BoxBody<Bytes, io::Error>;
+
+/// A body of any make as a request's.
+pub fn boxed<B>(body: B) -> RequestBody
+where
+    B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    body.map_err(io::Error::other).boxed()
+}
+
+/// What a path asks for, before its version is looked at.
+pub struct Target<'a> {
+    version: Option<&'a str>,
+    found: Found<'a>,
+}
 
 pub struct Request {
     pub operation: Operation,
@@ -23,27 +48,39 @@ pub struct Request {
     pub name: String,
     pub query: Query,
     pub parts: Parts,
-    pub body: Incoming,
+    pub body: RequestBody,
+}
+
+impl<'a> Target<'a> {
+    /// An error for a path or a method that nobody serves.
+    pub fn of(method: &http::Method, path: &'a str) -> Result<Self, Failure> {
+        let (version, path) = endpoint::split_version(path);
+        let method = method_of(method).ok_or_else(Failure::no_such_page)?;
+        let found = endpoint::find(method, path).map_err(|_| Failure::no_such_page())?;
+        Ok(Self { version, found })
+    }
+
+    /// The version to serve; an error for those before `oldest`, those to come, and operations that came later.
+    fn served(&self, oldest: ApiVersion) -> Result<ApiVersion, Failure> {
+        let version = match self.version {
+            Some(text) => ApiVersion::parse(text)?.check_served_from(oldest)?,
+            None => ApiVersion::MAX,
+        };
+        if version < self.found.endpoint.since {
+            return Err(Failure::no_such_page());
+        }
+        Ok(version)
+    }
 }
 
 impl Request {
-    /// Finds the operation; an error for paths and versions that are not served.
-    pub fn parse(request: http::Request<Incoming>) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        let (version, path) = endpoint::split_version(parts.uri.path());
-        let version = match version {
-            Some(text) => ApiVersion::parse(text)?.check_served()?,
-            None => ApiVersion::MAX,
-        };
-        let method = method_of(&parts.method).ok_or_else(Failure::no_such_page)?;
-        let found = endpoint::find(method, path).map_err(|_| Failure::no_such_page())?;
-        if version < found.endpoint.since {
-            return Err(Failure::no_such_page());
-        }
-        let name = percent_decode_str(found.name.unwrap_or_default()).decode_utf8();
+    pub fn new(parts: Parts, body: RequestBody, oldest: ApiVersion) -> Result<Self, Failure> {
+        let target = Target::of(&parts.method, parts.uri.path())?;
+        let version = target.served(oldest)?;
+        let name = percent_decode_str(target.found.name.unwrap_or_default()).decode_utf8();
         let name = name.map_err(|_| Failure::bad_request("the path is not UTF-8"))?.into_owned();
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-        Ok(Self { operation: found.endpoint.operation, version, name, query, parts, body })
+        Ok(Self { operation: target.found.endpoint.operation, version, name, query, parts, body })
     }
 
     /// A request header as text.
@@ -53,27 +90,67 @@ impl Request {
 
     /// The body, which must be JSON; an empty one is the default.
     pub async fn json<T: DeserializeOwned + Default>(self) -> Result<T, Failure> {
-        decode(&read(self.body).await?)
+        self.json_and_parts().await.map(|(value, _)| value)
     }
 
     /// The same, and what is left of the request, for whom the connection itself is needed.
     pub async fn json_and_parts<T: DeserializeOwned + Default>(self) -> Result<(T, Parts), Failure> {
+        let has_body = self.has_body();
+        if let Some(kind) = self.header("content-type").or(has_body.then_some("")) {
+            check_content_type(kind)?;
+        }
         let Self { parts, body, .. } = self;
-        Ok((decode(&read(body).await?)?, parts))
+        if !has_body {
+            return Ok((T::default(), parts));
+        }
+        Ok((json::decode(&read(body, JSON_LIMIT).await?)?, parts))
+    }
+
+    /// The body as JSON, whatever its type says; one must be there.
+    pub async fn json_of_any_type<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        json::decode(&read(self.body, JSON_LIMIT).await?)
+    }
+
+    /// Anything but a length of zero, as Go has it; a chunked body counts whatever the length says (CVE-2024-41110).
+    fn has_body(&self) -> bool {
+        let length = self.parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let is_chunked = self.parts.headers.contains_key(TRANSFER_ENCODING);
+        is_chunked || length.is_some_and(|length| length.trim() != "0")
     }
 }
 
-fn decode<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Failure> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(T::default());
+fn check_content_type(kind: &str) -> Result<(), Failure> {
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if essence.is_empty() {
+        return Err(Failure::bad_request(format!(
+            "malformed {CONTENT_TYPE_NAME} header ({kind}): mime: no media type"
+        )));
     }
-    serde_json::from_slice(bytes).map_err(|error| Failure::bad_request(format!("invalid JSON: {error}")))
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let message = format!("unsupported {CONTENT_TYPE_NAME} header ({kind}): must be 'application/json'");
+        return Err(Failure::bad_request(message));
+    }
+    Ok(())
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Failure> {
-    match Limited::new(body, MAX_JSON).collect().await {
+/// As people write it; the constant of the crate is in lower case.
+const CONTENT_TYPE_NAME: &str = "Content-Type";
+
+async fn read(body: RequestBody, limit: Duration) -> Result<Bytes, Failure> {
+    let collected = tokio::time::timeout(limit, Limited::new(body, MAX_JSON).collect()).await;
+    let Ok(collected) = collected else {
+        return Err(Failure {
+            status: StatusCode::REQUEST_TIMEOUT,
+            message: format!("the request's body did not arrive within {} seconds", limit.as_secs()),
+        });
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) => Err(Failure::new(ErrorKind::InvalidArgument, format!("cannot read the request's body: {error}"))),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            message: format!("request body too large: more than {MAX_JSON} bytes"),
+        }),
+        Err(error) => Err(Failure::bad_request(format!("cannot read the request's body: {error}"))),
     }
 }
 
@@ -88,3 +165,6 @@ fn method_of(method: &http::Method) -> Option<Method> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,16 +7,18 @@ use errors::ErrorKind;
 
 use crate::request::Request;
 use crate::status::{Answer, Failure};
-use crate::{Api, containers, exec, images, networks, system};
+use crate::{Api, containers, disk_usage, exec, images, networks, system};
 
 /// Calls the function of the request's operation.
 pub async fn route(api: Arc<Api>, request: Request) -> Answer {
     use Operation as Op;
     match request.operation {
-        Op::Ping => Ok(system::ping()),
+        Op::Ping => Ok(system::ping(&api, &request)),
         Op::Version => Ok(system::version(&api)),
         Op::Info => system::info(&api, request.version).await,
         Op::Events => system::events(api, &request),
+        Op::DiskUsage => disk_usage::disk_usage(&api, &request).await,
+        Op::Auth => system::auth(&api, request).await,
 
         Op::ContainerList => containers::list(&api, &request).await,
         Op::ContainerCreate => containers::create(&api, request).await,

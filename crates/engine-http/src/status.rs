@@ -26,6 +26,15 @@ impl Failure {
         Self::new(ErrorKind::InvalidArgument, message)
     }
 
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// For a request that waits when the daemon goes down, or whose client has gone.
+    pub fn going_down() -> Self {
+        Self::new(ErrorKind::Unavailable, "the daemon is shutting down")
+    }
+
     /// What Docker answers for a path or a method that it does not have.
     pub fn no_such_page() -> Self {
         Self::new(ErrorKind::NotFound, "page not found")
@@ -49,6 +58,11 @@ impl Failure {
             return reply::empty(self.status);
         }
         reply::json(self.status, &ErrorResponse { message: self.message })
+    }
+
+    /// The same in plain text, which clients from before API 1.24 print as it is.
+    pub fn into_text(self) -> Reply {
+        reply::line(self.status, self.message)
     }
 }
 

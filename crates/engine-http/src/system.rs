@@ -1,19 +1,21 @@
-//! The engine itself: ping, version, info, events.
+//! The engine itself: ping, version, info, events, logins.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_api::auth::{AuthConfig, AuthResponse};
 use engine_api::event::{Actor, Event};
 use engine_api::system::{Info, Version, ping};
 use engine_api::{ApiVersion, adapt};
 use events::{Bus, Filter, Subject, Subscription};
 use futures_util::stream::{self, Stream};
 use http::HeaderValue;
-use http::header::{CACHE_CONTROL, PRAGMA};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Api;
+use crate::query::parse_time_ns;
 use crate::reply::{self, Reply};
 use crate::request::Request;
 use crate::status::{Answer, Failure};
@@ -21,17 +23,28 @@ use crate::status::{Answer, Failure};
 /// What only the program knows: its build, its configuration, its host.
 pub trait Engine: Send + Sync {
     fn version(&self) -> Version;
-    /// Everything but the counts of containers and images.
+    /// Everything but the counts of containers, images and listeners.
     fn info(&self) -> Info;
+    /// Name and version, for the header `Server`.
+    fn server(&self) -> String;
+    fn is_experimental(&self) -> bool;
+    fn has_cgroup_v2(&self) -> bool;
+    /// `1` is the classic builder, `2` BuildKit.
+    fn builder_version(&self) -> &'static str;
 }
 
-pub fn ping() -> Reply {
-    let mut reply = reply::text("OK");
+pub fn ping(api: &Api, request: &Request) -> Reply {
+    let is_head = request.parts.method == http::Method::HEAD;
+    let mut reply = reply::text(if is_head { "" } else { "OK" });
     let headers = reply.headers_mut();
+    if is_head {
+        // Said of the body that there is, as Docker does, and not of the one that GET has.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    headers.insert(crate::ping_header(ping::BUILDER_VERSION), HeaderValue::from_static("1"));
-    headers.insert(crate::ping_header(ping::SWARM), HeaderValue::from_static("inactive"));
+    headers.insert(reply::header_name(ping::BUILDER_VERSION), HeaderValue::from_static(api.engine.builder_version()));
+    headers.insert(reply::header_name(ping::SWARM), HeaderValue::from_static("inactive"));
     reply
 }
 
@@ -47,18 +60,43 @@ pub async fn info(api: &Api, version: ApiVersion) -> Answer {
     info.containers_stopped = counts.stopped as i64;
     info.containers = info.containers_running + info.containers_paused + info.containers_stopped;
     info.images = api.images.list(&images::ListFilters::default()).await?.len() as i64;
+    info.events_listeners = api.events.subscribers() as i64;
     Ok(reply::ok(&adapt::info(info, version)))
+}
+
+/// Asks the registry whether it knows this user.
+pub async fn auth(api: &Api, request: Request) -> Answer {
+    let config: AuthConfig = request.json_of_any_type().await?;
+    let server = config.server_address.clone();
+    let credentials =
+        crate::images::credentials_of(config).ok_or_else(|| Failure::bad_request("invalid auth config"))?;
+    api.images.login(&server, credentials).await?;
+    let answer = AuthResponse { status: "Login Succeeded".to_owned(), ..AuthResponse::default() };
+    Ok(reply::ok(&answer))
 }
 
 /// Past events, then new ones until the client hangs up or `until` has come.
 pub fn events(api: Arc<Api>, request: &Request) -> Answer {
-    let since = request.query.time_ns("since")?;
-    let until = request.query.time_ns("until")?;
+    let (since, until) = (event_time(request, "since")?, event_time(request, "until")?);
+    if let (Some(since), Some(until)) = (since, until)
+        && until < since
+    {
+        let text = |name| request.query.text(name).unwrap_or_default();
+        let message = format!("`since` time ({}) cannot be after `until` time ({})", text("since"), text("until"));
+        return Err(Failure::bad_request(message));
+    }
     let wanted = request.query.filters()?;
     let keys = wanted.keys().map(|key| (key.to_owned(), wanted.values(key).map(str::to_owned).collect())).collect();
-    let filter = Filter::new(keys).map_err(|key| Failure::bad_request(format!("invalid filter '{key}'")))?;
-    let version = request.version;
-    Ok(reply::json_lines(stream_of(&api.events, since, until, filter, version)))
+    // Whoever names an end only wants to see the past too.
+    let since = since.or(until.map(|_| 0));
+    Ok(reply::json_texts(stream_of(&api.events, since, until, Filter::new(keys), request.version)))
+}
+
+/// Nanoseconds; zero is a time like any other.
+fn event_time(request: &Request, name: &str) -> Result<Option<i64>, Failure> {
+    let Some(text) = request.query.text(name) else { return Ok(None) };
+    let invalid = || Failure::bad_request(format!("invalid value for \"{name}\": {text}"));
+    parse_time_ns(text).map(Some).ok_or_else(invalid)
 }
 
 fn stream_of(
@@ -83,8 +121,10 @@ fn stream_of(
 
 async fn next(subscription: &mut Subscription, deadline: Option<(i64, Instant)>) -> Option<Arc<events::Event>> {
     let Some((until, instant)) = deadline else { return subscription.next().await };
-    if let Some(kept) = subscription.next_kept() {
-        return (kept.time_ns <= until).then_some(kept);
+    while let Some(kept) = subscription.next_kept() {
+        if kept.time_ns <= until {
+            return Some(kept);
+        }
     }
     tokio::select! {
         event = subscription.next() => event.filter(|event| event.time_ns <= until),

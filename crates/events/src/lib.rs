@@ -7,6 +7,7 @@
 mod filter;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
@@ -64,6 +65,7 @@ pub struct Bus {
 struct Shared {
     kept: Mutex<VecDeque<Arc<Event>>>,
     live: broadcast::Sender<Arc<Event>>,
+    published: AtomicU64,
 }
 
 /// What a subscriber reads from.
@@ -76,7 +78,8 @@ pub struct Subscription {
 impl Default for Bus {
     fn default() -> Self {
         let (live, _) = broadcast::channel(QUEUED);
-        Self { shared: Arc::new(Shared { kept: Mutex::new(VecDeque::with_capacity(KEPT)), live }) }
+        let kept = Mutex::new(VecDeque::with_capacity(KEPT));
+        Self { shared: Arc::new(Shared { kept, live, published: AtomicU64::new(0) }) }
     }
 }
 
@@ -84,6 +87,7 @@ impl Bus {
     /// Keeps the event and hands it to every subscriber.
     pub fn publish(&self, event: Event) {
         let event = Arc::new(event);
+        self.shared.published.fetch_add(1, Ordering::Relaxed);
         let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_front();
@@ -91,6 +95,16 @@ impl Bus {
         kept.push_back(Arc::clone(&event));
         // Under the lock, so that nobody who subscribes meanwhile sees it twice or never. An error means: nobody listens.
         let _ = self.shared.live.send(event);
+    }
+
+    /// How many events there were since the daemon's start.
+    pub fn published(&self) -> u64 {
+        self.shared.published.load(Ordering::Relaxed)
+    }
+
+    /// How many listen now.
+    pub fn subscribers(&self) -> usize {
+        self.shared.live.receiver_count()
     }
 
     /// The kept events since a time (`None`: none of them), then what comes.

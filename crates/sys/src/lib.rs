@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod activation;
 pub mod bpf;
 pub mod capability;
 pub mod child_fds;

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -72,9 +71,10 @@ impl<'h> Engine<'h> {
         command.arg("--debug").args(&self.arguments);
         let pid = self.host.spawn(&format!("dockerd-{}", self.name), &mut command)?;
         self.pid.set(pid);
-        let ready = || match UnixStream::connect(self.socket()) {
-            Ok(_) => Some(true),
-            Err(_) => has_ended(pid).then_some(false),
+        // The socket is there early; an answer comes when everything is up.
+        let ready = || match self.request("GET", "/_ping", b"") {
+            Ok(reply) if reply.status == 200 => Some(true),
+            _ => has_ended(pid).then_some(false),
         };
         ensure!(wait_until("dockerd", ready)?, "dockerd ended at its start, see its log");
         Ok(())

@@ -1,32 +1,95 @@
 //! Containers ask for sandboxes, the networks service makes them.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use container_core::{EndpointRequest, PortBinding};
 use containers::{Endpoint, LiveSandbox, PortError, PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes};
 use errors::{ErrorKind, Kind};
 use networks::{Address, Networks, Overrides, Publish, parse_container_port, parse_host_port};
 
-/// The networks service, as containers see it.
-pub struct NetworkSandboxes(pub Networks);
+use crate::options::Config;
+
+/// The networks service, as containers see it, with the configuration's defaults for who asks for nothing of his own.
+pub struct NetworkSandboxes {
+    networks: Networks,
+    defaults: Defaults,
+}
+
+/// `--dns`, `--dns-opt`, `--dns-search`, `--ip`, `--host-gateway-ip`.
+struct Defaults {
+    servers: Vec<IpAddr>,
+    search: Vec<String>,
+    options: Vec<String>,
+    host_address: Option<IpAddr>,
+    gateways: Vec<IpAddr>,
+}
+
+impl NetworkSandboxes {
+    pub fn new(networks: Networks, config: &Config) -> Self {
+        let defaults = Defaults {
+            servers: config.dns.clone(),
+            search: config.dns_search.clone(),
+            options: config.dns_opts.clone(),
+            host_address: config.ip.filter(|address| !address.is_unspecified()),
+            gateways: config.host_gateway_ips.clone(),
+        };
+        Self { networks, defaults }
+    }
+}
+
+impl Defaults {
+    fn fill(&self, request: &mut networks::SandboxRequest) {
+        let names = &mut request.dns;
+        if names.servers.is_empty() {
+            names.servers.clone_from(&self.servers);
+        }
+        if names.search.is_empty() {
+            names.search.clone_from(&self.search);
+        }
+        if names.options.is_empty() {
+            names.options.clone_from(&self.options);
+        }
+        for published in &mut request.publish {
+            published.host_address = published.host_address.or(self.host_address);
+        }
+        if !self.gateways.is_empty() {
+            let hosts = std::mem::take(&mut request.extra_hosts);
+            request.extra_hosts = hosts.into_iter().flat_map(|host| self.gateway_hosts(host)).collect();
+        }
+    }
+
+    /// `name:host-gateway` as one line an address.
+    fn gateway_hosts(&self, host: String) -> Vec<String> {
+        match host.strip_suffix("host-gateway") {
+            Some(name) if name.ends_with([':', '=']) => {
+                self.gateways.iter().map(|address| format!("{name}{address}")).collect()
+            }
+            _ => vec![host],
+        }
+    }
+}
 
 #[async_trait]
 impl Sandboxes for NetworkSandboxes {
     async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, PortError> {
-        let sandbox = self.0.acquire(to_networks(request)?).await.map_err(refused)?;
+        let mut request = to_networks(request)?;
+        self.defaults.fill(&mut request);
+        let sandbox = self.networks.acquire(request).await.map_err(refused)?;
         Ok(from_networks(sandbox))
     }
 
     async fn release(&self, container_id: &str) -> Result<(), PortError> {
-        self.0.release(container_id).await.map_err(refused)
+        self.networks.release(container_id).await.map_err(refused)
     }
 
     async fn restore(&self, live: &[LiveSandbox]) -> Result<(), PortError> {
         let ids: Vec<String> = live.iter().map(|sandbox| sandbox.container_id.clone()).collect();
-        self.0.restore(&ids).await.map_err(refused)
+        self.networks.restore(&ids).await.map_err(refused)
     }
 
     async fn check(&self, network: &str) -> Result<(), PortError> {
-        self.0.inspect(network).await.map(drop).map_err(refused)
+        self.networks.inspect(network).await.map(drop).map_err(refused)
     }
 }
 

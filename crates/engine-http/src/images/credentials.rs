@@ -32,7 +32,11 @@ fn parse(header: &str) -> Option<Credentials> {
     if bytes.is_empty() {
         return Some(Credentials::Anonymous);
     }
-    let auth: AuthConfig = serde_json::from_slice(&bytes).ok()?;
+    from_config(serde_json::from_slice(&bytes).ok()?)
+}
+
+/// What a client wrote into a header or into a login; `None` when its pair is no pair.
+pub fn from_config(auth: AuthConfig) -> Option<Credentials> {
     let secret = |secret: &engine_api::auth::Secret| Secret::new(secret.expose());
     if !auth.registry_token.is_empty() {
         return Some(Credentials::RegistryToken(secret(&auth.registry_token)));

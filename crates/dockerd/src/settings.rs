@@ -1,0 +1,108 @@
+//! The configuration as each service wants it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use container_core::LogConfig;
+use containerd_client::Client;
+use containers::Settings;
+use images::{Images, ImagesConfig, RegistryOptions};
+use metadata::Database;
+use network_core::Pool;
+use networks::{BridgeConfig, Networks};
+
+use crate::options::Config;
+use crate::places::{Places, sibling};
+use crate::wiring::{BusSinks, UsersOfImages};
+
+/// containerd's namespace for everything of this daemon, unless the configuration names another.
+const NAMESPACE: &str = "moby";
+/// Docker's numbers.
+const DOWNLOADS: i64 = 3;
+const UPLOADS: i64 = 5;
+
+pub fn namespace(config: &Config) -> String {
+    config.containerd_namespace.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| NAMESPACE.to_owned())
+}
+
+pub fn open_images(config: &Config, client: &Client, users: &UsersOfImages, events: &BusSinks) -> Images {
+    let mut images = ImagesConfig::new(client.clone());
+    images.registries = registry_options(config);
+    images.max_concurrent_downloads = concurrent(config.max_concurrent_downloads, DOWNLOADS);
+    images.max_concurrent_uploads = concurrent(config.max_concurrent_uploads, UPLOADS);
+    Images::new(images, Arc::new(users.clone()), Arc::new(events.clone()))
+}
+
+pub fn registry_options(config: &Config) -> RegistryOptions {
+    RegistryOptions { insecure: config.insecure_registries.clone(), ..RegistryOptions::default() }
+}
+
+pub fn downloads(config: &Config) -> usize {
+    concurrent(config.max_concurrent_downloads, DOWNLOADS)
+}
+
+pub fn uploads(config: &Config) -> usize {
+    concurrent(config.max_concurrent_uploads, UPLOADS)
+}
+
+/// Zero is Docker's word for its default.
+fn concurrent(wanted: Option<i64>, default: i64) -> usize {
+    usize::try_from(wanted.filter(|number| *number > 0).unwrap_or(default)).unwrap_or(1)
+}
+
+pub fn open_networks(config: &Config, places: &Places, database: &Database, events: &BusSinks) -> Result<Networks> {
+    let mut wanted = networks::Config::new(places.exec_root.clone(), places.hash.clone());
+    wanted.netd_program = Some(sibling("docker-netd"));
+    let mut bridge =
+        BridgeConfig { name: config.bridge.clone().filter(|name| !name.is_empty()), ..BridgeConfig::default() };
+    if let Some(mtu) = config.mtu.filter(|mtu| *mtu > 0) {
+        bridge.mtu = u32::try_from(mtu).with_context(|| format!("invalid default MTU: {mtu}"))?;
+    }
+    if let Some(bip) = config.bip.as_ref().filter(|bip| !bip.is_empty()) {
+        ensure!(bridge.name.is_none(), "You specified -b & --bip, mutually exclusive options. Please specify only one");
+        let address = bip.split('/').next().unwrap_or_default().parse();
+        let address = address.with_context(|| format!("invalid --bip {bip}: expected address/prefix"))?;
+        bridge.address = Some((address, bip.parse().with_context(|| format!("invalid --bip {bip}"))?));
+    }
+    bridge.talks_inside = config.icc.unwrap_or(true);
+    bridge.masquerades = config.ip_masq.unwrap_or(true);
+    wanted.bridge = bridge;
+    wanted.pools = pools(config)?;
+    Ok(Networks::open(wanted, database.clone(), Arc::new(events.clone()))?)
+}
+
+fn pools(config: &Config) -> Result<Vec<Pool>> {
+    let pools = config.default_address_pools.iter().map(|pool| {
+        let invalid = || format!("invalid default address pool base={},size={}", pool.base, pool.size);
+        let base = pool.base.parse().with_context(invalid)?;
+        Ok(Pool { base, size: pool.size })
+    });
+    pools.collect()
+}
+
+pub fn containers(config: &Config, places: &Places) -> Settings {
+    Settings {
+        data_root: places.data_root.clone(),
+        exec_root: places.exec_root.clone(),
+        socket_root: places.exec_root.clone(),
+        namespace: namespace(config),
+        cgroup_parent: config
+            .cgroup_parent
+            .clone()
+            .filter(|parent| !parent.is_empty())
+            .unwrap_or_else(|| places.cgroup_parent()),
+        runc_path: sibling("docker-runc"),
+        init_path: init_path(config),
+        shim: None,
+        log_defaults: LogConfig {
+            driver: config.log_driver.clone().unwrap_or_default(),
+            options: config.log_opts.clone(),
+        },
+    }
+}
+
+fn init_path(config: &Config) -> Option<PathBuf> {
+    let path = config.init_path.clone().filter(|path| !path.as_os_str().is_empty());
+    path.or_else(|| Some(sibling("docker-init")).filter(|path| path.is_absolute()))
+}
