@@ -37,9 +37,14 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     pub stop_signal: Option<String>,
     pub stop_timeout_s: Option<i64>,
+    /// Of the image's build, kept for `inspect` and for a commit; nothing on Linux acts on it.
+    pub args_escaped: bool,
+    pub on_build: Vec<String>,
+    /// What runs a `CMD-SHELL` probe; `None` is `/bin/sh -c`.
+    pub shell: Option<Vec<String>>,
 }
 
-/// A probe, stored for `inspect`; times in nanoseconds as in the Engine API.
+/// A probe; times in nanoseconds as in the Engine API, 0 for the default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Healthcheck {
@@ -61,6 +66,10 @@ pub struct HostConfig {
     /// Target to options (`size=64m,mode=1777`).
     pub tmpfs: BTreeMap<String, String>,
     pub volumes_from: Vec<String>,
+    /// Of the volumes that `-v` and the image ask for; empty is `local`.
+    pub volume_driver: String,
+    /// `name[:alias]` of a container on the default bridge.
+    pub links: Vec<String>,
     /// `default`, `bridge`, `host`, `none`, `container:ID` or a network's name or id.
     pub network_mode: String,
     pub port_bindings: Vec<PortBinding>,
@@ -101,6 +110,14 @@ pub struct HostConfig {
     pub readonly_paths: Option<Vec<String>>,
     pub annotations: BTreeMap<String, String>,
     pub console_size: Option<(u32, u32)>,
+    /// Where the client wrote the id; for `inspect`.
+    pub container_id_file: String,
+    /// `default`; the others are of Windows.
+    pub isolation: String,
+    /// Options of the storage driver: what ours has none of is refused.
+    pub storage_opt: BTreeMap<String, String>,
+    /// Docker's oldest way to share a cgroup, which nothing honours any more.
+    pub cgroup: String,
     pub resources: Resources,
 }
 
@@ -113,6 +130,8 @@ pub struct Resources {
     /// -1: no limit on swap.
     pub memory_swap: i64,
     pub memory_swappiness: Option<i64>,
+    pub kernel_memory: i64,
+    pub kernel_memory_tcp: i64,
     pub oom_kill_disable: Option<bool>,
     pub nano_cpus: i64,
     pub cpu_shares: i64,
@@ -122,11 +141,49 @@ pub struct Resources {
     pub cpu_realtime_runtime_us: i64,
     pub cpuset_cpus: String,
     pub cpuset_mems: String,
+    /// Of Windows, with the three below.
+    pub cpu_count: i64,
+    pub cpu_percent: i64,
+    pub io_maximum_iops: u64,
+    pub io_maximum_bandwidth: u64,
     pub pids_limit: Option<i64>,
     pub blkio_weight: u16,
+    pub blkio_weight_device: Vec<WeightDevice>,
+    pub blkio_device_read_bps: Vec<ThrottleDevice>,
+    pub blkio_device_write_bps: Vec<ThrottleDevice>,
+    pub blkio_device_read_iops: Vec<ThrottleDevice>,
+    pub blkio_device_write_iops: Vec<ThrottleDevice>,
+    pub device_requests: Vec<DeviceRequest>,
     pub devices: Vec<DeviceMapping>,
     pub device_cgroup_rules: Vec<String>,
     pub ulimits: Vec<Ulimit>,
+}
+
+/// The share of a device's time, by its path on the host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WeightDevice {
+    pub path: String,
+    pub weight: u16,
+}
+
+/// The most bytes or operations a second of a device, by its path on the host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ThrottleDevice {
+    pub path: String,
+    pub rate: u64,
+}
+
+/// Devices asked of a driver (`--gpus`, `--device vendor.com/class=name`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceRequest {
+    /// `cdi`, `nvidia`; empty: whichever driver has the capabilities.
+    pub driver: String,
+    pub count: i64,
+    pub device_ids: Vec<String>,
+    /// One of these sets must be had in full.
+    pub capabilities: Vec<Vec<String>>,
+    pub options: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -178,10 +235,36 @@ pub struct MountRequest {
     pub create_mountpoint: bool,
     /// Volume only: leave the volume empty instead of copying what the image has at the target.
     pub no_copy: bool,
+    /// Volume only: of a volume that this mount makes.
+    pub volume_labels: BTreeMap<String, String>,
+    /// Volume only; empty is `local`.
+    pub volume_driver: String,
+    pub volume_driver_options: BTreeMap<String, String>,
+    /// Volume and image: mount this folder of it.
+    pub subpath: String,
+    /// Bind only: read-only without what is mounted below it.
+    pub read_only_non_recursive: bool,
+    /// Bind only: an error where the kernel cannot make all below it read-only.
+    pub read_only_force_recursive: bool,
+    /// Told to virtual machines that share files; nothing here acts on it.
+    pub consistency: String,
     /// tmpfs only, 0 means no limit.
     pub tmpfs_size: i64,
     /// tmpfs only, 0 means 1777.
     pub tmpfs_mode: u32,
+    /// tmpfs only: `exec`, `noexec`, each as a list of one word.
+    pub tmpfs_options: Vec<Vec<String>>,
+    /// Options of another type than the mount's own, which Docker refuses by this name.
+    pub stray_options: Option<StrayOptions>,
+}
+
+/// Options that belong to another type of mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StrayOptions {
+    BindOptions,
+    VolumeOptions,
+    ImageOptions,
+    TmpfsOptions,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +274,7 @@ pub enum MountKind {
     Bind,
     Volume,
     Tmpfs,
+    Image,
 }
 
 impl MountKind {
@@ -199,6 +283,7 @@ impl MountKind {
             Self::Bind => "bind",
             Self::Volume => "volume",
             Self::Tmpfs => "tmpfs",
+            Self::Image => "image",
         }
     }
 }
@@ -220,12 +305,32 @@ pub struct MountPoint {
     pub read_write: bool,
     pub propagation: String,
     pub non_recursive: bool,
+    pub read_only: ReadOnly,
+    /// Volume and image: the folder of it that is mounted.
+    pub subpath: String,
+    /// Of a volume that this mount makes.
+    pub labels: BTreeMap<String, String>,
+    /// The same, for its driver.
+    pub driver_options: BTreeMap<String, String>,
     /// A `-v` bind makes a missing source a folder; a `--mount` bind fails.
     pub create_source: bool,
     /// A fresh volume takes over what the image has at its destination.
     pub copy_up: bool,
     /// Made for this container and removed with it by `rm -v` and `--rm`.
     pub anonymous: bool,
+}
+
+/// How far below a read-only bind the read-only reaches (mount_setattr(2), AT_RECURSIVE).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadOnly {
+    /// As far as the kernel can.
+    #[default]
+    Default,
+    /// This mount only.
+    Shallow,
+    /// All below it, or not at all.
+    Forced,
 }
 
 /// What of an image's configuration a container takes over (OCI image-spec, config.md).
@@ -242,6 +347,7 @@ pub struct ImageDefaults {
     pub labels: BTreeMap<String, String>,
     pub stop_signal: Option<String>,
     pub healthcheck: Option<Healthcheck>,
+    pub args_escaped: bool,
 }
 
 /// How a container is attached to one network (Engine API, EndpointSettings, the wanted part).

@@ -3,13 +3,14 @@
 /// PATH of a container whose image names none.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Docker's own variables first, then the image's and the user's; a later `KEY=` takes the place of an earlier one. A word
-/// without `=` removes that variable.
-pub fn environment(hostname: &str, tty: bool, asked: &[String]) -> Vec<String> {
+/// Docker's own variables first, those of linked containers, then the image's and the user's; a later `KEY=` takes the place
+/// of an earlier one. A word without `=` removes that variable.
+pub fn environment(hostname: &str, tty: bool, linked: &[String], asked: &[String]) -> Vec<String> {
     let mut all = vec![format!("PATH={DEFAULT_PATH}"), format!("HOSTNAME={hostname}")];
     if tty {
         all.push("TERM=xterm".to_owned());
     }
+    all.extend(linked.iter().cloned());
     replace_or_append(all, asked)
 }
 
@@ -38,13 +39,13 @@ mod tests {
 
     #[test]
     fn dockers_variables_come_first_and_can_be_overridden_or_removed() {
-        let env = environment("abc", true, &words(&["A=1", "PATH=/bin", "TERM", "A=2", "B="]));
+        let env = environment("abc", true, &[], &words(&["A=1", "PATH=/bin", "TERM", "A=2", "B="]));
         assert_eq!(env, words(&["PATH=/bin", "HOSTNAME=abc", "A=2", "B="]));
     }
 
     #[test]
     fn term_is_set_for_terminals_only() {
-        assert!(environment("h", true, &[]).contains(&"TERM=xterm".to_owned()));
-        assert_eq!(environment("h", false, &[]).len(), 2);
+        assert!(environment("h", true, &[], &[]).contains(&"TERM=xterm".to_owned()));
+        assert_eq!(environment("h", false, &[], &[]).len(), 2);
     }
 }

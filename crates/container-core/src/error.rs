@@ -26,8 +26,14 @@ pub enum ConfigError {
     Hostname(String),
     #[error("invalid {list}: unknown capability: \"{name}\"")]
     Capability { list: &'static str, name: String },
-    #[error("invalid --security-opt: \"{0}\"")]
-    SecurityOption(String),
+    #[error("invalid --security-opt {stage}: \"{option}\"")]
+    SecurityOption { stage: u8, option: String },
+    #[error("docker-init is not installed beside dockerd: --init is not possible")]
+    NoInit,
+    #[error("could not select device driver \"{driver}\" with capabilities: {capabilities}")]
+    DeviceDriver { driver: String, capabilities: String },
+    #[error("CDI device injection failed: {0}")]
+    Cdi(String),
     #[error("Decoding seccomp profile failed: {0}")]
     SeccompProfile(String),
     #[error("invalid {namespace} mode: {mode}")]

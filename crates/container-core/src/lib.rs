@@ -29,8 +29,9 @@ mod validate;
 
 pub use capabilities::{DEFAULT_CAPABILITIES, capabilities_of};
 pub use config::{
-    Config, DeviceMapping, EndpointRequest, ExecConfig, Healthcheck, HostConfig, ImageDefaults, LogConfig, MountKind,
-    MountPoint, MountRequest, PortBinding, Resources, Ulimit,
+    Config, DeviceMapping, DeviceRequest, EndpointRequest, ExecConfig, Healthcheck, HostConfig, ImageDefaults, LogConfig,
+    MountKind, MountPoint, MountRequest, PortBinding, ReadOnly, Resources, StrayOptions, ThrottleDevice, Ulimit,
+    WeightDevice,
 };
 pub use detach::{DEFAULT_DETACH_KEYS, DetachKeys, Typed};
 pub use environment::{DEFAULT_PATH, environment};
@@ -46,4 +47,4 @@ pub use status::status;
 pub use stop::{StopSequence, StopStep};
 pub use time::{NEVER, Timestamp, human_duration, rfc3339};
 pub use user::{ResolvedUser, UserError, resolve_user};
-pub use validate::{NetworkMode, validate};
+pub use validate::{NetworkMode, check_resources, validate};

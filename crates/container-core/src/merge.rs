@@ -1,6 +1,6 @@
 //! What a container takes over from its image at create.
 
-use crate::config::{Config, ImageDefaults};
+use crate::config::{Config, Healthcheck, ImageDefaults};
 use crate::environment::replace_or_append;
 use crate::error::ConfigError;
 
@@ -15,6 +15,7 @@ pub fn merge_image(mut config: Config, image: &ImageDefaults) -> Result<Config, 
     if config.entrypoint.is_none() {
         if config.cmd.as_ref().is_none_or(Vec::is_empty) {
             config.cmd.clone_from(&image.cmd);
+            config.args_escaped = image.args_escaped;
         }
         config.entrypoint.clone_from(&image.entrypoint);
     } else if config.entrypoint.as_deref() == Some(&[String::new()]) {
@@ -31,13 +32,32 @@ pub fn merge_image(mut config: Config, image: &ImageDefaults) -> Result<Config, 
     if config.stop_signal.as_deref().unwrap_or("").is_empty() {
         config.stop_signal.clone_from(&image.stop_signal);
     }
-    if config.healthcheck.is_none() {
-        config.healthcheck.clone_from(&image.healthcheck);
-    }
+    config.healthcheck = merge_healthcheck(config.healthcheck.take(), image.healthcheck.as_ref());
     if arguments(&config).is_empty() {
         return Err(ConfigError::NoCommand);
     }
     Ok(config)
+}
+
+/// Member by member: what the user left out is the image's.
+fn merge_healthcheck(asked: Option<Healthcheck>, image: Option<&Healthcheck>) -> Option<Healthcheck> {
+    let (Some(mut asked), Some(image)) = (asked.clone(), image) else { return asked.or_else(|| image.cloned()) };
+    if asked.test.is_empty() {
+        asked.test.clone_from(&image.test);
+    }
+    let times = [
+        (&mut asked.interval_ns, image.interval_ns),
+        (&mut asked.timeout_ns, image.timeout_ns),
+        (&mut asked.start_period_ns, image.start_period_ns),
+        (&mut asked.start_interval_ns, image.start_interval_ns),
+        (&mut asked.retries, image.retries),
+    ];
+    for (own, default) in times {
+        if *own == 0 {
+            *own = default;
+        }
+    }
+    Some(asked)
 }
 
 /// Entrypoint and command in one line of words.

@@ -1,6 +1,6 @@
 //! What a container wants mounted: `-v`, `--mount`, `--tmpfs` and the image's volumes, in one checked list.
 
-use crate::config::{Config, HostConfig, MountKind, MountPoint, MountRequest};
+use crate::config::{Config, HostConfig, MountKind, MountPoint, MountRequest, ReadOnly};
 use crate::error::ConfigError;
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
@@ -11,7 +11,7 @@ const DEFAULT_PROPAGATION: &str = "rprivate";
 pub fn wanted_mounts(config: &Config, host: &HostConfig) -> Result<Vec<MountPoint>, ConfigError> {
     let mut mounts = Vec::new();
     for bind in &host.binds {
-        add(&mut mounts, from_bind(bind)?)?;
+        add(&mut mounts, from_bind(bind, &host.volume_driver)?)?;
     }
     for request in &host.mounts {
         add(&mut mounts, from_request(request)?)?;
@@ -31,7 +31,7 @@ pub fn wanted_mounts(config: &Config, host: &HostConfig) -> Result<Vec<MountPoin
     for target in &config.volumes {
         let destination = destination("volume", target)?;
         if !mounts.iter().any(|mount| mount.destination == destination) {
-            mounts.push(anonymous(destination));
+            mounts.push(MountPoint { driver: driver_or_local(&host.volume_driver), ..anonymous(destination) });
         }
     }
     Ok(mounts)
@@ -43,6 +43,10 @@ fn add(mounts: &mut Vec<MountPoint>, mount: MountPoint) -> Result<(), ConfigErro
     }
     mounts.push(mount);
     Ok(())
+}
+
+fn driver_or_local(driver: &str) -> String {
+    if driver.is_empty() { "local".to_owned() } else { driver.to_owned() }
 }
 
 fn anonymous(destination: String) -> MountPoint {
@@ -58,7 +62,7 @@ fn anonymous(destination: String) -> MountPoint {
 }
 
 /// `target`, `source:target` or `source:target:mode`; a source that is no absolute path is a volume's name.
-fn from_bind(text: &str) -> Result<MountPoint, ConfigError> {
+fn from_bind(text: &str, volume_driver: &str) -> Result<MountPoint, ConfigError> {
     let invalid = || ConfigError::VolumeSpecification(text.to_owned());
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, mode) = match parts[..] {
@@ -88,9 +92,13 @@ fn from_bind(text: &str) -> Result<MountPoint, ConfigError> {
         });
     }
     check_volume_name(source)?;
+    let driver = driver_or_local(volume_driver);
     Ok(MountPoint {
         name: source.to_owned(),
-        mode: mode.to_owned(),
+        // What Docker shows for a local volume that nobody gave a mode.
+        mode: if mode.is_empty() && driver == "local" { "z".to_owned() } else { mode.to_owned() },
+        propagation: parsed.propagation.unwrap_or_default().to_owned(),
+        driver,
         read_write: !parsed.read_only,
         copy_up: !parsed.no_copy,
         anonymous: source.is_empty(),
@@ -136,6 +144,9 @@ impl<'a> Mode<'a> {
 fn from_request(request: &MountRequest) -> Result<MountPoint, ConfigError> {
     let kind = request.kind;
     let wrong = |reason: String| ConfigError::Mount { kind: kind.as_str(), reason };
+    if let Some(options) = request.stray_options {
+        return Err(wrong(format!("field {options:?} must not be specified")));
+    }
     let destination = destination(kind.as_str(), &request.target)?;
     let mut mount = MountPoint { kind, destination, read_write: !request.read_only, ..MountPoint::default() };
     match kind {
@@ -143,44 +154,114 @@ fn from_request(request: &MountRequest) -> Result<MountPoint, ConfigError> {
             if request.source.is_empty() {
                 return Err(wrong("field Source must not be empty".to_owned()));
             }
+            if !PROPAGATIONS.contains(&request.propagation.as_str()) && !request.propagation.is_empty() {
+                return Err(wrong(format!("invalid propagation mode: {}", request.propagation)));
+            }
             if !request.source.starts_with('/') {
                 let source = &request.source;
                 return Err(wrong(format!("invalid mount path: '{source}' mount path must be absolute")));
             }
             let propagation = if request.propagation.is_empty() { DEFAULT_PROPAGATION } else { &request.propagation };
-            if !PROPAGATIONS.contains(&propagation) {
-                return Err(wrong(format!("invalid propagation mode: {propagation}")));
-            }
             mount.source = clean(&request.source);
             mount.propagation = propagation.to_owned();
             mount.non_recursive = request.non_recursive;
             mount.create_source = request.create_mountpoint;
+            mount.read_only = read_only(request)?;
         }
         MountKind::Volume => {
+            check_subpath(request)?;
             check_volume_name(&request.source)?;
             mount.name.clone_from(&request.source);
-            mount.driver = "local".to_owned();
+            mount.driver = driver_or_local(&request.volume_driver);
             mount.copy_up = !request.no_copy;
             mount.anonymous = request.source.is_empty();
+            mount.subpath.clone_from(&request.subpath);
+            mount.labels.clone_from(&request.volume_labels);
+            mount.driver_options.clone_from(&request.volume_driver_options);
+            if mount.driver == "local" {
+                mount.mode = "z".to_owned();
+            }
+        }
+        MountKind::Image => {
+            if request.source.is_empty() {
+                return Err(wrong("field Source must not be empty".to_owned()));
+            }
+            check_subpath(request)?;
+            // Nothing of an image can be written to; the name is resolved to its layers by the service.
+            mount.read_write = false;
+            mount.name.clone_from(&request.source);
+            mount.subpath.clone_from(&request.subpath);
+            mount.propagation = DEFAULT_PROPAGATION.to_owned();
         }
         MountKind::Tmpfs => {
             if !request.source.is_empty() {
                 return Err(wrong("field Source must not be specified".to_owned()));
             }
-            let mut options = Vec::new();
-            if request.read_only {
-                options.push("ro".to_owned());
-            }
-            if request.tmpfs_mode != 0 {
-                options.push(format!("mode={:o}", request.tmpfs_mode));
-            }
-            if request.tmpfs_size > 0 {
-                options.push(format!("size={}", request.tmpfs_size));
-            }
-            mount.mode = options.join(",");
+            mount.mode = tmpfs_mode(request).map_err(wrong)?;
         }
     }
     Ok(mount)
+}
+
+fn read_only(request: &MountRequest) -> Result<ReadOnly, ConfigError> {
+    match (request.read_only_non_recursive, request.read_only_force_recursive) {
+        (true, true) => Err(ConfigError::Value(
+            "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive".to_owned(),
+        )),
+        (true, false) => Ok(ReadOnly::Shallow),
+        (false, true) => Ok(ReadOnly::Forced),
+        (false, false) => Ok(ReadOnly::Default),
+    }
+}
+
+/// A path that stays inside what it is relative to (Go's filepath.IsLocal).
+fn check_subpath(request: &MountRequest) -> Result<(), ConfigError> {
+    let wrong = |reason: &str| ConfigError::Mount { kind: request.kind.as_str(), reason: reason.to_owned() };
+    if request.subpath.is_empty() {
+        return Ok(());
+    }
+    if request.kind == MountKind::Volume && request.source.is_empty() {
+        return Err(wrong("must not set Subpath when using anonymous volumes"));
+    }
+    let mut depth = 0_i32;
+    for part in request.subpath.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 {
+            break;
+        }
+    }
+    if depth < 0 || request.subpath.starts_with('/') {
+        return Err(wrong("subpath must be a relative path within the volume"));
+    }
+    Ok(())
+}
+
+/// The options in the words of `--tmpfs`.
+fn tmpfs_mode(request: &MountRequest) -> Result<String, String> {
+    let mut options = Vec::new();
+    if request.read_only {
+        options.push("ro".to_owned());
+    }
+    if request.tmpfs_mode != 0 {
+        options.push(format!("mode={:o}", request.tmpfs_mode));
+    }
+    if request.tmpfs_size > 0 {
+        let units = [("g", 1_i64 << 30), ("m", 1 << 20), ("k", 1 << 10)];
+        let unit = units.into_iter().find(|(_, factor)| request.tmpfs_size % factor == 0).unwrap_or(("", 1));
+        options.push(format!("size={}{}", request.tmpfs_size / unit.1, unit.0));
+    }
+    for option in &request.tmpfs_options {
+        match &option[..] {
+            [word] if matches!(word.as_str(), "exec" | "noexec") => options.push(word.clone()),
+            [word] | [word, _] => return Err(format!("invalid option: {word}")),
+            _ => return Err("invalid option array length".to_owned()),
+        }
+    }
+    Ok(options.join(","))
 }
 
 fn destination(kind: &'static str, target: &str) -> Result<String, ConfigError> {
@@ -264,9 +345,10 @@ pub(crate) fn tmpfs_options(asked: &str) -> Result<Vec<String>, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::StrayOptions;
 
     fn bind(text: &str) -> Result<MountPoint, String> {
-        from_bind(text).map_err(|error| error.to_string())
+        from_bind(text, "").map_err(|error| error.to_string())
     }
 
     #[test]
@@ -292,6 +374,48 @@ mod tests {
         );
         assert!(bind("./x:/b").unwrap_err().contains("includes invalid characters for a local volume name"));
         assert!(bind("/a:b").unwrap_err().contains("mount path must be absolute"));
+    }
+
+    #[test]
+    fn mounts_of_every_type_are_checked_in_dockers_words() {
+        let refused = |request: MountRequest| {
+            let request = MountRequest { target: "/x".into(), ..request };
+            from_request(&request).unwrap_err().to_string()
+        };
+        let of = |kind| MountRequest { kind, ..MountRequest::default() };
+        assert_eq!(
+            refused(MountRequest { subpath: "a".into(), ..of(MountKind::Volume) }),
+            "invalid mount config for type \"volume\": must not set Subpath when using anonymous volumes"
+        );
+        for out in ["../x", "/x", "a/../../x"] {
+            let request = MountRequest { subpath: out.into(), source: "data".into(), ..of(MountKind::Volume) };
+            assert!(refused(request).ends_with("subpath must be a relative path within the volume"), "{out}");
+        }
+        assert!(refused(of(MountKind::Image)).ends_with("field Source must not be empty"));
+        let stray = MountRequest { stray_options: Some(StrayOptions::BindOptions), ..of(MountKind::Volume) };
+        assert!(refused(stray).ends_with("\"volume\": field BindOptions must not be specified"));
+        let both = MountRequest {
+            source: "/".into(),
+            read_only_non_recursive: true,
+            read_only_force_recursive: true,
+            ..of(MountKind::Bind)
+        };
+        assert_eq!(refused(both), "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive");
+        let odd = MountRequest { tmpfs_options: vec![vec!["suid".into()]], ..of(MountKind::Tmpfs) };
+        assert!(refused(odd).ends_with("invalid option: suid"));
+    }
+
+    #[test]
+    fn a_tmpfs_by_mount_has_the_words_of_tmpfs() {
+        let request = MountRequest {
+            kind: MountKind::Tmpfs,
+            target: "/t".into(),
+            tmpfs_size: 64 << 20,
+            tmpfs_mode: 0o1770,
+            tmpfs_options: vec![vec!["exec".into()]],
+            ..MountRequest::default()
+        };
+        assert_eq!(from_request(&request).unwrap().mode, "mode=1770,size=64m,exec");
     }
 
     #[test]

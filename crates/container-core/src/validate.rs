@@ -1,14 +1,18 @@
 //! Checks of a wanted container before anything is written, with Docker's words; and the warnings that come with success.
 
+mod resources;
+
 use crate::capabilities::capabilities_of;
-use crate::config::{Config, HostConfig, Resources};
+use crate::config::{Config, Healthcheck, HostConfig};
 use crate::error::ConfigError;
 use crate::restart::RestartPolicy;
 use crate::signal::parse_signal;
 use crate::spec::{Host, SecurityOptions, namespaces};
 
-/// Docker's smallest memory limit.
-const SMALLEST_MEMORY: i64 = 6 * 1024 * 1024;
+pub use resources::check as check_resources;
+
+/// Docker's shortest time between two probes, and for one.
+const SHORTEST_PROBE_NS: i64 = 1_000_000;
 
 /// Where a container's network comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,16 +35,19 @@ impl<'a> NetworkMode<'a> {
     }
 }
 
-/// Checks a configuration (image merged in); answers warnings.
-pub fn validate(config: &Config, host_config: &HostConfig, host: &Host) -> Result<Vec<String>, ConfigError> {
+/// Checks a configuration (image merged in); answers warnings. What the host cannot keep is taken out of it.
+pub fn validate(config: &Config, host_config: &mut HostConfig, host: &Host) -> Result<Vec<String>, ConfigError> {
     check_config(config)?;
     if host_config.auto_remove && host_config.restart_policy != RestartPolicy::No {
         return Err(ConfigError::AutoRemoveWithRestart);
     }
     check_network(config, host_config)?;
-    namespaces::check_modes(host_config)?;
     capabilities_of(host_config.privileged, &host_config.cap_add, &host_config.cap_drop, host.bounding)?;
-    SecurityOptions::parse(&host_config.security_opt)?;
+    check_words(host_config)?;
+    let mut warnings = resources::check(&mut host_config.resources, host)?;
+    namespaces::check_modes(host_config, host)?;
+    let security = SecurityOptions::parse(&host_config.security_opt)?;
+    warnings.extend(security.check(host)?);
     for name in host_config.sysctls.keys() {
         check_sysctl(name, host_config)?;
     }
@@ -51,7 +58,61 @@ pub fn validate(config: &Config, host_config: &HostConfig, host: &Host) -> Resul
     if host_config.shm_size < 0 {
         return Err(ConfigError::Value("SHM size can not be less than 0".to_owned()));
     }
-    check_resources(&host_config.resources, host)
+    if host_config.network_mode == "host" && !host_config.port_bindings.is_empty() {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    let on_bridge = matches!(host_config.network_mode.as_str(), "" | "default" | "bridge");
+    if on_bridge && !host_config.links.is_empty() {
+        warnings.push(
+            "Links on the default bridge network are deprecated and will be removed in a future release. Use a custom \
+             network instead."
+                .to_owned(),
+        );
+    }
+    Ok(warnings)
+}
+
+/// Members that have one meaning on Linux, or none.
+fn check_words(host_config: &HostConfig) -> Result<(), ConfigError> {
+    if !matches!(host_config.isolation.as_str(), "" | "default") {
+        return Err(ConfigError::Value(format!("invalid isolation '{}' on linux", host_config.isolation)));
+    }
+    if host_config.annotations.contains_key("") {
+        let message = "invalid Annotations: the empty string is not permitted as an annotation key";
+        return Err(ConfigError::Value(message.to_owned()));
+    }
+    if !host_config.storage_opt.is_empty() {
+        // Docker's words for overlay2 on a file system without project quotas; ours never sets one.
+        let message = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
+        return Err(ConfigError::Value(message.to_owned()));
+    }
+    if !host_config.cgroup.is_empty() {
+        return Err(ConfigError::NotBuilt("HostConfig.Cgroup".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_healthcheck(check: &Healthcheck) -> Result<(), ConfigError> {
+    let refuse = |message: String| Err(ConfigError::Value(message));
+    let times = [
+        ("Interval", check.interval_ns),
+        ("Timeout", check.timeout_ns),
+        ("StartPeriod", check.start_period_ns),
+        ("StartInterval", check.start_interval_ns),
+    ];
+    for (name, time) in times {
+        if time != 0 && time < SHORTEST_PROBE_NS {
+            return refuse(format!("{name} in Healthcheck cannot be less than 1ms"));
+        }
+    }
+    if check.retries < 0 {
+        return refuse("Retries in Healthcheck cannot be negative".to_owned());
+    }
+    match check.test.first().map(String::as_str) {
+        None | Some("NONE" | "CMD" | "CMD-SHELL") => Ok(()),
+        // Docker takes it and never probes.
+        Some(other) => refuse(format!("Unknown healthcheck type '{other}' (expected 'CMD')")),
+    }
 }
 
 fn check_config(config: &Config) -> Result<(), ConfigError> {
@@ -71,13 +132,20 @@ fn check_config(config: &Config) -> Result<(), ConfigError> {
     }
     // sethostname(2) takes 64 bytes; the name becomes a line of files, too.
     let hostname = &config.hostname;
-    if hostname.len() > 64 || hostname.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/') {
+    if hostname.len() > 64 {
+        return Err(ConfigError::Value(format!("hostname {hostname:?} is too long (maximum 64 bytes)")));
+    }
+    if hostname.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/') {
         return Err(ConfigError::Hostname(hostname.clone()));
+    }
+    let domain = &config.domainname;
+    if domain.len() > 64 || domain.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/') {
+        return Err(ConfigError::Value(format!("invalid domain name format: {domain}")));
     }
     for port in &config.exposed_ports {
         check_port(port)?;
     }
-    Ok(())
+    config.healthcheck.as_ref().map_or(Ok(()), check_healthcheck)
 }
 
 /// `80`, `80/tcp`; ranges are the client's to unfold.
@@ -105,8 +173,15 @@ fn check_network(config: &Config, host: &HostConfig) -> Result<(), ConfigError> 
             return Err(ConfigError::ExtraHost(extra.clone()));
         }
     }
-    let NetworkMode::Container(_) = NetworkMode::parse(&host.network_mode) else { return Ok(()) };
+    let mode = NetworkMode::parse(&host.network_mode);
     let conflict = |what: &str| Err(ConfigError::Conflicting(what.to_owned()));
+    if mode == NetworkMode::Host && !host.links.is_empty() {
+        return conflict("host type networking can't be used with links. This would result in undefined behavior");
+    }
+    let NetworkMode::Container(_) = mode else { return Ok(()) };
+    if !host.links.is_empty() {
+        return conflict("container type network can't be used with links. This would result in undefined behavior");
+    }
     if !config.hostname.is_empty() {
         return conflict("hostname and the network mode");
     }
@@ -148,55 +223,6 @@ fn check_sysctl(name: &str, host: &HostConfig) -> Result<(), ConfigError> {
     }
 }
 
-fn check_resources(wanted: &Resources, host: &Host) -> Result<Vec<String>, ConfigError> {
-    let mut warnings = Vec::new();
-    if wanted.memory != 0 && wanted.memory < SMALLEST_MEMORY {
-        return Err(ConfigError::MemoryTooSmall);
-    }
-    if wanted.memory_swap > 0 && wanted.memory == 0 {
-        return Err(ConfigError::SwapWithoutMemory);
-    }
-    if wanted.memory > 0 && wanted.memory_swap > 0 && wanted.memory_swap < wanted.memory {
-        return Err(ConfigError::SwapBelowMemory);
-    }
-    if wanted.memory > 0 && wanted.memory_reservation > wanted.memory {
-        return Err(ConfigError::ReservationAboveMemory);
-    }
-    if wanted.memory_swappiness.is_some_and(|value| !(-1..=100).contains(&value)) {
-        let value = wanted.memory_swappiness.unwrap_or(0);
-        return Err(ConfigError::Value(format!("Invalid value: {value}, valid memory swappiness range is 0-100")));
-    }
-    if wanted.nano_cpus != 0 {
-        if wanted.cpu_quota_us > 0 || wanted.cpu_period_us > 0 {
-            return Err(ConfigError::Value(
-                "Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned(),
-            ));
-        }
-        if wanted.nano_cpus < 10_000_000 || wanted.nano_cpus > i64::from(host.cpus) * 1_000_000_000 {
-            return Err(ConfigError::TooManyCpus { maximum: host.cpus });
-        }
-    }
-    if wanted.cpu_period_us != 0 && !(1000..=1_000_000).contains(&wanted.cpu_period_us) {
-        return Err(ConfigError::Value(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".to_owned(),
-        ));
-    }
-    if wanted.cpu_quota_us > 0 && wanted.cpu_quota_us < 1000 {
-        return Err(ConfigError::Value("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned()));
-    }
-    if wanted.blkio_weight != 0 && !(10..=1000).contains(&wanted.blkio_weight) {
-        return Err(ConfigError::Value("Range of blkio weight is from 10 to 1000".to_owned()));
-    }
-    if wanted.oom_kill_disable == Some(true) && host.cgroup_v2 {
-        warnings.push("Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned());
-    }
-    for limit in &wanted.ulimits {
-        crate::spec::check_ulimit(limit)?;
-    }
-    crate::spec::device_rules(&wanted.device_cgroup_rules)?;
-    Ok(warnings)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,13 +230,14 @@ mod tests {
 
     fn refuse(config: Config, host_config: HostConfig) -> String {
         let host = Host { cpus: 2, bounding: (1 << 41) - 1, ..Host::default() };
-        validate(&config, &host_config, &host).unwrap_err().to_string()
+        let mut host_config = host_config;
+        validate(&config, &mut host_config, &host).unwrap_err().to_string()
     }
 
     #[test]
     fn a_plain_container_is_good() {
         let host = Host { cpus: 2, bounding: u64::MAX, ..Host::default() };
-        assert_eq!(validate(&Config::default(), &HostConfig::default(), &host), Ok(Vec::new()));
+        assert_eq!(validate(&Config::default(), &mut HostConfig::default(), &host), Ok(Vec::new()));
     }
 
     #[test]
@@ -225,17 +252,24 @@ mod tests {
     }
 
     #[test]
-    fn resources_beyond_the_host_are_refused() {
-        let with = |resources| HostConfig { resources, ..HostConfig::default() };
-        let cpus = with(Resources { nano_cpus: 3_000_000_000, ..Resources::default() });
-        assert_eq!(
-            refuse(Config::default(), cpus),
-            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"
-        );
-        let small = with(Resources { memory: 4096, ..Resources::default() });
-        assert_eq!(refuse(Config::default(), small), "Minimum memory limit allowed is 6MB");
-        let swap = with(Resources { memory: 64 << 20, memory_swap: 32 << 20, ..Resources::default() });
-        assert!(refuse(Config::default(), swap).starts_with("Minimum memoryswap limit"));
+    fn probes_that_cannot_be_made_are_refused() {
+        let with = |healthcheck| Config { healthcheck: Some(healthcheck), ..Config::default() };
+        let quick = Healthcheck { interval_ns: 5, ..Healthcheck::default() };
+        assert_eq!(refuse(with(quick), HostConfig::default()), "Interval in Healthcheck cannot be less than 1ms");
+        let negative = Healthcheck { retries: -1, ..Healthcheck::default() };
+        assert_eq!(refuse(with(negative), HostConfig::default()), "Retries in Healthcheck cannot be negative");
+        let odd = Healthcheck { test: vec!["HTTP".into()], ..Healthcheck::default() };
+        assert_eq!(refuse(with(odd), HostConfig::default()), "Unknown healthcheck type 'HTTP' (expected 'CMD')");
+    }
+
+    #[test]
+    fn members_without_a_meaning_here_are_refused() {
+        let windows = HostConfig { isolation: "hyperv".into(), ..HostConfig::default() };
+        assert_eq!(refuse(Config::default(), windows), "invalid isolation 'hyperv' on linux");
+        let quota = HostConfig { storage_opt: [("size".to_owned(), "1G".to_owned())].into(), ..HostConfig::default() };
+        assert!(refuse(Config::default(), quota).starts_with("--storage-opt is supported only for overlay over xfs"));
+        let cgroup = HostConfig { cgroup: "container:x".into(), ..HostConfig::default() };
+        assert_eq!(refuse(Config::default(), cgroup), "HostConfig.Cgroup is not supported by this engine yet");
     }
 
     #[test]

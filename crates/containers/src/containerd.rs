@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use container_core::Timestamp;
 use containerd_api::any;
-use containerd_api::runc::v1::Options as RuncOptions;
 use containerd_api::services::containers::v1 as containers;
 use containerd_api::services::events::v1 as events;
 use containerd_api::services::snapshots::v1 as snapshots;
@@ -20,7 +19,7 @@ use tonic::Streaming;
 
 use crate::error::Error;
 use crate::mountpoints::MountPoints;
-use crate::settings::Settings;
+use crate::runtimes::Chosen;
 
 pub(crate) const SNAPSHOTTER: &str = "overlayfs";
 /// On our snapshots and containers, so that what has no intent is recognised as ours.
@@ -34,8 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Containerd {
     client: Client,
     mount_points: MountPoints,
-    runtime: String,
-    options: containerd_api::Any,
 }
 
 /// Whether a container outlives the machine's next boot.
@@ -77,6 +74,7 @@ pub(crate) struct NewTask {
     pub rootfs: Vec<Mount>,
     pub stdio: String,
     pub terminal: bool,
+    pub runtime: Chosen,
 }
 
 pub(crate) struct NewExec {
@@ -88,13 +86,8 @@ pub(crate) struct NewExec {
 }
 
 impl Containerd {
-    pub fn new(client: Client, settings: &Settings, mount_points: MountPoints) -> Self {
-        let options = RuncOptions {
-            binary_name: settings.runc_path.to_string_lossy().into_owned(),
-            root: settings.runc_root().to_string_lossy().into_owned(),
-            ..RuncOptions::default()
-        };
-        Self { client, mount_points, runtime: settings.runtime_name().to_owned(), options: any::pack(&options) }
+    pub fn new(client: Client, mount_points: MountPoints) -> Self {
+        Self { client, mount_points }
     }
 
     /// A container's own layer on its image's.
@@ -120,6 +113,26 @@ impl Containerd {
         .map(|mounts| self.mount_points.below(mounts))
     }
 
+    /// An image's layers to look at, for a container that mounts them.
+    pub async fn view_snapshot(&self, key: &str, parent: &str, owner: &str, life: Life) -> Result<(), Error> {
+        let mut labels = life.labels(owner);
+        labels.insert("containerd.io/gc.root".to_owned(), "true".to_owned());
+        let view = || async {
+            let request = snapshots::ViewSnapshotRequest {
+                snapshotter: SNAPSHOTTER.to_owned(),
+                key: key.to_owned(),
+                parent: parent.to_owned(),
+                labels: labels.clone(),
+            };
+            let answer = self.client.snapshots().view(request).await;
+            answer.map(|_| ()).map_err(|status| failed("cannot make a view of the image", status))
+        };
+        match repeat(view).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            viewed => viewed,
+        }
+    }
+
     /// Root of a container whose snapshot was prepared.
     pub async fn rootfs(&self, id: &str) -> Result<Vec<Mount>, Error> {
         self.snapshot_mounts(id).await.map(|mounts| self.mount_points.below(mounts))
@@ -130,7 +143,7 @@ impl Containerd {
         self.snapshot_mounts_now(id).await.map(|mounts| self.mount_points.below(mounts))
     }
 
-    async fn snapshot_mounts(&self, key: &str) -> Result<Vec<Mount>, Error> {
+    pub async fn snapshot_mounts(&self, key: &str) -> Result<Vec<Mount>, Error> {
         repeat(|| self.snapshot_mounts_now(key)).await
     }
 
@@ -167,14 +180,21 @@ impl Containerd {
     }
 
     /// The container's record there; one of an earlier start is replaced.
-    pub async fn create_container(&self, id: &str, image: &str, spec: Vec<u8>, life: Life) -> Result<(), Error> {
+    pub async fn create_container(
+        &self,
+        id: &str,
+        image: &str,
+        spec: Vec<u8>,
+        life: Life,
+        runtime: &Chosen,
+    ) -> Result<(), Error> {
         let container = containers::Container {
             id: id.to_owned(),
             image: image.to_owned(),
             labels: life.labels(id),
             runtime: Some(containers::container::Runtime {
-                name: self.runtime.clone(),
-                options: Some(self.options.clone()),
+                name: runtime.shim.clone(),
+                options: runtime.options.clone(),
             }),
             spec: Some(any::pack_json(any::SPEC, spec)),
             snapshotter: SNAPSHOTTER.to_owned(),
@@ -225,7 +245,7 @@ impl Containerd {
             stdout: task.stdio.clone(),
             stderr: if task.terminal { String::new() } else { task.stdio.clone() },
             terminal: task.terminal,
-            options: Some(self.options.clone()),
+            options: task.runtime.options.clone(),
             ..tasks::CreateTaskRequest::default()
         };
         let answer = self.client.tasks().create(request).await;

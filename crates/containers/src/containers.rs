@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use container_core::{EndpointRequest, ListFacts, MountKind, NetworkMode, State, status};
+use container_core::{EndpointRequest, HostConfig, ListFacts, MountKind, NetworkMode, State, status};
 use ids::check_container_name;
 
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::request::{
 };
 use crate::rootfs::Layers;
 use crate::service::{Shared, detached, now};
-use crate::{create, membership, remove};
+use crate::{create, links, membership, remove};
 
 /// How many containers are in which state, for `docker info`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -168,7 +168,7 @@ impl Containers {
             state: record.state.clone(),
             restart_count: record.restart_count,
             config: (*record.config).clone(),
-            host_config: (*record.host_config).clone(),
+            host_config: HostConfig { links: links::shown(&self.shared, &record), ..(*record.host_config).clone() },
             mounts: record.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs).cloned().collect(),
             endpoints_wanted: (*record.endpoints).clone(),
             sandbox: record.sandbox.as_deref().cloned(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use container_core::spec::default_paths;
 use container_core::{
     Config, ConfigError, EndpointRequest, HostConfig, MountKind, MountPoint, NetworkMode, State, merge_image, restart,
     validate, wanted_mounts,
@@ -14,26 +15,24 @@ use crate::ports::Image;
 use crate::record::{Container, Record};
 use crate::request::{CreateRequest, Created};
 use crate::service::{Shared, now, random};
-use crate::{files, host, logging, messages, volumes};
+use crate::{files, host, links, logging, messages, propagation, runtimes, staging, volumes};
 
 /// Names that are tried before giving up.
 const NAME_ATTEMPTS: u32 = 6;
-/// Runtimes by name; both are the one that this daemon was given.
-const RUNTIMES: [&str; 4] = ["", "runc", "io.containerd.runc.v2", "docker-runc"];
 
 pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Result<Created, Error> {
     let image = shared.neighbours.images.resolve(&request.config.image).await?;
     let id = new_id()?;
     let mut host_config = request.host_config;
+    before_image(&request.config, &host_config)?;
     let mut config = merge_image(request.config, &image.defaults)?;
-    let mut warnings = validate(&config, &host_config, &shared.host)?;
+    let warnings = validate(&config, &mut host_config, &shared.host)?;
     complete(shared, &mut config, &mut host_config, &id)?;
-    check_here(shared, &host_config)?;
-    let endpoints = endpoints(request.endpoints, &host_config);
+    let links = links::resolve(shared, &host_config.links)?;
+    let mut endpoints = endpoints(request.endpoints, &host_config);
+    links::as_aliases(&links, &mut endpoints, &host_config.network_mode);
     let mounts = mounts(shared, &config, &host_config)?;
-    if host_config.publish_all_ports && host_config.network_mode == "host" {
-        warnings.push("Published ports are discarded when using host network mode".to_owned());
-    }
+    check_here(shared, &host_config, &mounts)?;
     let name = take_name(shared, request.name.as_deref(), &id)?;
     let record = Record {
         id: id.clone(),
@@ -45,6 +44,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
         host_config: Arc::new(host_config),
         mounts: Arc::new(mounts),
         endpoints: Arc::new(endpoints),
+        links: Arc::new(links),
         state: State::default(),
         starting: None,
         stopped_by_user: false,
@@ -73,6 +73,7 @@ async fn keep(shared: &Arc<Shared>, record: Record, image: &Image) -> Result<Arc
     let made = async {
         files::make_folder(&folder)?;
         let snapshot = shared.containerd.prepare_snapshot(&record.id, &image.chain_id, record.life()).await?;
+        view_images(shared, &record).await?;
         volumes::provide(shared, &container, container.rootfs.get_or_init(|| snapshot)).await
     };
     if let Err(error) = made.await {
@@ -83,6 +84,26 @@ async fn keep(shared: &Arc<Shared>, record: Record, image: &Image) -> Result<Arc
     }
     shared.index().insert(Arc::clone(&container));
     Ok(container)
+}
+
+/// A snapshot for each image that is mounted, which keeps the layers there.
+async fn view_images(shared: &Arc<Shared>, record: &Record) -> Result<(), Error> {
+    for (index, mount) in record.mounts.iter().enumerate().filter(|(_, mount)| mount.kind == MountKind::Image) {
+        let image = shared.neighbours.images.resolve(&mount.name).await?;
+        let key = staging::image_snapshot(&record.id, index);
+        shared.containerd.view_snapshot(&key, &image.chain_id, &record.id, record.life()).await?;
+    }
+    Ok(())
+}
+
+/// Contradictions between what the user asks for, before the image's wishes are among them.
+fn before_image(config: &Config, host_config: &HostConfig) -> Result<(), Error> {
+    if let NetworkMode::Container(_) = NetworkMode::parse(&host_config.network_mode)
+        && !config.exposed_ports.is_empty()
+    {
+        return Err(messages::conflicting("port exposing and the container type network mode"));
+    }
+    Ok(())
 }
 
 /// Defaults of host and daemon filled in, references resolved.
@@ -109,19 +130,54 @@ fn complete(shared: &Shared, config: &mut Config, host_config: &mut HostConfig, 
         _ if host_config.uts_mode == "host" => config.hostname = host::hostname(),
         _ => config.hostname = ids::short(id).to_owned(),
     }
-    if let Some(reference) = host_config.pid_mode.strip_prefix("container:") {
-        host_config.pid_mode =
-            format!("container:{}", shared.find(reference).map_err(|_| messages::volumes_from_missing(reference))?.id);
-    }
     logging::complete(&mut host_config.log_config, &shared.settings.log_defaults)?;
-    if host_config.ipc_mode.is_empty() {
-        host_config.ipc_mode = "private".to_owned();
-    }
-    if host_config.cgroupns_mode.is_empty() {
-        host_config.cgroupns_mode = if shared.host.cgroup_v2 { "private" } else { "host" }.to_owned();
+    complete_namespaces(shared, host_config)?;
+    let defaults = &shared.settings.defaults;
+    if host_config.runtime.is_empty() {
+        host_config.runtime = if defaults.runtime.is_empty() { "runc".to_owned() } else { defaults.runtime.clone() };
     }
     if host_config.shm_size == 0 {
-        host_config.shm_size = 64 << 20;
+        host_config.shm_size = if defaults.shm_size > 0 { defaults.shm_size } else { 64 << 20 };
+    }
+    let resources = &mut host_config.resources;
+    if resources.memory > 0 && resources.memory_swap == 0 {
+        // As much swap as memory.
+        resources.memory_swap = resources.memory.saturating_mul(2);
+    }
+    if shared.host.supports.oom_kill_disable {
+        resources.oom_kill_disable.get_or_insert(false);
+    }
+    let (masked, read_only) = default_paths(host_config.privileged);
+    host_config.masked_paths = host_config.masked_paths.take().or(masked);
+    host_config.readonly_paths = host_config.readonly_paths.take().or(read_only);
+    Ok(())
+}
+
+/// Modes that were left open, and other containers by their ids: these may be renamed.
+fn complete_namespaces(shared: &Shared, host_config: &mut HostConfig) -> Result<(), Error> {
+    let defaults = &shared.settings.defaults;
+    for mode in [&mut host_config.pid_mode, &mut host_config.ipc_mode] {
+        if let Some(reference) = mode.strip_prefix("container:") {
+            *mode = format!("container:{}", shared.find(reference)?.id);
+        }
+    }
+    if host_config.ipc_mode.is_empty() {
+        let default = if defaults.ipc_mode.is_empty() { "private" } else { &defaults.ipc_mode };
+        default.clone_into(&mut host_config.ipc_mode);
+    }
+    if host_config.cgroupns_mode.is_empty() {
+        let default = match (shared.host.cgroup_v2, defaults.cgroupns_mode.as_str()) {
+            (false, _) if host_config.privileged => "host",
+            (true, "") => "private",
+            (false, "") => "host",
+            (_, configured) => configured,
+        };
+        default.clone_into(&mut host_config.cgroupns_mode);
+    }
+    // What shares the host's processes or memory is not confined by a label (SELinux).
+    let unlabelled = host_config.privileged || host_config.pid_mode == "host" || host_config.ipc_mode == "host";
+    if unlabelled && !host_config.security_opt.iter().any(|option| option.starts_with("label")) {
+        host_config.security_opt.push("label=disable".to_owned());
     }
     Ok(())
 }
@@ -142,12 +198,15 @@ fn endpoints(asked: Vec<EndpointRequest>, host_config: &HostConfig) -> Vec<Endpo
 }
 
 /// What only this daemon can know to be impossible.
-fn check_here(shared: &Shared, host_config: &HostConfig) -> Result<(), Error> {
-    if !RUNTIMES.contains(&host_config.runtime.as_str()) {
-        return Err(messages::unknown_runtime(&host_config.runtime));
-    }
+fn check_here(shared: &Shared, host_config: &HostConfig, mounts: &[MountPoint]) -> Result<(), Error> {
+    runtimes::find(&shared.settings, &host_config.runtime)?;
     if host_config.init == Some(true) && shared.host.init_path.is_none() {
-        return Err(ConfigError::NotBuilt("--init without docker-init".to_owned()).into());
+        return Err(ConfigError::NoInit.into());
+    }
+    for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
+        if mount.driver != "local" {
+            return Err(messages::no_volume_driver(&mount.driver));
+        }
     }
     Ok(())
 }
@@ -157,13 +216,10 @@ fn mounts(shared: &Shared, config: &Config, host_config: &HostConfig) -> Result<
     let mut mounts = wanted_mounts(config, host_config)?;
     let mut inherited: BTreeMap<String, MountPoint> = BTreeMap::new();
     for from in &host_config.volumes_from {
-        let (reference, mode) = from.split_once(':').unwrap_or((from, "rw"));
-        if !matches!(mode, "ro" | "rw" | "z" | "Z") {
-            return Err(ConfigError::Value(format!("invalid mode: {mode}")).into());
-        }
+        let (reference, mode) = parse_volumes_from(from)?;
         let other = shared.find(reference).map_err(|_| messages::volumes_from_missing(reference))?.record();
         for mount in other.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
-            let read_write = mount.read_write && mode != "ro";
+            let read_write = mount.read_write && !mode.split(',').any(|option| option == "ro");
             let mount = MountPoint { read_write, anonymous: false, copy_up: false, ..mount.clone() };
             inherited.insert(mount.destination.clone(), mount);
         }
@@ -180,8 +236,51 @@ fn mounts(shared: &Shared, config: &Config, host_config: &HostConfig) -> Result<
             return Err(messages::bind_source_missing(&mount.source));
         }
     }
+    for mount in &mut mounts {
+        keep_out_of_daemon_root(shared, mount)?;
+    }
     volumes::place(shared, &mut mounts)?;
     Ok(mounts)
+}
+
+/// `container[:mode]`; of the modes of `-v` those that a mount of somebody else's can still take.
+fn parse_volumes_from(text: &str) -> Result<(&str, &str), Error> {
+    if text.is_empty() {
+        return Err(ConfigError::Value("volumes-from specification cannot be an empty string".to_owned()).into());
+    }
+    let (reference, mode) = text.split_once(':').unwrap_or((text, ""));
+    let (mut rights, mut labels) = (0, 0);
+    for option in mode.split(',').filter(|_| !mode.is_empty()) {
+        match option {
+            "ro" | "rw" => rights += 1,
+            "z" | "Z" => labels += 1,
+            _ => return Err(ConfigError::Value(format!("invalid mode: {mode}")).into()),
+        }
+    }
+    if rights > 1 || labels > 1 {
+        return Err(ConfigError::Value(format!("invalid mode: {mode}")).into());
+    }
+    Ok((reference, mode))
+}
+
+/// What a container has of the daemon's own folders must follow when mounts in them go, or they never would.
+fn keep_out_of_daemon_root(shared: &Shared, mount: &mut MountPoint) -> Result<(), Error> {
+    let (root, source) = (&shared.settings.data_root, std::path::Path::new(&mount.source));
+    if mount.kind != MountKind::Bind || !(source.starts_with(root) || root.starts_with(source)) {
+        return Ok(());
+    }
+    match mount.propagation.as_str() {
+        // Where the root's mount is private there is nothing to follow.
+        "rprivate" => {
+            let slave = MountPoint { propagation: "rslave".to_owned(), ..mount.clone() };
+            if propagation::check(&slave).is_ok() {
+                mount.propagation = slave.propagation;
+            }
+            Ok(())
+        }
+        "rslave" | "rshared" => Ok(()),
+        other => Err(messages::daemon_root_propagation(&root.to_string_lossy(), &mount.source, other)),
+    }
 }
 
 /// 32 random bytes whose first 12 digits are not a number.

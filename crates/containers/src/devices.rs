@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use container_core::spec::DeviceNode;
-use container_core::{DeviceMapping, HostConfig};
+use container_core::{DeviceMapping, HostConfig, Resources, ThrottleDevice, WeightDevice, oci};
 
 use crate::error::Error;
 use crate::messages;
@@ -25,6 +25,34 @@ pub(crate) fn nodes(host_config: &HostConfig) -> Result<Vec<DeviceNode>, Error> 
         add(mapping, &mut nodes)?;
     }
     Ok(nodes)
+}
+
+/// Limits of block devices, by the devices' numbers.
+pub(crate) fn block_io(wanted: &Resources) -> Result<oci::BlockIo, Error> {
+    let throttles = |list: &[ThrottleDevice]| -> Result<Vec<oci::ThrottleDevice>, Error> {
+        let device = |limit: &ThrottleDevice| {
+            let (major, minor) = numbers(&limit.path)?;
+            Ok(oci::ThrottleDevice { major, minor, rate: limit.rate })
+        };
+        list.iter().map(device).collect()
+    };
+    let weight = |limit: &WeightDevice| -> Result<oci::WeightDevice, Error> {
+        let (major, minor) = numbers(&limit.path)?;
+        Ok(oci::WeightDevice { major, minor, weight: limit.weight })
+    };
+    Ok(oci::BlockIo {
+        weight: None,
+        weight_device: wanted.blkio_weight_device.iter().map(weight).collect::<Result<_, _>>()?,
+        throttle_read_bps_device: throttles(&wanted.blkio_device_read_bps)?,
+        throttle_write_bps_device: throttles(&wanted.blkio_device_write_bps)?,
+        throttle_read_iops_device: throttles(&wanted.blkio_device_read_iops)?,
+        throttle_write_iops_device: throttles(&wanted.blkio_device_write_iops)?,
+    })
+}
+
+fn numbers(path: &str) -> Result<(i64, i64), Error> {
+    let stat = fs::metadata(path).map_err(|source| Error::file("find the block device", Path::new(path), source))?;
+    Ok((i64::from(rustix::fs::major(stat.rdev())), i64::from(rustix::fs::minor(stat.rdev()))))
 }
 
 fn add(mapping: &DeviceMapping, nodes: &mut Vec<DeviceNode>) -> Result<(), Error> {

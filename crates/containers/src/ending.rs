@@ -12,7 +12,7 @@ use crate::containerd::Exit;
 use crate::record::Container;
 use crate::service::{Shared, now};
 use crate::start::{self, Cause};
-use crate::{exec, remove};
+use crate::{exec, remove, staging};
 
 /// What Docker reports for a process that its shim took along.
 const KILLED: i32 = 137;
@@ -74,6 +74,7 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
     if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
         tracing::warn!(container = record.id, %error, "cannot release a container's sandbox");
     }
+    staging::unstage(shared, &record.id);
     shared.shipping.drain(&record.id);
     container.drop_pending();
     exec::container_ended(shared, &record.id, KILLED);

@@ -30,8 +30,8 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Writes the files of a sandbox and answers where they are.
-pub(crate) fn write(folder: &Path, hostname: &str, sandbox: &Sandbox) -> Result<NetworkFiles, Error> {
+/// Writes the files of a sandbox, these lines behind its hosts, and answers where they are.
+pub(crate) fn write(folder: &Path, hostname: &str, sandbox: &Sandbox, hosts: &str) -> Result<NetworkFiles, Error> {
     let put = |name: &str, text: &str| -> Result<Option<String>, Error> {
         let path = folder.join(name);
         let bounded = &text.as_bytes()[..text.len().min(LARGEST_FILE)];
@@ -40,7 +40,7 @@ pub(crate) fn write(folder: &Path, hostname: &str, sandbox: &Sandbox) -> Result<
     };
     Ok(NetworkFiles {
         hostname: put("hostname", &format!("{hostname}\n"))?,
-        hosts: put("hosts", &sandbox.hosts)?,
+        hosts: put("hosts", &format!("{}{hosts}", sandbox.hosts))?,
         resolv_conf: put("resolv.conf", &sandbox.resolv_conf)?,
     })
 }
@@ -70,7 +70,8 @@ mod tests {
         let place = folder.path().join("c");
         make_folder(&place).unwrap();
         let sandbox = Sandbox { hosts: "h\n".into(), resolv_conf: "r\n".into(), ..Sandbox::default() };
-        let files = write(&place, "box", &sandbox).unwrap();
+        let files = write(&place, "box", &sandbox, "1.2.3.4\tdb\n").unwrap();
+        assert_eq!(fs::read_to_string(place.join("hosts")).unwrap(), "h\n1.2.3.4\tdb\n");
         assert_eq!(fs::read_to_string(place.join("hostname")).unwrap(), "box\n");
         assert_eq!(shared(&place), files);
         remove_folder(&place).unwrap();

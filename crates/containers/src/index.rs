@@ -80,19 +80,7 @@ mod tests {
         Arc::new(Container::new(Record {
             id: id.to_owned(),
             name: name.to_owned(),
-            created: container_core::Timestamp(0),
-            image_id: String::new(),
-            image_name: String::new(),
-            config: Arc::default(),
-            host_config: Arc::default(),
-            mounts: Arc::default(),
-            endpoints: Arc::default(),
-            state: container_core::State::default(),
-            starting: None,
-            stopped_by_user: false,
-            history: container_core::restart::History::default(),
-            restart_count: 0,
-            sandbox: None,
+            ..Record::default()
         }))
     }
 

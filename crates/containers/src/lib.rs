@@ -10,6 +10,7 @@
 //! Invariants: a container's transitions happen under its own gate, and there is no lock that two containers share across
 //! an await; an exit is stored before the shim that remembers it is let go; nothing polls. No HTTP, no wire types.
 
+mod cdi;
 mod containerd;
 mod containers;
 mod create;
@@ -24,17 +25,21 @@ mod index;
 mod lifecycle;
 mod logging;
 mod membership;
+mod links;
 mod messages;
 mod mountpoints;
 mod ports;
+mod propagation;
 mod record;
 mod recover;
 mod remove;
 mod request;
 mod rootfs;
+mod runtimes;
 mod service;
 mod settings;
 mod shutdown;
+mod staging;
 mod start;
 mod stdio;
 mod stop;
@@ -47,6 +52,7 @@ pub use containers::{Containers, Counts};
 pub use error::Error;
 pub use exec::Execs;
 pub use lifecycle::{Lifecycle, Waiting};
+pub use log_drivers::DRIVERS as LOG_DRIVERS;
 pub use ports::{
     ContainerEvent, Endpoint, EventSink, EventSubject, Image, ImageSource, LiveSandbox, PortError, PublishedPort,
     Sandbox, SandboxMode, SandboxRequest, Sandboxes,
@@ -58,5 +64,5 @@ pub use request::{
     WaitCondition, WaitResult,
 };
 pub use service::Service;
-pub use settings::{Neighbours, Settings};
+pub use settings::{Defaults, Neighbours, Runtime, Settings};
 pub use streams::{Attached, Logs, Streams};

@@ -31,6 +31,12 @@ pub(crate) fn complete(chosen: &mut LogConfig, defaults: &LogConfig) -> Result<(
     Ok(log_drivers::validate(&chosen.driver, &chosen.options)?)
 }
 
+/// The daemon's own choice, before it serves anyone.
+pub(crate) fn check_defaults(defaults: &LogConfig) -> Result<(), Error> {
+    let driver = if defaults.driver.is_empty() { "json-file" } else { &defaults.driver };
+    log_drivers::validate(driver, &defaults.options).map_err(|error| messages::bad_log_defaults(&error.to_string()))
+}
+
 /// Opens a container's driver; a receiver that is not there fails the start, as in Docker.
 pub(crate) async fn prepare(shared: &Shared, record: &Record) -> Result<Logging, Error> {
     let driver = &record.host_config.log_config.driver;

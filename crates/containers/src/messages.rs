@@ -171,10 +171,11 @@ pub fn logs_not_readable() -> Error {
 }
 
 pub fn logs_of_removed() -> Error {
-    refuse(
-        ErrorKind::Conflict,
-        "can not get logs from container which is dead or marked for removal".to_owned(),
-    )
+    refuse(ErrorKind::Conflict, "can not get logs from container which is dead or marked for removal".to_owned())
+}
+
+pub fn bad_log_defaults(why: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("failed to set log opts: {why}"))
 }
 
 /// A driver that cannot begin, as Docker tells of it when a container starts.
@@ -186,6 +187,10 @@ pub fn logging_failed(why: &str) -> Error {
 
 pub fn unknown_runtime(name: &str) -> Error {
     refuse(ErrorKind::InvalidArgument, format!("unknown or invalid runtime name: {name}"))
+}
+
+pub fn runtime_option(runtime: &str, key: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("runtime {runtime}: invalid option {key}"))
 }
 
 pub fn bind_source_missing(path: &str) -> Error {
@@ -208,6 +213,59 @@ pub fn join_not_running(id: &str) -> Error {
 
 pub fn join_itself() -> Error {
     refuse(ErrorKind::InvalidArgument, "cannot join own network namespace".to_owned())
+}
+
+pub fn no_volume_driver(name: &str) -> Error {
+    let message = format!("error looking up volume plugin {name}: plugin \"{name}\" not found");
+    refuse(ErrorKind::NotFound, message)
+}
+
+pub fn no_host_shm() -> Error {
+    refuse(ErrorKind::Internal, "/dev/shm is not mounted, but must be for --ipc=host".to_owned())
+}
+
+pub fn ipc_not_shareable(id: &str) -> Error {
+    let message = format!(
+        "failed to join IPC namespace: container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor \
+         container)"
+    );
+    refuse(ErrorKind::InvalidArgument, message)
+}
+
+pub fn join_not_running_namespace(namespace: &str, id: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("failed to join {namespace} namespace: container {id} is not running"))
+}
+
+pub fn not_shared(path: &str, mount: &str, wanted: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("path {path} is mounted on {mount} but it is not {wanted}"))
+}
+
+pub fn daemon_root_propagation(root: &str, source: &str, propagation: &str) -> Error {
+    let message = format!(
+        "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount source is within the \
+         daemon root, daemon root: \"{root}\", bind mount source: \"{source}\", propagation: \"{propagation}\""
+    );
+    refuse(ErrorKind::InvalidArgument, message)
+}
+
+pub fn empty_link() -> Error {
+    refuse(ErrorKind::InvalidArgument, "empty string specified for links".to_owned())
+}
+
+pub fn bad_link(text: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("bad format for links: {text}"))
+}
+
+pub fn no_link_target(name: &str) -> Error {
+    refuse(ErrorKind::InvalidArgument, format!("could not get container for {name}: No such container: {name}"))
+}
+
+pub fn link_not_running(child: &str, parent: &str, alias: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("Cannot link to a non running container: /{child} AS /{parent}/{alias}"))
+}
+
+pub fn link_off_the_bridge(child: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("Cannot link to /{child}, as it does not belong to the default network"))
 }
 
 pub fn conflicting(what: &str) -> Error {

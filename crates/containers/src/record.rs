@@ -17,7 +17,7 @@ use crate::ports::Sandbox;
 pub(crate) const CONTAINERS: Table<Record> = Table::new("containers");
 
 /// The intent, and the last truth that was seen. Cheap to clone.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub id: String,
     /// Without the slash.
@@ -31,6 +31,8 @@ pub(crate) struct Record {
     pub host_config: Arc<HostConfig>,
     pub mounts: Arc<Vec<MountPoint>>,
     pub endpoints: Arc<Vec<EndpointRequest>>,
+    #[serde(default)]
+    pub links: Arc<Vec<crate::links::Link>>,
     pub state: State,
     /// A start is under way since then: a task that is found belongs to it.
     pub starting: Option<Timestamp>,

@@ -15,7 +15,7 @@ use crate::ports::LiveSandbox;
 use crate::record::Container;
 use crate::service::Shared;
 use crate::start::{self, Cause};
-use crate::{ending, files, logging, remove};
+use crate::{ending, files, logging, remove, staging};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,7 +57,6 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, Error> {
     }
     recovered.strays = clear_strays(shared, &tasks).await?;
     for container in containers {
-        logging::resume(shared, &container).await;
         resume_intent(shared, &container).await;
     }
     Ok(recovered)
@@ -136,7 +135,9 @@ async fn clear_strays(shared: &Arc<Shared>, tasks: &HashMap<String, TaskState>) 
         strays += 1;
         shared.containerd.delete_container(id).await?;
     }
-    for key in shared.containerd.own_snapshots().await?.iter().filter(|key| !known.contains(*key)) {
+    staging::unstage_others(shared, |id| running.contains(id));
+    let own = shared.containerd.own_snapshots().await?;
+    for key in own.iter().filter(|key| !known.contains(staging::owner_of_snapshot(key))) {
         strays += 1;
         shared.containerd.remove_snapshot(key).await?;
     }

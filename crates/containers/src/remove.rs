@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use container_core::{Event, State};
+use container_core::{Event, MountKind, State};
 use metadata::Durability;
 
 use crate::error::Error;
 use crate::record::{CONTAINERS, Container};
 use crate::request::RemoveOptions;
 use crate::service::Shared;
-use crate::{files, logging, messages, stop, volumes};
+use crate::{files, logging, messages, staging, stop, volumes};
 
 /// Starts that may come between a forced removal and its gate.
 const KILLS: u32 = 5;
@@ -73,6 +73,10 @@ pub(crate) async fn erase(shared: &Arc<Shared>, container: &Arc<Container>, with
     let record = container.record();
     container.drop_pending();
     shared.containerd.remove_snapshot(&record.id).await?;
+    staging::unstage(shared, &record.id);
+    for (index, _) in record.mounts.iter().enumerate().filter(|(_, mount)| mount.kind == MountKind::Image) {
+        shared.containerd.remove_snapshot(&staging::image_snapshot(&record.id, index)).await?;
+    }
     if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
         tracing::warn!(container = record.id, %error, "cannot release the sandbox of a removed container");
     }

@@ -59,8 +59,14 @@ impl Layers {
 
     fn mount_overlay(&self) -> std::io::Result<OwnedFd> {
         let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        let lower: Vec<String> = self.directories.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", lower.join(":"))?;
+        // One by one, since a value has at most 255 bytes (fsconfig(2)); before Linux 6.5 they come in one.
+        let added = self.directories.iter().try_for_each(|layer| {
+            rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", layer.as_os_str())
+        });
+        if added.is_err() {
+            let lower: Vec<String> = self.directories.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+            rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", lower.join(":"))?;
+        }
         rustix::mount::fsconfig_create(fs.as_fd())?;
         let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID;
         Ok(rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)

@@ -24,7 +24,7 @@ use crate::mountpoints::MountPoints;
 use crate::ports::{ContainerEvent, EventSubject};
 use crate::record::{CONTAINERS, Container, Record};
 use crate::settings::{Neighbours, Settings};
-use crate::{Containers, Execs, Lifecycle, Recovered, Streams};
+use crate::{Containers, Execs, Lifecycle, Recovered, Streams, logging, runtimes};
 
 /// What all parts of the service look at.
 pub(crate) struct Shared {
@@ -62,10 +62,12 @@ impl Service {
         client: Client,
         neighbours: Neighbours,
     ) -> Result<Self, Error> {
-        let containerd = Containerd::new(client, &settings, MountPoints::provide(&settings.data_root)?);
+        logging::check_defaults(&settings.log_defaults)?;
         for folder in [settings.data_root.join("containers"), settings.attach_folder(), settings.runc_root()] {
             files::make_folder(&folder)?;
         }
+        let containerd = Containerd::new(client, MountPoints::provide(&settings.data_root)?);
+        runtimes::write_wrappers(&settings)?;
         let mut index = Index::default();
         for (_, record) in database.view(|tx| CONTAINERS.list(tx, ""))? {
             admit(&mut index, record)?;

@@ -1,9 +1,11 @@
 //! Where this daemon keeps its things and whom it talks to.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use container_core::LogConfig;
+use container_core::spec::{Policy, Remap};
 
 use crate::ports::{EventSink, ImageSource, Sandboxes};
 
@@ -25,6 +27,42 @@ pub struct Settings {
     pub shim: Option<String>,
     /// Taken by containers that name no driver.
     pub log_defaults: LogConfig,
+    pub defaults: Defaults,
+}
+
+/// What containers get that ask for nothing of their own.
+#[derive(Debug, Clone, Default)]
+pub struct Defaults {
+    pub policy: Policy,
+    /// 0: 64 MiB.
+    pub shm_size: i64,
+    /// Empty: `private`.
+    pub ipc_mode: String,
+    /// Empty: `private` on cgroup v2, else `host`.
+    pub cgroupns_mode: String,
+    /// OCI runtimes beside our own, by name.
+    pub runtimes: BTreeMap<String, Runtime>,
+    /// Empty: `runc`.
+    pub runtime: String,
+    /// Folders of CDI specifications.
+    pub cdi_folders: Vec<PathBuf>,
+    /// Of `--userns-remap`.
+    pub remap: Option<Remap>,
+}
+
+/// A configured OCI runtime: a program in runc's place, or a shim of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runtime {
+    Program {
+        path: PathBuf,
+        arguments: Vec<String>,
+    },
+    Shim {
+        /// `io.containerd.runc.v2`, or the path of a shim.
+        name: String,
+        /// As in `daemon.json`, by the fields of containerd's options.
+        options: BTreeMap<String, serde_json::Value>,
+    },
 }
 
 /// The services next door.
@@ -55,6 +93,11 @@ impl Settings {
 
     pub(crate) fn runc_root(&self) -> PathBuf {
         self.exec_root.join("runtime-runc")
+    }
+
+    /// Mounts that the daemon makes for one container.
+    pub(crate) fn mounts_folder(&self, id: &str) -> PathBuf {
+        self.exec_root.join("mounts").join(id)
     }
 
     pub(crate) fn volumes_folder(&self) -> PathBuf {

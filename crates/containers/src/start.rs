@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use container_core::spec::{self, Join, Namespaces, NetworkFiles};
-use container_core::{Event, NetworkMode, State, resolve_user, restart};
+use container_core::spec::{self, Join, Namespaces, NetworkFiles, UserNamespace};
+use container_core::{Event, MountKind, NetworkMode, State, resolve_user, restart};
 use containerd_api::types::Mount;
 use containerd_api::v1::types::Status;
 use errors::{ErrorKind, Kind};
@@ -18,9 +18,11 @@ use crate::error::Error;
 use crate::ports::{Sandbox, SandboxMode, SandboxRequest};
 use crate::record::{Container, Record};
 use crate::rootfs::{self, Layers};
+use crate::runtimes::Chosen;
 use crate::service::{Shared, now};
 use crate::stdio::{self, Stdin};
-use crate::{devices, files, logging, messages, remove};
+use crate::staging::{self, Staged};
+use crate::{cdi, devices, files, links, logging, messages, propagation, remove, runtimes};
 
 /// How long a shim may go on with a Create whose caller has died.
 const CREATE_LIMIT: Duration = Duration::from_secs(10);
@@ -72,6 +74,7 @@ pub(crate) async fn start(shared: &Arc<Shared>, container: &Arc<Container>, caus
                 progress.code = 0;
                 progress.error = None;
             });
+            links::tell_parents(shared, container);
             shared.publish(&record, "start", &[]);
             Ok(())
         }
@@ -126,9 +129,11 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
     let run = async {
         stored?;
         let rootfs = rootfs?;
-        let spec = specification(shared, &record, &sandbox, &rootfs)?;
-        shared.containerd.create_container(&record.id, &record.image_name, spec, record.life()).await?;
-        let run = run_task(shared, container, rootfs).await;
+        let staged = staging::stage(shared, &record).await?;
+        let spec = specification(shared, &record, &sandbox, &rootfs, &staged)?;
+        let runtime = runtimes::find(&shared.settings, &record.host_config.runtime)?;
+        shared.containerd.create_container(&record.id, &record.image_name, spec, record.life(), &runtime).await?;
+        let run = run_task(shared, container, rootfs, runtime).await;
         if run.is_err() {
             // Behind the error that counts: what stays is removed by the next start of the daemon.
             let _ = shared.containerd.delete_container(&record.id).await;
@@ -138,6 +143,7 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
     match run.await {
         Ok(pid) => Ok((pid, sandbox)),
         Err(error) => {
+            staging::unstage(shared, &record.id);
             if let Err(second) = shared.neighbours.sandboxes.release(&record.id).await {
                 tracing::warn!(container = record.id, error = %second, "cannot release the sandbox of a failed start");
             }
@@ -147,7 +153,12 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
 }
 
 /// Task, clients, go.
-async fn run_task(shared: &Arc<Shared>, container: &Arc<Container>, rootfs: Vec<Mount>) -> Result<u32, Error> {
+async fn run_task(
+    shared: &Arc<Shared>,
+    container: &Arc<Container>,
+    rootfs: Vec<Mount>,
+    runtime: Chosen,
+) -> Result<u32, Error> {
     let record = container.record();
     let socket = shared.settings.attach_path(&record.id);
     let logging = logging::prepare(shared, &record).await?;
@@ -160,7 +171,7 @@ async fn run_task(shared: &Arc<Shared>, container: &Arc<Container>, rootfs: Vec<
             (true, false) => Stdin::Open,
         },
     };
-    let task = NewTask { id: record.id.clone(), rootfs, stdio: streams.uri(), terminal: record.config.tty };
+    let task = NewTask { id: record.id.clone(), rootfs, stdio: streams.uri(), terminal: record.config.tty, runtime };
     create_task(shared, &task).await?;
     let begun = async {
         if !socket.exists() {
@@ -276,7 +287,7 @@ fn sandbox_request(shared: &Shared, record: &Record) -> Result<SandboxRequest, E
     })
 }
 
-/// Another container whose namespace is joined.
+/// Another container whose network is joined.
 fn running_other(shared: &Shared, record: &Record, reference: &str) -> Result<Arc<Record>, Error> {
     let other = shared.find(reference)?.record();
     match &other.state {
@@ -287,9 +298,27 @@ fn running_other(shared: &Shared, record: &Record, reference: &str) -> Result<Ar
     }
 }
 
-fn specification(shared: &Shared, record: &Record, sandbox: &Sandbox, rootfs: &[Mount]) -> Result<Vec<u8>, Error> {
+/// Another container whose namespace of another sort is joined, by the path of the namespace.
+fn joined(shared: &Shared, mode: &str, name: &'static str, file: &'static str) -> Result<Option<Join>, Error> {
+    let Some(reference) = mode.strip_prefix("container:") else { return Ok(None) };
+    let other = shared.find(reference)?.record();
+    match &other.state {
+        State::Restarting { .. } => Err(messages::is_restarting(&other.id)),
+        state if state.has_process() => Ok(Some(Join::Path(format!("/proc/{}/ns/{file}", state.pid())))),
+        _ => Err(messages::join_not_running_namespace(name, &other.id)),
+    }
+}
+
+fn specification(
+    shared: &Shared,
+    record: &Record,
+    sandbox: &Sandbox,
+    rootfs: &[Mount],
+    staged: &Staged,
+) -> Result<Vec<u8>, Error> {
     let namespaces = namespaces(shared, record, sandbox)?;
-    let files = network_files(shared, record, sandbox)?;
+    let brought = links::bring(shared, record, &sandbox.endpoints)?;
+    let files = network_files(shared, record, sandbox, &brought.hosts)?;
     let layers = Layers::of(rootfs).unwrap_or_default();
     let user = resolve_user(
         &record.config.user,
@@ -297,18 +326,23 @@ fn specification(shared: &Shared, record: &Record, sandbox: &Sandbox, rootfs: &[
         &rootfs::read_small(&layers, "etc", "passwd")?,
         &rootfs::read_small(&layers, "etc", "group")?,
     )?;
-    for mount in record.mounts.iter().filter(|mount| mount.kind == container_core::MountKind::Bind) {
+    for mount in record.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
         provide_source(mount)?;
+        propagation::check(mount)?;
     }
     let spec = spec::generate(&spec::Input {
         id: &record.id,
         config: &record.config,
         host_config: &record.host_config,
-        mounts: &record.mounts,
+        mounts: &staged.mounts,
         user: &user,
         namespaces: &namespaces,
         files: &files,
         devices: &devices::nodes(&record.host_config)?,
+        block_io: &devices::block_io(&record.host_config.resources)?,
+        shm: staged.shm.as_deref(),
+        link_env: &brought.env,
+        cdi: &cdi::edits(&record.host_config.resources.device_requests, &shared.settings.defaults.cdi_folders)?,
         host: &shared.host,
     })?;
     serde_json::to_vec(&spec).map_err(|source| Error::Refused {
@@ -334,26 +368,23 @@ fn namespaces(shared: &Shared, record: &Record, sandbox: &Sandbox) -> Result<Nam
     let or_own = |host: bool| if host { Join::Host } else { Join::Own };
     let network =
         sandbox.netns_path.as_ref().map_or(Join::Host, |path| Join::Path(path.to_string_lossy().into_owned()));
-    let pid = match host_config.pid_mode.strip_prefix("container:") {
-        Some(reference) => {
-            Join::Path(format!("/proc/{}/ns/pid", running_other(shared, record, reference)?.state.pid()))
-        }
-        None => or_own(host_config.pid_mode == "host"),
-    };
+    let pid = joined(shared, &host_config.pid_mode, "PID", "pid")?;
+    let ipc = joined(shared, &host_config.ipc_mode, "IPC", "ipc")?;
     Ok(Namespaces {
         network_is_own: sandbox.netns_path.is_some()
             && !matches!(NetworkMode::parse(&host_config.network_mode), NetworkMode::Container(_)),
         network,
-        pid,
-        ipc: or_own(host_config.ipc_mode == "host"),
+        pid: pid.unwrap_or_else(|| or_own(host_config.pid_mode == "host")),
+        ipc: ipc.unwrap_or_else(|| or_own(host_config.ipc_mode == "host")),
         uts: or_own(host_config.uts_mode == "host"),
         cgroup: or_own(host_config.cgroupns_mode != "private"),
+        user: UserNamespace::Host,
     })
 }
 
-fn network_files(shared: &Shared, record: &Record, sandbox: &Sandbox) -> Result<NetworkFiles, Error> {
+fn network_files(shared: &Shared, record: &Record, sandbox: &Sandbox, hosts: &str) -> Result<NetworkFiles, Error> {
     match NetworkMode::parse(&record.host_config.network_mode) {
         NetworkMode::Container(other) => Ok(files::shared(&shared.settings.container_folder(other))),
-        _ => files::write(&shared.settings.container_folder(&record.id), &record.config.hostname, sandbox),
+        _ => files::write(&shared.settings.container_folder(&record.id), &record.config.hostname, sandbox, hosts),
     }
 }

@@ -229,6 +229,7 @@ impl World {
             init_path: None,
             shim: None,
             log_defaults: container_core::LogConfig::default(),
+            defaults: containers::Defaults::default(),
         };
         let deadline = Instant::now() + PATIENCE;
         let database = loop {

@@ -98,6 +98,7 @@ impl World {
             init_path: None,
             shim: None,
             log_defaults: container_core::LogConfig::default(),
+            defaults: containers::Defaults::default(),
         };
         let database = open_database(&root.join("longshore.db"));
         let client = containerd_client::Client::new(&root.join("c.sock"), "moby").unwrap();

@@ -39,8 +39,10 @@ pub async fn create(api: &Api, request: Request) -> Answer {
     let mut body: wire::CreateRequest = request.json().await?;
     let hierarchy = if api.engine.has_cgroup_v2() { CgroupHierarchy::V2 } else { CgroupHierarchy::V1 };
     adapt::container_create(&mut body, version, hierarchy);
-    let created = api.containers.containers.create(create::from_wire(name, body)?).await?;
-    Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warnings: created.warnings }))
+    let understood = create::from_wire(name, body)?;
+    let created = api.containers.containers.create(understood.request).await?;
+    let warnings = understood.warnings.into_iter().chain(created.warnings).collect();
+    Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warnings }))
 }
 
 pub async fn inspect(api: &Api, request: &Request) -> Answer {

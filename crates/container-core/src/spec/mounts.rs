@@ -1,7 +1,7 @@
 //! Mounts of a container: the defaults that the user did not replace, the user's own, the daemon's three files.
 
-use super::{Input, Join};
-use crate::config::{MountKind, MountPoint};
+use super::{Host, Input, UserNamespace};
+use crate::config::{MountKind, MountPoint, ReadOnly};
 use crate::error::ConfigError;
 use crate::oci::Mount;
 
@@ -25,8 +25,15 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>, ConfigError> {
             }
         }
     }
-    if input.host_config.privileged {
-        for mount in mounts.iter_mut().filter(|mount| matches!(mount.kind, "sysfs" | "cgroup")) {
+    // A cgroup file system cannot be made read-only again in a user namespace (mount_namespaces(7), locked flags).
+    let remapped = input.namespaces.user != UserNamespace::Host;
+    for mount in &mut mounts {
+        let writable = match &*mount.kind {
+            "sysfs" => input.host_config.privileged,
+            "cgroup" => input.host_config.privileged || remapped,
+            _ => false,
+        };
+        if writable {
             mount.options.retain(|option| option != "ro");
         }
     }
@@ -44,7 +51,7 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>, ConfigError> {
 fn defaults(input: &Input<'_>) -> Vec<Mount> {
     let mount = |destination: &str, kind: &'static str, source: &str, options: &[&str]| Mount {
         destination: destination.to_owned(),
-        kind,
+        kind: kind.into(),
         source: source.to_owned(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
     };
@@ -61,10 +68,10 @@ fn defaults(input: &Input<'_>) -> Vec<Mount> {
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"]),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
-    match (input.host_config.ipc_mode.as_str(), &input.namespaces.ipc) {
+    match (input.host_config.ipc_mode.as_str(), input.shm) {
         ("none", _) => {}
-        (_, Join::Host) => mounts.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate"])),
-        _ => {
+        (_, Some(shared)) => mounts.push(mount("/dev/shm", "bind", shared, &["rbind", "rprivate"])),
+        (_, None) => {
             let size = if input.host_config.shm_size > 0 { input.host_config.shm_size } else { DEFAULT_SHM_SIZE };
             let size = format!("size={size}");
             mounts.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
@@ -85,7 +92,7 @@ fn files(input: &Input<'_>) -> Vec<Mount> {
     ];
     let bind = |(destination, source): (&str, &Option<String>)| {
         let source = source.clone()?;
-        Some(Mount { destination: destination.to_owned(), kind: "bind", source, options: options.clone() })
+        Some(Mount { destination: destination.to_owned(), kind: "bind".into(), source, options: options.clone() })
     };
     files.into_iter().filter_map(bind).collect()
 }
@@ -94,16 +101,24 @@ fn user_mount(mount: &MountPoint, input: &Input<'_>) -> Result<Mount, ConfigErro
     let destination = mount.destination.clone();
     if mount.kind == MountKind::Tmpfs {
         let options = crate::mounts::tmpfs_options(&mount.mode)?;
-        return Ok(Mount { destination, kind: "tmpfs", source: "tmpfs".to_owned(), options });
+        return Ok(Mount { destination, kind: "tmpfs".into(), source: "tmpfs".to_owned(), options });
     }
     let mut options = vec![if mount.non_recursive { "bind" } else { "rbind" }];
     if !mount.read_write {
-        let recursive = input.host.recursive_read_only && !mount.non_recursive;
-        options.push(if recursive { "rro" } else { "ro" });
+        options.push(if is_recursively_read_only(mount, input.host)? { "rro" } else { "ro" });
     }
     options.push(if mount.propagation.is_empty() { "rprivate" } else { &mount.propagation });
     let options = options.into_iter().map(str::to_owned).collect();
-    Ok(Mount { destination, kind: "bind", source: mount.source.clone(), options })
+    Ok(Mount { destination, kind: "bind".into(), source: mount.source.clone(), options })
+}
+
+fn is_recursively_read_only(mount: &MountPoint, host: &Host) -> Result<bool, ConfigError> {
+    match mount.read_only {
+        ReadOnly::Shallow => Ok(false),
+        ReadOnly::Default => Ok(host.recursive_read_only),
+        ReadOnly::Forced if host.recursive_read_only => Ok(true),
+        ReadOnly::Forced => Err(ConfigError::Value("rro is not supported: requires kernel 5.12".to_owned())),
+    }
 }
 
 /// A mount that hands events on needs a root that does (mount_namespaces(7)).

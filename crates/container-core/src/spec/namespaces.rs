@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::{Host, Remap};
 use crate::config::HostConfig;
 use crate::error::ConfigError;
 use crate::oci;
@@ -26,18 +27,43 @@ pub struct Namespaces {
     pub cgroup: Join,
     /// The network namespace is this container's and not another's, whoever made it.
     pub network_is_own: bool,
+    pub user: UserNamespace,
+}
+
+/// Whose users a container has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum UserNamespace {
+    #[default]
+    Host,
+    /// A new one with these mappings.
+    Own(Remap),
+    /// That of whoever made the namespaces that are joined.
+    Path(String),
 }
 
 impl Namespaces {
+    pub(super) fn mappings(&self) -> (Vec<oci::IdMapping>, Vec<oci::IdMapping>) {
+        match &self.user {
+            UserNamespace::Own(remap) => (remap.uids.clone(), remap.gids.clone()),
+            UserNamespace::Host | UserNamespace::Path(_) => (Vec::new(), Vec::new()),
+        }
+    }
+
     /// In the order of Docker's specification.
     pub(super) fn listed(&self) -> Vec<oci::Namespace> {
         let mount = Join::Own;
+        let user = match &self.user {
+            UserNamespace::Host => Join::Host,
+            UserNamespace::Own(_) => Join::Own,
+            UserNamespace::Path(path) => Join::Path(path.clone()),
+        };
         let all = [
             ("mount", &mount),
             ("network", &self.network),
             ("uts", &self.uts),
             ("pid", &self.pid),
             ("ipc", &self.ipc),
+            ("user", &user),
             ("cgroup", &self.cgroup),
         ];
         all.into_iter()
@@ -50,30 +76,44 @@ impl Namespaces {
     }
 }
 
-/// Words that are no modes, and modes that this engine does not build yet.
-pub fn check_modes(host: &HostConfig) -> Result<(), ConfigError> {
-    let wrong = |namespace: &'static str, mode: &str| ConfigError::NamespaceMode { namespace, mode: mode.to_owned() };
-    match host.ipc_mode.as_str() {
-        "" | "private" | "host" | "none" => {}
-        "shareable" => return Err(ConfigError::NotBuilt("--ipc shareable".to_owned())),
-        mode if mode.starts_with("container:") => return Err(ConfigError::NotBuilt(format!("--ipc {mode}"))),
-        mode => return Err(wrong("IPC", mode)),
+/// Words that are no modes, and what a remapping daemon cannot share with the host.
+pub fn check_modes(host_config: &HostConfig, host: &Host) -> Result<(), ConfigError> {
+    let wrong = |namespace: &'static str, mode: &str| Err(ConfigError::NamespaceMode { namespace, mode: mode.to_owned() });
+    let of_container = |mode: &str| mode.strip_prefix("container:").is_some_and(|id| !id.is_empty());
+    match host_config.ipc_mode.as_str() {
+        "" | "private" | "host" | "none" | "shareable" => {}
+        mode if of_container(mode) => {}
+        mode => return wrong("IPC", mode),
     }
-    match host.pid_mode.as_str() {
+    match host_config.pid_mode.as_str() {
         "" | "private" | "host" => {}
-        mode if mode.strip_prefix("container:").is_some_and(|id| !id.is_empty()) => {}
-        mode => return Err(wrong("PID", mode)),
+        mode if of_container(mode) => {}
+        mode => return wrong("PID", mode),
     }
-    match host.cgroupns_mode.as_str() {
-        "" | "private" | "host" => {}
-        mode => return Err(wrong("cgroup namespace", mode)),
+    if !matches!(host_config.cgroupns_mode.as_str(), "" | "private" | "host") {
+        return wrong("cgroup namespace", &host_config.cgroupns_mode);
     }
-    // The daemon maps no users, so that the host's namespace is what a container gets anyway.
-    if !matches!(host.userns_mode.as_str(), "" | "host") {
-        return Err(wrong("USER", &host.userns_mode));
+    if !matches!(host_config.userns_mode.as_str(), "" | "host") {
+        return wrong("USER", &host_config.userns_mode);
     }
-    if !matches!(host.uts_mode.as_str(), "" | "host") {
-        return Err(wrong("UTS", &host.uts_mode));
+    if !matches!(host_config.uts_mode.as_str(), "" | "host") {
+        return wrong("UTS", &host_config.uts_mode);
+    }
+    if host.remap.is_none() || host_config.userns_mode == "host" {
+        return Ok(());
+    }
+    let refuse = |message: &str| Err(ConfigError::Value(message.to_owned()));
+    if host_config.privileged {
+        return refuse(
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when \
+             running privileged mode",
+        );
+    }
+    if host_config.network_mode == "host" {
+        return refuse("cannot share the host's network namespace when user namespaces are enabled");
+    }
+    if host_config.pid_mode == "host" {
+        return refuse("cannot share the host PID namespace when user namespaces are enabled");
     }
     Ok(())
 }
@@ -84,7 +124,10 @@ pub(super) fn sysctls(namespaces: &Namespaces, host: &HostConfig) -> BTreeMap<St
     let mut sysctls = BTreeMap::new();
     if namespaces.network_is_own {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        // Groups of a user namespace do not reach that far (icmp(7)).
+        if namespaces.user == UserNamespace::Host {
+            sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        }
     }
     sysctls.extend(host.sysctls.iter().map(|(key, value)| (key.clone(), value.clone())));
     sysctls

@@ -1,21 +1,17 @@
 //! Limits: cgroup values, device rules, rlimits.
 
-use super::{DeviceNode, Host};
+use super::{DeviceNode, Host, Input};
 use crate::config::{Resources, Ulimit};
 use crate::error::ConfigError;
 use crate::oci;
 
-pub(super) fn all(
-    wanted: &Resources,
-    privileged: bool,
-    devices: &[DeviceNode],
-    host: &Host,
-) -> Result<oci::Resources, ConfigError> {
-    let rules = if privileged {
+pub(super) fn all(input: &Input<'_>) -> Result<oci::Resources, ConfigError> {
+    let (wanted, host) = (&input.host_config.resources, input.host);
+    let rules = if input.host_config.privileged {
         vec![oci::DeviceRule { allow: true, access: "rwm".to_owned(), ..oci::DeviceRule::default() }]
     } else {
         let mut rules = default_rules();
-        rules.extend(devices.iter().map(|device| oci::DeviceRule {
+        rules.extend(input.devices.iter().map(|device| oci::DeviceRule {
             allow: true,
             kind: device.kind.to_owned(),
             major: Some(device.major),
@@ -25,12 +21,14 @@ pub(super) fn all(
         rules.extend(device_rules(&wanted.device_cgroup_rules)?);
         rules
     };
+    let weight = Some(wanted.blkio_weight).filter(|weight| *weight != 0);
+    let block_io = oci::BlockIo { weight, ..input.block_io.clone() };
     Ok(oci::Resources {
         devices: rules,
         memory: memory(wanted, host),
         cpu: cpu(wanted),
         pids: wanted.pids_limit.filter(|limit| *limit != 0).map(|limit| oci::Pids { limit: limit.max(-1) }),
-        block_io: (wanted.blkio_weight != 0).then_some(oci::BlockIo { weight: wanted.blkio_weight }),
+        block_io: (block_io != oci::BlockIo::default()).then_some(block_io),
     })
 }
 
@@ -95,6 +93,7 @@ fn memory(wanted: &Resources, host: &Host) -> Option<oci::Memory> {
             0 => None,
             swap => Some(swap.max(-1)),
         },
+        kernel_tcp: Some(wanted.kernel_memory_tcp).filter(|limit| *limit > 0),
         swappiness: wanted.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
         // cgroup v2 has no such switch.
         disable_oom_killer: wanted.oom_kill_disable.filter(|off| *off && !host.cgroup_v2),
@@ -157,7 +156,8 @@ pub(crate) fn check_ulimit(limit: &Ulimit) -> Result<(), ConfigError> {
     Ok(())
 }
 
-pub(super) fn rlimits(limits: &[Ulimit]) -> Result<Vec<oci::Rlimit>, ConfigError> {
+/// The container's limits, and those of the daemon's that it does not name.
+pub(super) fn rlimits(own: &[Ulimit], daemon: &[Ulimit]) -> Result<Vec<oci::Rlimit>, ConfigError> {
     let rlimit = |limit: &Ulimit| {
         check_ulimit(limit)?;
         // -1 is RLIM_INFINITY.
@@ -165,5 +165,6 @@ pub(super) fn rlimits(limits: &[Ulimit]) -> Result<Vec<oci::Rlimit>, ConfigError
         let kind = format!("RLIMIT_{}", limit.name.to_ascii_uppercase());
         Ok(oci::Rlimit { kind, hard: value(limit.hard), soft: value(limit.soft) })
     };
-    limits.iter().map(rlimit).collect()
+    let defaults = daemon.iter().filter(|limit| !own.iter().any(|known| known.name == limit.name));
+    own.iter().chain(defaults).map(rlimit).collect()
 }

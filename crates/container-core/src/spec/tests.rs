@@ -12,6 +12,7 @@ fn host() -> Host {
         cgroup_parent: "/docker".into(),
         init_path: Some("/usr/bin/docker-init".into()),
         recursive_read_only: true,
+        ..Host::default()
     }
 }
 
@@ -45,6 +46,10 @@ fn spec(config: &Config, host_config: &HostConfig, mounts: &[MountPoint], device
         namespaces: &namespaces,
         files: &files,
         devices,
+        block_io: &oci::BlockIo::default(),
+        shm: None,
+        link_env: &[],
+        cdi: &[],
         host: &host,
     };
     generate(&input).unwrap()
@@ -157,7 +162,8 @@ fn a_cgroup_parent_cannot_climb_out_of_the_hierarchy() {
 #[test]
 fn options_that_are_none_are_refused() {
     let parse = |option: &str| SecurityOptions::parse(&[option.to_owned()]).map_err(|error| error.to_string());
-    assert_eq!(parse("colour=red").unwrap_err(), "invalid --security-opt: \"colour=red\"");
-    assert!(parse("apparmor=mine").is_err());
-    assert!(parse("no-new-privileges:true").unwrap().no_new_privileges);
+    assert_eq!(parse("colour").unwrap_err(), "invalid --security-opt 1: \"colour\"");
+    assert_eq!(parse("colour=red").unwrap_err(), "invalid --security-opt 2: \"colour=red\"");
+    assert_eq!(parse("no-new-privileges=maybe").unwrap_err(), "invalid --security-opt 2: \"no-new-privileges=maybe\"");
+    assert!(parse("no-new-privileges:true").unwrap().no_new_privileges(&host()));
 }

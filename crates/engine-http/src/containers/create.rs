@@ -1,23 +1,27 @@
 //! `POST /containers/create`: the wire's body becomes what the service is asked for.
 //!
-//! A member that the service has no place for is refused when it is set: nothing is taken and forgotten.
+//! Every member has its place in the service, which refuses what it cannot honour: nothing is taken and forgotten.
 
 use container_core::{
-    Config, DeviceMapping, EndpointRequest, Healthcheck, HostConfig, LogConfig, MountKind, MountRequest, PortBinding,
-    Resources, RestartPolicy, Ulimit,
+    Config, DeviceMapping, DeviceRequest, EndpointRequest, Healthcheck, HostConfig, LogConfig, MountKind, MountRequest,
+    PortBinding, Resources, RestartPolicy, StrayOptions, ThrottleDevice, Ulimit, WeightDevice,
 };
 use containers::CreateRequest;
 use engine_api::container as wire;
 use engine_api::host_config as wire_host;
 use engine_api::mount as wire_mount;
 use engine_api::network::EndpointSettings;
-use errors::ErrorKind;
-
 use crate::status::Failure;
 
+/// The body understood, and what the client is to be told beside the service's own warnings.
+pub struct Understood {
+    pub request: CreateRequest,
+    pub warnings: Vec<String>,
+}
+
 /// The whole body, and the name from the query.
-pub fn from_wire(name: Option<String>, body: wire::CreateRequest) -> Result<CreateRequest, Failure> {
-    refuse_unknown(&body)?;
+pub fn from_wire(name: Option<String>, body: wire::CreateRequest) -> Result<Understood, Failure> {
+    let mode = body.host_config.network_mode.clone();
     let mac = body.config.mac_address.clone();
     let mut endpoints: Vec<EndpointRequest> = body
         .networking_config
@@ -25,38 +29,41 @@ pub fn from_wire(name: Option<String>, body: wire::CreateRequest) -> Result<Crea
         .into_iter()
         .map(|(network, settings)| endpoint(network, settings))
         .collect();
-    if let (false, [only]) = (mac.is_empty(), endpoints.as_mut_slice()) {
-        only.mac.get_or_insert(mac);
-    }
-    Ok(CreateRequest { name, config: config(body.config), host_config: host_config(body.host_config)?, endpoints })
+    let warnings = place_mac(&mac, &mode, &mut endpoints)?;
+    let request =
+        CreateRequest { name, config: config(body.config), host_config: host_config(body.host_config)?, endpoints };
+    Ok(Understood { request, warnings })
 }
 
-fn refuse_unknown(body: &wire::CreateRequest) -> Result<(), Failure> {
-    let host = &body.host_config;
-    let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let throttles = [
-        &host.blkio_device_read_bps,
-        &host.blkio_device_write_bps,
-        &host.blkio_device_read_iops,
-        &host.blkio_device_write_iops,
-    ];
-    let refused = [
-        ("Links", set(&host.links)),
-        ("VolumeDriver", !matches!(host.volume_driver.as_str(), "" | "local")),
-        ("StorageOpt", host.storage_opt.as_ref().is_some_and(|options| !options.is_empty())),
-        ("DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioWeightDevice", host.blkio_weight_device.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDevice limits", throttles.iter().any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))),
-        ("Isolation", !matches!(host.isolation.as_str(), "" | "default")),
-        ("KernelMemory", host.kernel_memory != 0 || host.kernel_memory_tcp != 0),
-        ("CpuCount and CpuPercent", host.cpu_count != 0 || host.cpu_percent != 0),
-    ];
-    match refused.iter().find(|(_, is_set)| *is_set) {
-        Some((member, _)) => Err(Failure::new(
-            ErrorKind::NotImplemented,
-            format!("HostConfig.{member} cannot be honoured by this engine"),
+/// The container-wide address belongs to the endpoint of the container's own network since API 1.44.
+fn place_mac(mac: &str, mode: &str, endpoints: &mut Vec<EndpointRequest>) -> Result<Vec<String>, Failure> {
+    if mac.is_empty() {
+        return Ok(Vec::new());
+    }
+    if matches!(mode, "host" | "none") || mode.starts_with("container:") {
+        return Err(Failure::bad_request("conflicting options: mac-address and the network mode"));
+    }
+    let network = if mode.is_empty() { "default" } else { mode };
+    let is_own = |known: &str| known == network || (matches!(network, "default" | "bridge") && matches!(known, "default" | "bridge"));
+    let own = match endpoints.iter().position(|endpoint| is_own(&endpoint.network)) {
+        Some(at) => &mut endpoints[at],
+        None => {
+            endpoints.push(EndpointRequest { network: network.to_owned(), ..EndpointRequest::default() });
+            let last = endpoints.len() - 1;
+            &mut endpoints[last]
+        }
+    };
+    match &own.mac {
+        Some(known) if known != mac => Err(Failure::bad_request(
+            "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left \
+             empty",
         )),
-        None => Ok(()),
+        _ => {
+            own.mac = Some(mac.to_owned());
+            let warning =
+                "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
+            Ok(vec![warning.to_owned()])
+        }
     }
 }
 
@@ -83,6 +90,9 @@ fn config(wire: wire::Config) -> Config {
         labels: wire.labels.unwrap_or_default(),
         stop_signal: Some(wire.stop_signal).filter(|signal| !signal.is_empty()),
         stop_timeout_s: wire.stop_timeout,
+        args_escaped: wire.args_escaped,
+        on_build: wire.on_build.unwrap_or_default(),
+        shell: wire.shell.map(|words| words.0),
     }
 }
 
@@ -105,6 +115,8 @@ fn host_config(wire: wire_host::HostConfig) -> Result<HostConfig, Failure> {
         mounts: wire.mounts.unwrap_or_default().into_iter().map(mount).collect::<Result<_, _>>()?,
         tmpfs: wire.tmpfs.unwrap_or_default(),
         volumes_from: wire.volumes_from.unwrap_or_default(),
+        volume_driver: wire.volume_driver,
+        links: wire.links.unwrap_or_default(),
         network_mode: wire.network_mode,
         port_bindings: port_bindings(wire.port_bindings.unwrap_or_default()),
         publish_all_ports: wire.publish_all_ports,
@@ -136,6 +148,10 @@ fn host_config(wire: wire_host::HostConfig) -> Result<HostConfig, Failure> {
         readonly_paths: wire.readonly_paths,
         annotations: wire.annotations.unwrap_or_default(),
         console_size: (height != 0 && width != 0).then_some((height, width)),
+        container_id_file: wire.container_id_file,
+        isolation: wire.isolation,
+        storage_opt: wire.storage_opt.unwrap_or_default(),
+        cgroup: wire.cgroup,
         resources,
     })
 }
@@ -151,7 +167,9 @@ fn resources(wire: &wire_host::HostConfig) -> Resources {
         memory: wire.memory,
         memory_reservation: wire.memory_reservation,
         memory_swap: wire.memory_swap,
-        memory_swappiness: wire.memory_swappiness.filter(|value| *value != -1),
+        memory_swappiness: wire.memory_swappiness,
+        kernel_memory: wire.kernel_memory,
+        kernel_memory_tcp: wire.kernel_memory_tcp,
         oom_kill_disable: wire.oom_kill_disable,
         nano_cpus: wire.nano_cpus,
         cpu_shares: wire.cpu_shares,
@@ -161,11 +179,40 @@ fn resources(wire: &wire_host::HostConfig) -> Resources {
         cpu_realtime_runtime_us: wire.cpu_realtime_runtime,
         cpuset_cpus: wire.cpuset_cpus.clone(),
         cpuset_mems: wire.cpuset_mems.clone(),
+        cpu_count: wire.cpu_count,
+        cpu_percent: wire.cpu_percent,
+        io_maximum_iops: wire.io_maximum_iops,
+        io_maximum_bandwidth: wire.io_maximum_bandwidth,
         pids_limit: wire.pids_limit,
         blkio_weight: wire.blkio_weight,
+        blkio_weight_device: wire.blkio_weight_device.iter().flatten().map(weight).collect(),
+        blkio_device_read_bps: throttles(&wire.blkio_device_read_bps),
+        blkio_device_write_bps: throttles(&wire.blkio_device_write_bps),
+        blkio_device_read_iops: throttles(&wire.blkio_device_read_iops),
+        blkio_device_write_iops: throttles(&wire.blkio_device_write_iops),
+        device_requests: wire.device_requests.iter().flatten().map(device_request).collect(),
         devices: wire.devices.iter().flatten().map(device).collect(),
         device_cgroup_rules: wire.device_cgroup_rules.clone().unwrap_or_default(),
         ulimits: wire.ulimits.iter().flatten().map(ulimit).collect(),
+    }
+}
+
+fn weight(device: &wire_host::WeightDevice) -> WeightDevice {
+    WeightDevice { path: device.path.clone(), weight: device.weight }
+}
+
+fn throttles(list: &Option<Vec<wire_host::ThrottleDevice>>) -> Vec<ThrottleDevice> {
+    let device = |device: &wire_host::ThrottleDevice| ThrottleDevice { path: device.path.clone(), rate: device.rate };
+    list.iter().flatten().map(device).collect()
+}
+
+fn device_request(wire: &wire_host::DeviceRequest) -> DeviceRequest {
+    DeviceRequest {
+        driver: wire.driver.clone(),
+        count: wire.count,
+        device_ids: wire.device_ids.clone().unwrap_or_default(),
+        capabilities: wire.capabilities.clone().unwrap_or_default(),
+        options: wire.options.clone().unwrap_or_default(),
     }
 }
 
@@ -174,18 +221,24 @@ fn mount(wire: wire_mount::Mount) -> Result<MountRequest, Failure> {
         "bind" => MountKind::Bind,
         "volume" => MountKind::Volume,
         "tmpfs" => MountKind::Tmpfs,
+        "image" => MountKind::Image,
+        // Windows' pipes and a swarm's volumes are no more known to this daemon than to Docker's outside of one.
         other => {
             return Err(Failure::bad_request(format!("invalid mount config for type \"{other}\": mount type unknown")));
         }
     };
+    let options = [
+        (wire.bind_options.is_some(), MountKind::Bind, StrayOptions::BindOptions),
+        (wire.volume_options.is_some(), MountKind::Volume, StrayOptions::VolumeOptions),
+        (wire.image_options.is_some(), MountKind::Image, StrayOptions::ImageOptions),
+        (wire.tmpfs_options.is_some(), MountKind::Tmpfs, StrayOptions::TmpfsOptions),
+    ];
+    let stray = options.into_iter().find(|(given, of, _)| *given && *of != kind).map(|(_, _, name)| name);
     let bind = wire.bind_options.unwrap_or_default();
     let volume = wire.volume_options.unwrap_or_default();
+    let image = wire.image_options.unwrap_or_default();
     let tmpfs = wire.tmpfs_options.unwrap_or_default();
     let driver = volume.driver_config.unwrap_or_default();
-    if !matches!(driver.name.as_str(), "" | "local") || !driver.options.is_empty() || !volume.subpath.is_empty() {
-        let message = "a volume's driver, its options and its subpath cannot be honoured by this engine";
-        return Err(Failure::new(ErrorKind::NotImplemented, message));
-    }
     Ok(MountRequest {
         kind,
         source: wire.source,
@@ -194,9 +247,18 @@ fn mount(wire: wire_mount::Mount) -> Result<MountRequest, Failure> {
         propagation: bind.propagation,
         non_recursive: bind.non_recursive,
         create_mountpoint: bind.create_mountpoint,
+        read_only_non_recursive: bind.read_only_non_recursive,
+        read_only_force_recursive: bind.read_only_force_recursive,
         no_copy: volume.no_copy,
+        volume_labels: volume.labels,
+        volume_driver: driver.name,
+        volume_driver_options: driver.options,
+        subpath: if kind == MountKind::Image { image.subpath } else { volume.subpath },
+        consistency: wire.consistency,
         tmpfs_size: tmpfs.size_bytes,
         tmpfs_mode: tmpfs.mode,
+        tmpfs_options: tmpfs.options,
+        stray_options: stray,
     })
 }
 

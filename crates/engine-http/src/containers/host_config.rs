@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use container_core::{HostConfig, MountKind, MountRequest};
+use container_core::{HostConfig, MountKind, MountRequest, Resources, ThrottleDevice};
 use engine_api::host_config as wire;
 use engine_api::mount as wire_mount;
 use engine_api::network::PortBinding;
@@ -24,6 +24,10 @@ pub fn to_wire(host: &HostConfig) -> wire::HostConfig {
         },
         auto_remove: host.auto_remove,
         volumes_from: list(&host.volumes_from),
+        volume_driver: host.volume_driver.clone(),
+        links: list(&host.links),
+        container_id_file: host.container_id_file.clone(),
+        isolation: host.isolation.clone(),
         console_size: [height, width],
         annotations: Some(host.annotations.clone()).filter(|map| !map.is_empty()),
         cap_add: list(&host.cap_add),
@@ -74,7 +78,9 @@ fn resources(host: &HostConfig, answer: &mut wire::HostConfig) {
     answer.memory_swap = resources.memory_swap;
     answer.memory_swappiness = resources.memory_swappiness;
     answer.oom_kill_disable = resources.oom_kill_disable;
+    answer.kernel_memory_tcp = resources.kernel_memory_tcp;
     answer.pids_limit = resources.pids_limit;
+    block_io(resources, answer);
     answer.device_cgroup_rules = Some(resources.device_cgroup_rules.clone()).filter(|list| !list.is_empty());
     let devices = resources.devices.iter().map(|device| wire::DeviceMapping {
         path_on_host: device.path_on_host.clone(),
@@ -88,6 +94,28 @@ fn resources(host: &HostConfig, answer: &mut wire::HostConfig) {
         soft: limit.soft,
     });
     answer.ulimits = Some(limits.collect());
+}
+
+fn block_io(resources: &Resources, answer: &mut wire::HostConfig) {
+    let throttles = |list: &[ThrottleDevice]| {
+        let device = |limit: &ThrottleDevice| wire::ThrottleDevice { path: limit.path.clone(), rate: limit.rate };
+        Some(list.iter().map(device).collect())
+    };
+    let weights = resources.blkio_weight_device.iter();
+    let weight = |limit: &container_core::WeightDevice| wire::WeightDevice { path: limit.path.clone(), weight: limit.weight };
+    answer.blkio_weight_device = Some(weights.map(weight).collect());
+    answer.blkio_device_read_bps = throttles(&resources.blkio_device_read_bps);
+    answer.blkio_device_write_bps = throttles(&resources.blkio_device_write_bps);
+    answer.blkio_device_read_iops = throttles(&resources.blkio_device_read_iops);
+    answer.blkio_device_write_iops = throttles(&resources.blkio_device_write_iops);
+    let requests = resources.device_requests.iter().map(|request| wire::DeviceRequest {
+        driver: request.driver.clone(),
+        count: request.count,
+        device_ids: Some(request.device_ids.clone()).filter(|ids| !ids.is_empty()),
+        capabilities: Some(request.capabilities.clone()).filter(|sets| !sets.is_empty()),
+        options: Some(request.options.clone()),
+    });
+    answer.device_requests = Some(requests.collect()).filter(|list: &Vec<_>| !list.is_empty());
 }
 
 fn port_bindings(host: &HostConfig) -> wire::PortMap {
@@ -104,13 +132,22 @@ fn mount(mount: &MountRequest) -> wire_mount::Mount {
         propagation: mount.propagation.clone(),
         non_recursive: mount.non_recursive,
         create_mountpoint: mount.create_mountpoint,
-        ..wire_mount::BindOptions::default()
+        read_only_non_recursive: mount.read_only_non_recursive,
+        read_only_force_recursive: mount.read_only_force_recursive,
     };
-    let volume = wire_mount::VolumeOptions { no_copy: mount.no_copy, ..wire_mount::VolumeOptions::default() };
+    let driver =
+        wire_mount::Driver { name: mount.volume_driver.clone(), options: mount.volume_driver_options.clone() };
+    let volume = wire_mount::VolumeOptions {
+        no_copy: mount.no_copy,
+        labels: mount.volume_labels.clone(),
+        subpath: mount.subpath.clone(),
+        driver_config: Some(driver).filter(|driver| *driver != Default::default()),
+    };
+    let image = wire_mount::ImageOptions { subpath: mount.subpath.clone() };
     let tmpfs = wire_mount::TmpfsOptions {
         size_bytes: mount.tmpfs_size,
         mode: mount.tmpfs_mode,
-        ..wire_mount::TmpfsOptions::default()
+        options: mount.tmpfs_options.clone(),
     };
     let of_kind = |kind| mount.kind == kind;
     wire_mount::Mount {
@@ -120,7 +157,8 @@ fn mount(mount: &MountRequest) -> wire_mount::Mount {
         read_only: mount.read_only,
         bind_options: Some(bind).filter(|options| of_kind(MountKind::Bind) && *options != Default::default()),
         volume_options: Some(volume).filter(|options| of_kind(MountKind::Volume) && *options != Default::default()),
+        image_options: Some(image).filter(|options| of_kind(MountKind::Image) && *options != Default::default()),
         tmpfs_options: Some(tmpfs).filter(|options| of_kind(MountKind::Tmpfs) && *options != Default::default()),
-        ..wire_mount::Mount::default()
+        consistency: mount.consistency.clone(),
     }
 }

@@ -92,6 +92,9 @@ fn config(view: &ContainerView) -> wire::Config {
         labels: Some(config.labels.clone()),
         stop_signal: config.stop_signal.clone().unwrap_or_default(),
         stop_timeout: config.stop_timeout_s,
+        args_escaped: config.args_escaped,
+        on_build: Some(config.on_build.clone()).filter(|triggers| !triggers.is_empty()),
+        shell: config.shell.clone().map(Into::into),
         ..wire::Config::default()
     }
 }

@@ -1,0 +1,175 @@
+//! `--runtime`: names to shims and their options, as the daemon's configuration has them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use containerd_api::any;
+use containerd_api::runc::v1::Options as RuncOptions;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::messages;
+use crate::settings::{Runtime, Settings};
+
+/// Names of the runtime that this daemon was built with.
+const STOCK: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
+
+/// What containerd is told to start a container with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Chosen {
+    pub shim: String,
+    pub options: Option<containerd_api::Any>,
+}
+
+/// By the name in the container's configuration.
+pub(crate) fn find(settings: &Settings, name: &str) -> Result<Chosen, Error> {
+    let defaults = &settings.defaults;
+    let name = if name.is_empty() { defaults.runtime.as_str() } else { name };
+    if let Some(runtime) = defaults.runtimes.get(name) {
+        return configured(settings, name, runtime);
+    }
+    if STOCK.contains(&name) {
+        return Ok(program(settings, &settings.runc_path));
+    }
+    if is_shim_name(name) {
+        // A shim of its own on containerd's PATH.
+        return Ok(Chosen { shim: name.to_owned(), options: None });
+    }
+    Err(messages::unknown_runtime(name))
+}
+
+fn configured(settings: &Settings, name: &str, runtime: &Runtime) -> Result<Chosen, Error> {
+    match runtime {
+        Runtime::Program { path, arguments } if arguments.is_empty() => Ok(program(settings, path)),
+        Runtime::Program { path, arguments } => Ok(program(settings, &wrapper(settings, name, path, arguments).0)),
+        Runtime::Shim { name: shim, options } if options.is_empty() => Ok(Chosen { shim: shim.clone(), options: None }),
+        Runtime::Shim { name: shim, options } => {
+            let options = runc_options(options).map_err(|key| messages::runtime_option(name, &key))?;
+            Ok(Chosen { shim: shim.clone(), options: Some(any::pack(&options)) })
+        }
+    }
+}
+
+/// A program with runc's command line, under the daemon's usual shim.
+fn program(settings: &Settings, path: &Path) -> Chosen {
+    let options = RuncOptions {
+        binary_name: path.to_string_lossy().into_owned(),
+        root: settings.runc_root().to_string_lossy().into_owned(),
+        ..RuncOptions::default()
+    };
+    Chosen { shim: settings.runtime_name().to_owned(), options: Some(any::pack(&options)) }
+}
+
+/// containerd's options of runc by the names that `daemon.json` has for them; the first that is none is the error.
+fn runc_options(given: &BTreeMap<String, Value>) -> Result<RuncOptions, String> {
+    let mut options = RuncOptions::default();
+    for (key, value) in given {
+        let known = match key.as_str() {
+            "NoPivotRoot" => value.as_bool().map(|value| options.no_pivot_root = value),
+            "NoNewKeyring" => value.as_bool().map(|value| options.no_new_keyring = value),
+            "SystemdCgroup" => value.as_bool().map(|value| options.systemd_cgroup = value),
+            "ShimCgroup" => value.as_str().map(|value| value.clone_into(&mut options.shim_cgroup)),
+            "BinaryName" => value.as_str().map(|value| value.clone_into(&mut options.binary_name)),
+            "Root" => value.as_str().map(|value| value.clone_into(&mut options.root)),
+            "CriuImagePath" => value.as_str().map(|value| value.clone_into(&mut options.criu_image_path)),
+            "CriuWorkPath" => value.as_str().map(|value| value.clone_into(&mut options.criu_work_path)),
+            "IoUid" => number(value).map(|value| options.io_uid = value),
+            "IoGid" => number(value).map(|value| options.io_gid = value),
+            _ => None,
+        };
+        known.ok_or_else(|| key.clone())?;
+    }
+    Ok(options)
+}
+
+fn number(value: &Value) -> Option<u32> {
+    u32::try_from(value.as_u64()?).ok()
+}
+
+/// No shim takes arguments for its runtime: a script adds them. Its name has its content's digest, so that containers that
+/// run keep theirs when the configuration changes.
+fn wrapper(settings: &Settings, name: &str, path: &Path, arguments: &[String]) -> (PathBuf, String) {
+    let text = format!("#!/bin/sh\nexec {} {} \"$@\"\n", path.display(), arguments.join(" "));
+    let digest = ids::Digest::of(&text);
+    let file = format!("{}.{}", name.replace('/', "_"), &digest.hex()[..12]);
+    (settings.data_root.join("runtimes").join(file), text)
+}
+
+/// Writes the scripts that the configuration needs; once, when the service opens.
+pub(crate) fn write_wrappers(settings: &Settings) -> Result<(), Error> {
+    for (name, runtime) in &settings.defaults.runtimes {
+        let Runtime::Program { path, arguments } = runtime else { continue };
+        if arguments.is_empty() {
+            continue;
+        }
+        let (place, text) = wrapper(settings, name, path, arguments);
+        let written = || {
+            fs::create_dir_all(place.parent().unwrap_or(Path::new("/")))?;
+            let options = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).clone();
+            options.open(&place)?.write_all(text.as_bytes())
+        };
+        written().map_err(|source| Error::file("write the runtime's script", &place, source))?;
+    }
+    Ok(())
+}
+
+/// `prefix.name.version`; a path would let everyone at the API run any program.
+fn is_shim_name(name: &str) -> bool {
+    !name.contains('/') && name.split_once('.').is_some_and(|(prefix, _)| !prefix.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Defaults;
+
+    fn settings(name: &str, runtime: Runtime) -> Settings {
+        Settings {
+            data_root: "/d".into(),
+            exec_root: "/e".into(),
+            socket_root: "/e".into(),
+            namespace: "moby".into(),
+            cgroup_parent: "/docker".into(),
+            runc_path: "/bin/docker-runc".into(),
+            init_path: None,
+            shim: None,
+            log_defaults: container_core::LogConfig::default(),
+            defaults: Defaults { runtimes: [(name.to_owned(), runtime)].into(), ..Defaults::default() },
+        }
+    }
+
+    fn binary(chosen: &Chosen) -> String {
+        any::unpack::<RuncOptions>(chosen.options.as_ref().unwrap()).unwrap().binary_name
+    }
+
+    #[test]
+    fn names_are_the_stock_one_s_the_configuration_s_or_shims() {
+        let settings = settings("crun", Runtime::Program { path: "/usr/bin/crun".into(), arguments: Vec::new() });
+        assert_eq!(binary(&find(&settings, "").unwrap()), "/bin/docker-runc");
+        assert_eq!(binary(&find(&settings, "crun").unwrap()), "/usr/bin/crun");
+        assert_eq!(find(&settings, "io.containerd.kata.v2").unwrap().shim, "io.containerd.kata.v2");
+        for wrong in ["nope", "/bin/sh", "a/b.c", ".x"] {
+            let error = find(&settings, wrong).unwrap_err().to_string();
+            assert_eq!(error, format!("unknown or invalid runtime name: {wrong}"));
+        }
+    }
+
+    #[test]
+    fn arguments_come_by_a_script_and_options_by_their_names() {
+        let arguments = vec!["--debug".to_owned()];
+        let wrapped = settings("slow", Runtime::Program { path: "/usr/bin/crun".into(), arguments });
+        let path = binary(&find(&wrapped, "slow").unwrap());
+        assert!(path.starts_with("/d/runtimes/slow."), "{path}");
+        let shim = |key: &str, value: Value| Runtime::Shim {
+            name: "io.containerd.runc.v2".into(),
+            options: [(key.to_owned(), value)].into(),
+        };
+        let good = settings("mine", shim("BinaryName", "crun".into()));
+        assert_eq!(binary(&find(&good, "mine").unwrap()), "crun");
+        let bad = settings("mine", shim("Colour", "red".into()));
+        assert!(find(&bad, "mine").unwrap_err().to_string().contains("Colour"));
+    }
+}
