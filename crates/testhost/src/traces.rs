@@ -46,6 +46,7 @@ impl Traces {
         for group in host.container_groups() {
             traces.insert(format!("control group {}", group.display()));
         }
+        descriptors(host, &mut traces);
         Ok(Self(traces))
     }
 
@@ -100,6 +101,31 @@ fn elements(host: &Host, table: &str, traces: &mut BTreeSet<String>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// What the daemons hold open of containers: files and folders of theirs, deleted ones too, and namespaces.
+fn descriptors(host: &Host, traces: &mut BTreeSet<String>) {
+    const DAEMONS: [&str; 3] = ["dockerd", "docker-containerd", "docker-netd"];
+    let own = host.path("").display().to_string();
+    let own_network = fs::read_link("/proc/self/ns/net").unwrap_or_default();
+    let folders: Vec<String> = host.container_folders().iter().map(|folder| format!("{}/", folder.display())).collect();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let line = fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        let program = line.split('\0').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        if !DAEMONS.contains(&program) || !line.contains(&own) {
+            continue;
+        }
+        for fd in fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten() {
+            let Ok(target) = fs::read_link(fd.path()) else { continue };
+            if target == own_network {
+                continue;
+            }
+            let target = target.to_string_lossy();
+            if folders.iter().any(|folder| target.starts_with(folder)) || target.starts_with("net:[") {
+                traces.insert(format!("descriptor of {program}: {target}"));
+            }
+        }
+    }
 }
 
 /// Every process of this test's own process namespace but its first and the test itself; what was only not yet reaped is none.

@@ -65,32 +65,33 @@ pub fn stopped(host: &Host) -> Result<()> {
 pub fn restarted(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
-    let docker = &engine.docker;
-    docker.run(&[
-        "run",
-        "-d",
-        "--name",
-        "thrice",
-        "--restart",
-        "on-failure:2",
-        &image,
-        "sh",
-        "-c",
-        "echo try; exit 4",
-    ])?;
-    let state = ["inspect", "--format", "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}", "thrice"];
-    wait_until("two restarts", || docker.run(&state).ok().filter(|state| state == "exited 2 4"))?;
-    assert_eq!(docker.run(&["logs", "thrice"])?, "try\ntry\ntry");
-    // One that should always run is started by the daemon's next start, one that was stopped is not.
-    docker.run(&["run", "-d", "--name", "always", "--restart", "always", &image, "sleep", "1000"])?;
-    docker.run(&["run", "-d", "--name", "unless", "--restart", "unless-stopped", &image, "sleep", "1000"])?;
-    docker.run(&["stop", "-t", "0", "always", "unless"])?;
-    engine.kill_dockerd()?;
-    engine.start_again()?;
-    let status = |name: &str| docker.run(&["inspect", "--format", "{{.State.Status}}", name]);
-    wait_until("the restart of what always runs", || status("always").ok().filter(|status| status == "running"))?;
-    assert_eq!(status("unless")?, "exited");
-    docker.run(&["rm", "-f", "thrice", "always", "unless"])?;
+    for docker in clients(&engine) {
+        docker.run(&[
+            "run",
+            "-d",
+            "--name",
+            "thrice",
+            "--restart",
+            "on-failure:2",
+            &image,
+            "sh",
+            "-c",
+            "echo try; exit 4",
+        ])?;
+        let state = ["inspect", "--format", "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}", "thrice"];
+        wait_until("two restarts", || docker.run(&state).ok().filter(|state| state == "exited 2 4"))?;
+        assert_eq!(docker.run(&["logs", "thrice"])?, "try\ntry\ntry");
+        // One that should always run is started by the daemon's next start, one that was stopped is not.
+        docker.run(&["run", "-d", "--name", "always", "--restart", "always", &image, "sleep", "1000"])?;
+        docker.run(&["run", "-d", "--name", "unless", "--restart", "unless-stopped", &image, "sleep", "1000"])?;
+        docker.run(&["stop", "-t", "0", "always", "unless"])?;
+        engine.kill_dockerd()?;
+        engine.start_again()?;
+        let status = |name: &str| docker.run(&["inspect", "--format", "{{.State.Status}}", name]);
+        wait_until("the restart of what always runs", || status("always").ok().filter(|status| status == "running"))?;
+        assert_eq!(status("unless")?, "exited");
+        docker.run(&["rm", "-f", "thrice", "always", "unless"])?;
+    }
     Ok(())
 }
 
