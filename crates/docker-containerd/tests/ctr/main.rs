@@ -1,6 +1,7 @@
 //! docker-containerd as Debian's `ctr` drives it, with Debian's shim and runc behind or our own: each test on a host of its
 //! own.
 
+mod commands;
 mod daemon;
 mod dockerd;
 mod image;
@@ -58,7 +59,11 @@ const TESTS: &[Test] = &[
     test("what_a_container_changed_becomes_a_layer", NEEDS, diff),
     test("content_with_a_root_label_stays_until_the_label_goes", NEEDS, root_label),
     test("dockerd_of_debian_runs_on_it_and_through_its_death", DOCKER, dockerd_of_debian),
+    test("dockerd_of_debian_counts_limits_and_pauses_by_our_shim", DOCKER, dockerd_controls),
     test("one_root_has_one_daemon", NEEDS, one_daemon),
+    test("ctrs_commands_of_tasks_work", OURS, commands::of_tasks),
+    test("ctrs_runs_with_all_options_work", OURS, commands::of_runs),
+    test("ctrs_commands_of_stores_work", OURS, commands::of_stores),
 ];
 
 fn main() -> ExitCode {
@@ -322,6 +327,48 @@ fn dockerd_of_debian(host: &Host) -> Result<()> {
     dockerd.end()?;
     ensure!(daemon.names_in("state/io.containerd.runtime.v2.task/moby").is_empty());
     Ok(())
+}
+
+fn dockerd_controls(host: &Host) -> Result<()> {
+    let daemon = Daemon::start(host, ShimOf::Ours)?;
+    let dockerd = Dockerd::start(host, &daemon)?;
+    dockerd.import()?;
+    let run = ["run", "--network", "none", "-d", "--name", "one", "-m", "64m", "busybox", "sleep", "100000"];
+    dockerd.docker(&run)?;
+    let format = "{{.Name}} {{.MemUsage}} {{.PIDs}}";
+    let line = dockerd.docker(&["stats", "--no-stream", "--format", format, "one"])?;
+    ensure!(line.starts_with("one ") && line.ends_with(" / 64MiB 1\n") && !line.contains(" 0B /"), "{line:?}");
+    dockerd.docker(&["update", "-m", "96m", "--memory-swap", "96m", "--pids-limit", "55", "one"])?;
+    let line = dockerd.docker(&["stats", "--no-stream", "--format", format, "one"])?;
+    ensure!(line.ends_with(" / 96MiB 1\n"), "{line:?}");
+    ensure!(dockerd.docker(&["top", "one"])?.contains("sleep 100000"));
+    dockerd.docker(&["pause", "one"])?;
+    ensure!(dockerd.docker(&["inspect", "--format", "{{.State.Status}}", "one"])? == "paused\n");
+    dockerd.docker(&["unpause", "one"])?;
+    ensure!(dockerd.docker(&["exec", "one", "echo", "on"])? == "on\n");
+    dockerd.docker(&["rm", "--force", "one"])?;
+    let hungry = "x=a; while true; do x=$x$x$x$x; done";
+    let eater = [
+        "run",
+        "--network",
+        "none",
+        "-d",
+        "--name",
+        "eater",
+        "-m",
+        "8m",
+        "--memory-swap",
+        "8m",
+        "busybox",
+        "sh",
+        "-c",
+        hungry,
+    ];
+    dockerd.docker(&eater)?;
+    let state = || dockerd.docker(&["inspect", "--format", "{{.State.OOMKilled}} {{.State.ExitCode}}", "eater"]);
+    wait_until("the end for want of memory", || state().is_ok_and(|state| state == "true 137\n").then_some(()))?;
+    dockerd.docker(&["rm", "eater"])?;
+    dockerd.end()
 }
 
 fn one_daemon(host: &Host) -> Result<()> {
