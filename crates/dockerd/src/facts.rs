@@ -51,7 +51,7 @@ impl Facts {
                 volume: vec!["local".to_owned()],
                 network: ["bridge", "host", "null"].map(str::to_owned).to_vec(),
                 authorization: None,
-                log: ["json-file", "none"].map(str::to_owned).to_vec(),
+                log: containers::LOG_DRIVERS.map(str::to_owned).to_vec(),
             },
             cgroup_driver: "cgroupfs".to_owned(),
             index_server_address: HUB.to_owned(),

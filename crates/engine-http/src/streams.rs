@@ -5,6 +5,7 @@ use container_core::rfc3339;
 use containers::{LogEntry, LogStream, Logs};
 use futures_util::FutureExt;
 use futures_util::stream::{self, Stream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What is put before each line.
 #[derive(Clone, Copy)]
@@ -16,10 +17,14 @@ pub struct Prefixes {
 /// Sent in pieces of about this size: a line by itself would be a chunk and a system call of its own.
 const PIECE: usize = 32 * 1024;
 
-/// The entries, one piece of the body at a time. A reader that fails ends the stream there.
+/// The number of a frame that tells of an error of the daemon.
+const SYSTEM_ERROR: u8 = 3;
+
+/// The entries, one piece of the body at a time. A reader that fails ends the stream, with a frame that says why.
 pub fn log_pieces(logs: Logs, prefixes: Prefixes) -> impl Stream<Item = std::io::Result<Bytes>> {
     stream::unfold(Some(logs), move |logs| async move {
         let mut logs = logs?;
+        let tty = logs.tty;
         let mut piece = BytesMut::new();
         loop {
             // What is there already goes out together; then the next line is waited for.
@@ -28,7 +33,11 @@ pub fn log_pieces(logs: Logs, prefixes: Prefixes) -> impl Stream<Item = std::io:
                 Some(Ok(Some(entry))) => put(&mut piece, &entry, logs.tty, prefixes),
                 Some(Ok(None)) if piece.is_empty() => return None,
                 Some(Ok(None)) | None => break,
-                Some(Err(error)) => return Some((Err(std::io::Error::other(error)), None)),
+                Some(Err(error)) => {
+                    let text = format!("Error grabbing logs: {}\n", errors::chain(&error));
+                    put_frame(&mut piece, SYSTEM_ERROR, tty, &[text.as_bytes()]);
+                    return Some((Ok(piece.freeze()), None));
+                }
             }
             if piece.len() >= PIECE {
                 break;
@@ -45,20 +54,33 @@ fn put(piece: &mut BytesMut, entry: &LogEntry, tty: bool, prefixes: Prefixes) {
         prefix.push(' ');
     }
     if prefixes.details {
-        let pairs: Vec<String> = entry.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let pairs: Vec<String> =
+            entry.attributes.iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value))).collect();
         prefix.push_str(&pairs.join(","));
         prefix.push(' ');
     }
+    let stream = match entry.stream {
+        LogStream::Stdout => 1,
+        LogStream::Stderr => 2,
+    };
+    put_frame(piece, stream, tty, &[prefix.as_bytes(), &entry.bytes]);
+}
+
+fn put_frame(piece: &mut BytesMut, stream: u8, tty: bool, parts: &[&[u8]]) {
     if !tty {
-        let stream = match entry.stream {
-            LogStream::Stdout => 1,
-            LogStream::Stderr => 2,
-        };
+        let length: usize = parts.iter().map(|part| part.len()).sum();
         piece.put_slice(&[stream, 0, 0, 0]);
-        piece.put_u32(u32::try_from(prefix.len() + entry.bytes.len()).unwrap_or(u32::MAX));
+        piece.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     }
-    piece.put_slice(prefix.as_bytes());
-    piece.put_slice(&entry.bytes);
+    for part in parts {
+        piece.put_slice(part);
+    }
+}
+
+/// As in the query of a URL (Go's url.QueryEscape).
+fn escaped(text: &str) -> String {
+    const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
+    utf8_percent_encode(text, PLAIN).to_string().replace(' ', "+")
 }
 
 /// Nine digits of fraction always, so that the lines of a log align (Docker's RFC3339NanoFixed).
@@ -83,11 +105,11 @@ mod tests {
             stream: LogStream::Stderr,
             time: Timestamp(1_500_000_000),
             bytes: b"hi\n".to_vec(),
-            attributes: BTreeMap::from([("a".into(), "1".into()), ("b".into(), "2".into())]),
+            attributes: BTreeMap::from([("a".into(), "1".into()), ("b".into(), "2 3,é".into())]),
         };
         let mut piece = BytesMut::new();
         put(&mut piece, &entry, false, Prefixes { timestamps: true, details: true });
-        let text = b"1970-01-01T00:00:01.500000000Z a=1,b=2 hi\n";
+        let text = b"1970-01-01T00:00:01.500000000Z a=1,b=2+3%2C%C3%A9 hi\n";
         assert_eq!(&piece[..8], [2, 0, 0, 0, 0, 0, 0, text.len() as u8]);
         assert_eq!(&piece[8..], text);
         piece.clear();
