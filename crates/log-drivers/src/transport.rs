@@ -275,3 +275,33 @@ pub(crate) fn lower(error: &io::Error) -> String {
     let text = error.to_string().to_ascii_lowercase();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    use std::io::{IoSliceMut, Read};
+
+    #[tokio::test]
+    async fn a_message_that_no_datagram_holds_goes_by_a_sealed_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let receiver = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let connection = Endpoint::Datagram(path).connect().await.unwrap();
+        let message = vec![b'x'; 4 << 20];
+        connection.send(&message).await.unwrap();
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let parts = &mut [IoSliceMut::new(&mut byte)];
+        assert_eq!(rustix::net::recvmsg(&receiver, parts, &mut ancillary, RecvFlags::empty()).unwrap().bytes, 0);
+        let Some(RecvAncillaryMessage::ScmRights(mut files)) = ancillary.drain().next() else { panic!("no file") };
+        let file = std::fs::File::from(files.next().unwrap());
+        assert!(rustix::fs::fcntl_get_seals(&file).unwrap().contains(SealFlags::WRITE));
+        // The descriptor shares its position with the sender's.
+        let mut file = std::fs::File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+        let mut seen = Vec::new();
+        file.read_to_end(&mut seen).unwrap();
+        assert!(seen == message);
+    }
+}
