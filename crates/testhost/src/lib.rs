@@ -26,7 +26,7 @@ pub use differ::{Part as DifferPart, Selection as DifferSelection, run as run_di
 pub use docker::{Docker, Ran};
 pub use engine::{Engine, kill as kill_process};
 pub use host::{Host, wait_until};
-pub use http::{Reply, raw as raw_request};
+pub use http::{Reply, raw as raw_request, request};
 pub use kill::{Rounds, run as run_kill_rounds};
 pub use layout::{TAG as LAYOUT_TAG, oci_layout};
 pub use outside::{HOST_ADDRESS, Outside};

@@ -7,6 +7,7 @@ mod engines;
 mod memory;
 mod output;
 mod runtimes;
+mod scale;
 
 use std::path::Path;
 use std::process::Command;
@@ -54,6 +55,9 @@ fn measure(host: &Host, workspace: &Path, wanted: Option<&str>) -> Result<Vec<Ro
     }
     if is_wanted("output") {
         rows.extend(output::rows(host)?);
+    }
+    if is_wanted("scale") {
+        rows.extend(scale::rows(host)?);
     }
     Ok(rows)
 }

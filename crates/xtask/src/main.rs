@@ -19,7 +19,7 @@ usage: cargo xtask CHORE
   up         start an engine below .longshore/ and run a first container (make run)
   down       stop it (make stop)
   env        print what a shell exports to use it
-  bench [W]  measure the budgets beside the originals (those rows that are called W)
+  bench [W]  measure the budgets beside the originals (W: runtime, engine, memory, output or scale)
   vm [P]     run, exec and stop on Debian's stock kernel under emulation, with the programs of profile P
   host [F]   T2: each test on a host of its own (those that are called F)
   swap [F]   T3: our programs with the originals of Debian's packages on the other side
