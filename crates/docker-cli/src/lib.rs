@@ -8,9 +8,11 @@
 //! errors and versions need no daemon and start no runtime.
 
 mod command;
+mod completion;
 mod config;
 mod container;
 mod context;
+mod contexts;
 mod failure;
 mod format;
 mod image;
@@ -19,6 +21,7 @@ mod messages;
 mod network;
 mod plugin;
 mod progress;
+mod registry;
 mod stream;
 mod system;
 mod terminal;
@@ -26,7 +29,7 @@ mod text;
 
 use command::globals::Globals;
 use command::plan::{Output, Plan, plan};
-use command::{Matches, Path, help};
+use command::{Command, Daemons, Matches, Path, help};
 use context::Context;
 use failure::Failure;
 use go_template as template;
@@ -50,7 +53,8 @@ fn perform(plan: Plan, words: &[String]) -> Result<u8, Failure> {
             let is_root = path.command.name == "docker";
             let plugins = if is_root { plugin::list(&plugin::folders(&globals)) } else { Vec::new() };
             let width = terminal::size().map_or(help::DEFAULT_WIDTH, |size| size.width as usize);
-            let page = help::page(&path, &plugins, width);
+            let daemon = if help::depends_on_daemon(path.command) { context::look_at(&globals) } else { None };
+            let page = help::page(&path, &plugins, &daemon.unwrap_or_default(), width);
             match to {
                 Output::Data => context::print(&(notices + &page))?,
                 Output::Hint => context::say(page.trim_end_matches('\n')),
@@ -61,6 +65,7 @@ fn perform(plan: Plan, words: &[String]) -> Result<u8, Failure> {
             Some(plugin) => plugin::replace_by(&plugin, words),
             None => otherwise.and_then(|plan| perform(plan, words)),
         },
+        Plan::Complete { globals, words, described } => completion::run(&globals, &words, described),
         Plan::Run { globals, path, matches } => {
             context::print(&matches.notices)?;
             execute(&globals, &path, &matches)
@@ -70,10 +75,34 @@ fn perform(plan: Plan, words: &[String]) -> Result<u8, Failure> {
 
 fn execute(globals: &Globals, path: &Path, matches: &Matches) -> Result<u8, Failure> {
     let Some(action) = path.command.action else { return Ok(0) };
+    check_daemon(globals, path.command, matches)?;
     let context = Context::new(globals, path.command)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(action(&context, matches));
     // A thread may still wait for a key; it must not hold the program.
     runtime.shutdown_background();
     result
+}
+
+/// Refuses flags that were given and that this daemon does not know.
+fn check_daemon(globals: &Globals, command: &Command, matches: &Matches) -> Result<(), Failure> {
+    let flags = command.flags.iter().flat_map(|group| group.iter());
+    let given: Vec<_> = flags.filter(|flag| flag.daemon != Daemons::All && matches.given(flag.long)).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    let Some(daemon) = context::look_at(globals) else { return Ok(()) };
+    let refused = given.iter().filter(|flag| !daemon.knows(flag.daemon)).filter_map(|flag| match flag.daemon {
+        Daemons::Windows => Some(format!(
+            "\"--{}\" is only supported on a Docker daemon running on windows, but the Docker daemon is running on {}",
+            flag.long, daemon.os
+        )),
+        Daemons::Experimental => Some(format!(
+            "\"--{}\" is only supported on a Docker daemon with experimental features enabled",
+            flag.long
+        )),
+        Daemons::All | Daemons::SwarmManager => None,
+    });
+    let refused: Vec<String> = refused.collect();
+    if refused.is_empty() { Ok(()) } else { Err(Failure::Text(refused.join("\n"))) }
 }

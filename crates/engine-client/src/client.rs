@@ -15,9 +15,9 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
 use crate::body::{Body, Upload};
+use crate::connection::{Endpoint, Stream, words};
 use crate::error::Error;
 use crate::hijack::Duplex;
-use crate::connection::{Endpoint, Stream, words};
 use crate::host::Host;
 use crate::request::{Payload, Request};
 
@@ -41,6 +41,8 @@ pub struct Ping {
     pub api_version: Option<ApiVersion>,
     pub os_type: String,
     pub experimental: bool,
+    /// `inactive`, `active/manager`, …; older daemons do not say.
+    pub swarm: Option<String>,
 }
 
 /// One daemon. Cheap to make; cloned never, shared by reference.
@@ -336,6 +338,7 @@ fn read_ping(headers: &HeaderMap) -> Ping {
         api_version: ApiVersion::parse(text(ping::API_VERSION)).ok(),
         os_type: text(ping::OS_TYPE).to_owned(),
         experimental: text(ping::EXPERIMENTAL) == "true",
+        swarm: Some(text(ping::SWARM)).filter(|text| !text.is_empty()).map(str::to_owned),
     }
 }
 

@@ -46,7 +46,9 @@ pub enum Error {
 impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Connect { .. } | Self::Http(_) | Self::Io(_) | Self::Dial(_) | Self::Plain(_) => ErrorKind::Unavailable,
+            Self::Connect { .. } | Self::Http(_) | Self::Io(_) | Self::Dial(_) | Self::Plain(_) => {
+                ErrorKind::Unavailable
+            }
             Self::Permission { .. } => ErrorKind::PermissionDenied,
             Self::Host(_) => ErrorKind::InvalidArgument,
             Self::Decode(_) | Self::TooLarge(_) | Self::NotUpgraded(_) => ErrorKind::DataLoss,

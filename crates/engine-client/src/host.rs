@@ -31,7 +31,7 @@ pub enum Host {
     Tcp {
         /// Name or address, with port.
         authority: String,
-        /// What stands before the API's own path, without a slash at its end.
+        /// What stands before the API's own path, as it was written.
         base: String,
     },
     Ssh(SshHost),
@@ -102,7 +102,7 @@ impl Host {
             "unix" => Ok(Self::Unix(PathBuf::from(rest))),
             "tcp" | "http" | "https" => {
                 let (authority, base) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-                Ok(Self::Tcp { authority: authority.to_owned(), base: base.trim_end_matches('/').to_owned() })
+                Ok(Self::Tcp { authority: authority.to_owned(), base: base.to_owned() })
             }
             "ssh" => SshHost::parse(rest, text).map(Self::Ssh),
             "npipe" => Err(Error::Host("protocol not available".to_owned())),
@@ -129,7 +129,7 @@ impl Host {
 
     pub(crate) fn base(&self) -> &str {
         match self {
-            Self::Tcp { base, .. } => base,
+            Self::Tcp { base, .. } => base.trim_end_matches('/'),
             Self::Unix(_) | Self::Ssh(_) => "",
         }
     }
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(shown("10.0.0.1"), "tcp://10.0.0.1:2375");
         assert_eq!(shown("tcp://"), "tcp://localhost:2375");
         assert_eq!(shown("tcp://x:"), "tcp://x:2375");
-        assert_eq!(shown("tcp://[::1]:99/base/"), "tcp://[::1]:99/base");
+        assert_eq!(shown("tcp://[::1]:99/base/"), "tcp://[::1]:99/base/");
         assert_eq!(shown("tcp://:4243"), "tcp://localhost:4243");
         assert_eq!(complete(" ", true).unwrap(), "tcp://localhost:2376");
         assert_eq!(shown("foo://"), "invalid bind address format: foo://");

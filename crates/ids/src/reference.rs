@@ -53,6 +53,7 @@ impl Reference {
             return Err(ReferenceError::LooksLikeId(text.to_owned()));
         }
         let (named, digest) = match text.split_once('@') {
+            Some((_, digest)) if !is_digest_shaped(digest) => return Err(ReferenceError::Format),
             Some((named, digest)) => (named, Some(digest.parse()?)),
             None => (text, None),
         };
@@ -68,9 +69,9 @@ impl Reference {
             return Err(ReferenceError::Format);
         }
         if path.bytes().any(|b| b.is_ascii_uppercase()) && path.to_ascii_lowercase().split('/').all(is_path_component) {
-            return Err(ReferenceError::Uppercase(
-                named.strip_suffix(&tag.map(|t| format!(":{t}")).unwrap_or_default()).unwrap_or(named).to_owned(),
-            ));
+            // Docker names what is left of it behind the registry.
+            let official = domain == HUB && !path.contains('/');
+            return Err(ReferenceError::Uppercase(if official { format!("{OFFICIAL}/{path}") } else { path.to_owned() }));
         }
         if !path.split('/').all(is_path_component) {
             return Err(ReferenceError::Format);
@@ -206,6 +207,15 @@ fn is_path_component(part: &str) -> bool {
         .all(|gap| matches!(gap, "." | "_" | "__") || gap.bytes().all(|b| b == b'-'))
 }
 
+/// What the grammar of references takes for a digest; whether it is one is said by its parser.
+fn is_digest_shaped(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(algorithm, digits)| {
+        algorithm.starts_with(|c: char| c.is_ascii_alphabetic())
+            && digits.len() >= 32
+            && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
 fn is_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     tag.len() <= MAX_TAG
@@ -269,7 +279,7 @@ mod tests {
         }
         assert_eq!(
             Reference::parse_familiar("Alpine").unwrap_err().to_string(),
-            "invalid reference format: repository name (Alpine) must be lowercase"
+            "invalid reference format: repository name (library/Alpine) must be lowercase"
         );
         assert!(Reference::parse_familiar(&"a".repeat(64)).is_err());
         assert_eq!(Reference::parse_familiar(&"b".repeat(300)), Err(ReferenceError::TooLong));

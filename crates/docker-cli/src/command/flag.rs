@@ -25,10 +25,21 @@ pub enum Kind {
     Strings,
     /// `key=value` again and again; the last one of a key counts.
     Map,
+    /// The same, and each may hold several, comma-separated.
+    Pairs,
     Mount,
     Network,
     Ulimit,
     Gpus,
+}
+
+/// Which daemons know a flag or a command: the others' pages leave it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Daemons {
+    All,
+    Windows,
+    Experimental,
+    SwarmManager,
 }
 
 /// Refuses a value in words of its own.
@@ -47,6 +58,8 @@ pub struct Flag {
     pub hidden: bool,
     /// What is said when it is used: what to do instead. Empty for a flag that is as good as ever.
     pub deprecated: &'static str,
+    /// Which daemons know it.
+    pub daemon: Daemons,
     /// The flag whose value this one sets.
     pub target: &'static str,
     /// A rule beyond the kind's own.
@@ -59,7 +72,18 @@ pub const NONE: char = '\0';
 /// A row.
 pub const fn flag(long: &'static str, short: char, kind: Kind, default: &'static str, usage: &'static str) -> Flag {
     let short = if short == NONE { None } else { Some(short) };
-    Flag { long, short, kind, default, usage, hidden: false, deprecated: "", target: long, check: None }
+    Flag {
+        long,
+        short,
+        kind,
+        default,
+        usage,
+        hidden: false,
+        deprecated: "",
+        daemon: Daemons::All,
+        target: long,
+        check: None,
+    }
 }
 
 impl Flag {
@@ -83,9 +107,31 @@ impl Flag {
         self
     }
 
+    /// Shown only for these daemons.
+    pub const fn only(mut self, daemon: Daemons) -> Self {
+        self.daemon = daemon;
+        self
+    }
+
     pub const fn checked(mut self, check: Check) -> Self {
         self.check = Some(check);
         self
+    }
+
+    /// Whether it may be given again and again.
+    pub fn is_repeatable(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::List
+                | Kind::Strings
+                | Kind::Map
+                | Kind::Pairs
+                | Kind::Filter
+                | Kind::Mount
+                | Kind::Network
+                | Kind::Ulimit
+                | Kind::Gpus
+        )
     }
 
     /// The word behind the flag in the help; a boolean has none.
@@ -103,6 +149,7 @@ impl Flag {
             Kind::List => "list",
             Kind::Strings => "strings",
             Kind::Map => "map",
+            Kind::Pairs => "stringToString",
             Kind::Mount => "mount",
             Kind::Network => "network",
             Kind::Ulimit => "ulimit",
@@ -134,6 +181,11 @@ impl Flag {
             Kind::Duration => {
                 crate::text::duration::parse_duration(value)
                     .ok_or_else(|| format!("time: invalid duration {}", quote(value)))?;
+            }
+            Kind::Pairs => {
+                if let Some(pair) = value.split(',').find(|pair| !pair.contains('=')) {
+                    return Err(format!("{pair} must be formatted as key=value"));
+                }
             }
             Kind::Filter if !value.is_empty() && !value.contains('=') => {
                 return Err("bad format of filter (expected name=value)".to_owned());

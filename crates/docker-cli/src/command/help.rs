@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::flag::{Flag, Kind};
 use super::tree::COMMON;
-use super::{Command, Path, globals};
+use super::{Command, Daemons, Path, globals};
 use crate::plugin::Plugin;
 
 /// Width when the output is no terminal.
@@ -18,6 +18,33 @@ const NAME_WIDTH: usize = 11;
 /// Behind the page of `docker` itself.
 const MORE_HELP: &str = "For more help on how to use Docker, head to https://docs.docker.com/go/guides/";
 
+/// What is known of the daemon that a page is for; one that is not reached may know everything.
+#[derive(Debug, Clone, Default)]
+pub struct Daemon {
+    pub os: String,
+    /// Whether it has experimental features.
+    pub experimental: Option<bool>,
+    /// Whether it manages a swarm.
+    pub manager: Option<bool>,
+}
+
+impl Daemon {
+    pub fn knows(&self, daemons: Daemons) -> bool {
+        match daemons {
+            Daemons::All => true,
+            Daemons::Windows => self.os.is_empty() || self.os == "windows",
+            Daemons::Experimental => self.experimental.unwrap_or(true),
+            Daemons::SwarmManager => self.manager.unwrap_or(true),
+        }
+    }
+}
+
+/// Whether a page differs from daemon to daemon.
+pub fn depends_on_daemon(command: &Command) -> bool {
+    let mut flags = command.flags.iter().flat_map(|group| group.iter());
+    flags.any(|flag| flag.daemon != Daemons::All) || command.children.iter().any(|child| child.daemon != Daemons::All)
+}
+
 /// `Usage:  docker run [OPTIONS] IMAGE [COMMAND] [ARG...]`, as errors show it.
 pub fn usage_line(path: &Path) -> String {
     let usage = if path.command.is_noun() && path.words != "docker" { "" } else { path.command.usage };
@@ -25,19 +52,19 @@ pub fn usage_line(path: &Path) -> String {
 }
 
 /// The whole page of a command; only that of `docker` itself lists plugins.
-pub fn page(path: &Path, plugins: &[Plugin], width: usize) -> String {
+pub fn page(path: &Path, plugins: &[Plugin], daemon: &Daemon, width: usize) -> String {
     let command = path.command;
     if path.words == "docker" {
         return root_page(path, plugins, width);
     }
     if command.is_noun() {
-        return noun_page(path);
+        return noun_page(path, daemon);
     }
     let mut page = format!("{}\n\n{}\n", usage_line(path), description(command));
     if !command.aliases.is_empty() {
         let _ = write!(page, "\nAliases:\n  {}\n", command.aliases);
     }
-    let rows = flag_rows(command.flags, width);
+    let rows = flag_rows(command.flags, daemon, width);
     if !rows.is_empty() {
         let _ = write!(page, "\nOptions:\n{rows}");
     }
@@ -50,10 +77,11 @@ pub fn description(command: &Command) -> &'static str {
 }
 
 /// The page of a noun: its commands.
-fn noun_page(path: &Path) -> String {
+fn noun_page(path: &Path, daemon: &Daemon) -> String {
     let words = &path.words;
     let mut page = format!("Usage:  {words} COMMAND\n\n{}\n", description(path.command));
-    let (nouns, commands): (Vec<&Command>, Vec<&Command>) = listed(path.command).partition(|child| child.is_noun());
+    let (nouns, commands): (Vec<&Command>, Vec<&Command>) =
+        listed(path.command).filter(|child| daemon.knows(child.daemon)).partition(|child| child.is_noun());
     section(&mut page, "Management Commands", rows(&nouns));
     section(&mut page, "Commands", rows(&commands));
     let _ = write!(page, "\nRun '{words} COMMAND --help' for more information on a command.\n");
@@ -76,7 +104,7 @@ fn root_page(path: &Path, plugins: &[Plugin], width: usize) -> String {
     section(&mut page, "Commands", rows(&others));
     let broken = broken.iter().map(|plugin| (plugin.name.clone(), plugin.error.clone().unwrap_or_default()));
     section(&mut page, "Invalid Plugins", broken.collect());
-    let _ = write!(page, "\nGlobal Options:\n{}", flag_rows(&[globals::flags()], width));
+    let _ = write!(page, "\nGlobal Options:\n{}", flag_rows(&[globals::flags()], &Daemon::default(), width));
     page.push_str("\nRun 'docker COMMAND --help' for more information on a command.\n");
     let _ = write!(page, "\n{MORE_HELP}\n");
     page
@@ -106,9 +134,9 @@ fn section(page: &mut String, title: &str, rows: Vec<(String, String)>) {
 }
 
 /// The table of flags, sorted by long name.
-pub fn flag_rows(groups: &[&'static [Flag]], width: usize) -> String {
-    let mut flags: Vec<&Flag> = groups.iter().flat_map(|group| group.iter()).filter(|flag| !flag.hidden).collect();
-    flags.retain(|flag| flag.long != "help");
+pub fn flag_rows(groups: &[&'static [Flag]], daemon: &Daemon, width: usize) -> String {
+    let mut flags: Vec<&Flag> = groups.iter().flat_map(|group| group.iter()).collect();
+    flags.retain(|flag| !flag.hidden && daemon.knows(flag.daemon));
     flags.sort_by_key(|flag| flag.long);
     let heads: Vec<String> = flags.iter().map(|flag| head(flag)).collect();
     let column = heads.iter().map(|head| head.chars().count()).max().unwrap_or(0) + 3;
@@ -131,6 +159,7 @@ fn head(flag: &Flag) -> String {
 pub fn shown_default(flag: &Flag) -> String {
     match (flag.default, flag.kind) {
         ("", _) => String::new(),
+        ("0", Kind::Bytes) => String::new(),
         (default, Kind::Text) => format!(" (default \"{default}\")"),
         (default, _) => format!(" (default {default})"),
     }

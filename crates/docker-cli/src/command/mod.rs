@@ -12,7 +12,7 @@ use std::pin::Pin;
 
 use crate::context::Context;
 use crate::failure::Failure;
-pub use flag::{Flag, Kind, NONE, flag};
+pub use flag::{Daemons, Flag, Kind, NONE, flag};
 pub use parse::{Matches, Order};
 
 /// What a command does; its number is the exit status.
@@ -26,6 +26,8 @@ pub enum Args {
     None,
     Exactly(usize),
     AtLeast(usize),
+    /// So many, refused in the words of Docker's library.
+    Plainly(usize),
     AtMost(usize),
     Between(usize, usize),
 }
@@ -45,6 +47,8 @@ pub struct Command {
     pub long: &'static str,
     /// Works and is not listed.
     pub hidden: bool,
+    /// Which daemons know it.
+    pub daemon: Daemons,
     /// Needs no daemon: runs even where none could be reached.
     pub local: bool,
     /// All spellings, for the help; empty when there is one.
@@ -65,6 +69,7 @@ impl Command {
         about: "",
         long: "",
         hidden: false,
+        daemon: Daemons::All,
         local: false,
         aliases: "",
         flags: &[],
@@ -106,6 +111,9 @@ impl Args {
         let (wanted, verb) = match self {
             Self::None if count > 0 => ("accepts no arguments".to_owned(), "Run"),
             Self::Exactly(n) if count != n => (format!("requires {n} {}", plural(n)), "Run"),
+            Self::Plainly(n) if count != n => {
+                return Err(Failure::Text(format!("accepts {n} arg(s), received {count}")));
+            }
             Self::AtLeast(n) if count < n => (format!("requires at least {n} {}", plural(n)), "See"),
             Self::AtMost(n) if count > n => (format!("requires at most {n} {}", plural(n)), "Run"),
             Self::Between(low, high) if count < low || count > high => {

@@ -99,7 +99,7 @@ impl Reader<'_> {
             let value = value.as_deref().unwrap_or("true");
             self.matches.wants_help = parse_bool(value).ok_or_else(|| ParseError::Invalid {
                 value: value.to_owned(),
-                flag: "-h, --help".to_owned(),
+                flag: "--help".to_owned(),
                 reason: format!("strconv.ParseBool: parsing {}: invalid syntax", quote(value)),
             })?;
             return Ok(());
@@ -158,7 +158,7 @@ impl Reader<'_> {
         }
         let values = self.matches.values.entry(flag.target).or_default();
         match flag.kind {
-            Kind::Strings => values.extend(value.split(',').map(str::to_owned)),
+            Kind::Strings | Kind::Pairs => values.extend(value.split(',').map(str::to_owned)),
             Kind::List | Kind::Map | Kind::Filter | Kind::Mount | Kind::Network | Kind::Ulimit | Kind::Gpus => {
                 values.push(value);
             }

@@ -23,10 +23,29 @@ pub enum Plan {
     /// Text for standard output, and done.
     Print(String),
     /// A command's page, behind what is said of old spellings.
-    Help { globals: Globals, path: Path, notices: String, to: Output },
-    Run { globals: Globals, path: Path, matches: Matches },
+    Help {
+        globals: Globals,
+        path: Path,
+        notices: String,
+        to: Output,
+    },
+    Run {
+        globals: Globals,
+        path: Path,
+        matches: Matches,
+    },
+    /// A shell asks how the last word could go on.
+    Complete {
+        globals: Globals,
+        words: Vec<String>,
+        described: bool,
+    },
     /// No command of ours: a plugin of this name may know it. Without one the failure stands.
-    Plugin { globals: Globals, name: String, otherwise: Box<Result<Plan, Failure>> },
+    Plugin {
+        globals: Globals,
+        name: String,
+        otherwise: Box<Result<Plan, Failure>>,
+    },
 }
 
 /// Reads a whole line, without the program's name.
@@ -38,16 +57,19 @@ pub fn plan(words: &[String]) -> Result<Plan, Failure> {
     let globals = globals::read(&top)?;
     let Some((word, rest)) = top.args.split_first() else {
         if top.is_set("version") && !top.wants_help {
-            return Ok(Plan::Print(format!("Docker version {}, build {}\n", messages::VERSION, messages::COMMIT)));
+            return Ok(Plan::Print(version_line()));
         }
         let to = if top.wants_help { Output::Data } else { Output::Hint };
         return Ok(Plan::Help { globals, path: root, notices: String::new(), to });
     };
     match word.as_str() {
+        "__complete" | "__completeNoDesc" => complete(globals, word, rest),
         "help" => help_for(root, rest, globals),
         _ if root.command.child(word).is_some() => descend(root, &top.args, globals, top.wants_help),
         _ => {
-            let otherwise = if top.wants_help {
+            let otherwise = if top.is_set("version") {
+                Ok(Plan::Print(version_line()))
+            } else if top.wants_help {
                 let notices = String::new();
                 Ok(Plan::Help { globals: globals.clone(), path: root, notices, to: Output::Data })
             } else {
@@ -58,13 +80,23 @@ pub fn plan(words: &[String]) -> Result<Plan, Failure> {
     }
 }
 
+fn complete(globals: Globals, word: &str, rest: &[String]) -> Result<Plan, Failure> {
+    if rest.is_empty() {
+        return Err(Failure::text("requires at least 1 arg(s), only received 0"));
+    }
+    Ok(Plan::Complete { globals, words: rest.to_vec(), described: word == "__complete" })
+}
+
+fn version_line() -> String {
+    format!("Docker version {}, build {}\n", messages::VERSION, messages::COMMIT)
+}
+
 /// Word by word down the tree. Help that was asked for on the way is the help of where the way ends.
 fn descend(mut path: Path, words: &[String], globals: Globals, mut wants_help: bool) -> Result<Plan, Failure> {
     let (mut rest, mut notices) = (words, String::new());
     while path.command.is_noun() {
         let Some((at, next)) = next_command(&path, rest) else {
-            let found =
-                parse(&[], Order::Interspersed, rest).map_err(|error| wrong_flag(&path, &error))?;
+            let found = parse(&[], Order::Interspersed, rest).map_err(|error| wrong_flag(&path, &error))?;
             notices.push_str(&found.notices);
             let to = match (wants_help || found.wants_help, found.args.first()) {
                 (true, _) => Output::Data,
@@ -83,8 +115,7 @@ fn descend(mut path: Path, words: &[String], globals: Globals, mut wants_help: b
         path = next;
     }
     let command = path.command;
-    let mut matches =
-        parse(command.flags, command.order, rest).map_err(|error| wrong_flag(&path, &error))?;
+    let mut matches = parse(command.flags, command.order, rest).map_err(|error| wrong_flag(&path, &error))?;
     notices.push_str(&std::mem::take(&mut matches.notices));
     if matches.wants_help || wants_help && !has_own_help(command.flags) {
         return Ok(Plan::Help { globals, path, notices, to: Output::Data });
@@ -201,7 +232,10 @@ mod tests {
         );
         assert_eq!(failure("help foo"), (1, "unknown help topic: foo".into()));
         assert_eq!(failure("--log-level x ps"), (1, "Unable to parse logging level: x".into()));
-        assert_eq!(failure("-c x -H y ps"), (1, "conflicting options: cannot specify both --host and --context".into()));
+        assert_eq!(
+            failure("-c x -H y ps"),
+            (1, "conflicting options: cannot specify both --host and --context".into())
+        );
     }
 
     #[test]

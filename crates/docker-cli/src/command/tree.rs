@@ -1,7 +1,7 @@
 //! The commands of `docker`.
 
 use super::{Args, Command};
-use crate::{container, image, inspect, network, system};
+use crate::{completion, container, contexts, image, inspect, network, registry, system};
 
 /// `docker`.
 pub const ROOT: Command = Command {
@@ -11,15 +11,19 @@ pub const ROOT: Command = Command {
     args: Args::None,
     children: &[
         &HELP,
+        &completion::scripts::NOUN,
         &container::run::COMMAND,
         &container::exec::COMMAND,
         &container::list::PS,
         &image::pull::COMMAND,
         &image::push::COMMAND,
         &image::list::IMAGES,
+        &registry::login::COMMAND,
+        &registry::logout::COMMAND,
         &system::version::COMMAND,
         &system::info::COMMAND,
         &container::NOUN,
+        &contexts::NOUN,
         &image::NOUN,
         &network::NOUN,
         &system::NOUN,
@@ -72,7 +76,7 @@ mod tests {
     #[test]
     fn every_command_has_a_page_and_an_action() {
         fn walk(path: &Path) {
-            let page = help::page(path, &[], 80);
+            let page = help::page(path, &[], &help::Daemon::default(), 80);
             assert!(page.starts_with(&format!("Usage:  {}", path.words)), "{page}");
             assert!(!path.command.about.is_empty());
             assert_eq!(path.command.action.is_none(), !path.command.children.is_empty(), "{}", path.words);

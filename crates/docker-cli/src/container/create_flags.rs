@@ -1,7 +1,7 @@
 //! The flags that `run` and `create` share.
 
 use super::options;
-use crate::command::{Flag, Kind, NONE, flag};
+use crate::command::{Daemons, Flag, Kind, NONE, flag};
 
 /// What a container is made of.
 #[rustfmt::skip]
@@ -16,8 +16,8 @@ pub const CREATE_FLAGS: &[Flag] = &[
     flag("cgroup-parent", NONE, Kind::Text, "", "Optional parent cgroup for the container"),
     flag("cgroupns", NONE, Kind::Text, "", "Cgroup namespace to use (host|private)\n'host':    Run the container in the Docker host's cgroup namespace\n'private': Run the container in its own private cgroup namespace\n'':        Use the cgroup namespace as configured by the\n           default-cgroupns-mode option on the daemon (default)"),
     flag("cidfile", NONE, Kind::Text, "", "Write the container ID to the file"),
-    flag("cpu-count", NONE, Kind::Int, "", "CPU count (Windows only)"),
-    flag("cpu-percent", NONE, Kind::Int, "", "CPU percent (Windows only)"),
+    flag("cpu-count", NONE, Kind::Int, "", "CPU count (Windows only)").only(Daemons::Windows),
+    flag("cpu-percent", NONE, Kind::Int, "", "CPU percent (Windows only)").only(Daemons::Windows),
     flag("cpu-period", NONE, Kind::Int, "", "Limit CPU CFS (Completely Fair Scheduler) period"),
     flag("cpu-quota", NONE, Kind::Int, "", "Limit CPU CFS (Completely Fair Scheduler) quota"),
     flag("cpu-rt-period", NONE, Kind::Int, "", "Limit CPU real-time period in microseconds"),
@@ -51,8 +51,8 @@ pub const CREATE_FLAGS: &[Flag] = &[
     flag("hostname", 'h', Kind::Text, "", "Container host name"),
     flag("init", NONE, Kind::Bool, "", "Run an init inside the container that forwards signals and reaps processes"),
     flag("interactive", 'i', Kind::Bool, "", "Keep STDIN open even if not attached"),
-    flag("io-maxbandwidth", NONE, Kind::Bytes, "", "Maximum IO bandwidth limit for the system drive (Windows only)"),
-    flag("io-maxiops", NONE, Kind::Uint, "", "Maximum IOps limit for the system drive (Windows only)"),
+    flag("io-maxbandwidth", NONE, Kind::Bytes, "", "Maximum IO bandwidth limit for the system drive (Windows only)").only(Daemons::Windows),
+    flag("io-maxiops", NONE, Kind::Uint, "", "Maximum IOps limit for the system drive (Windows only)").only(Daemons::Windows),
     flag("ip", NONE, Kind::Text, "", "IPv4 address (e.g., 172.30.100.104)"),
     flag("ip6", NONE, Kind::Text, "", "IPv6 address (e.g., 2001:db8::33)"),
     flag("ipc", NONE, Kind::Text, "", "IPC mode to use"),

@@ -1,5 +1,6 @@
 //! `docker system …`, `docker version`, `docker info`, `docker events`.
 
+pub mod dial;
 pub mod events;
 pub mod info;
 pub mod version;
@@ -12,6 +13,6 @@ pub const NOUN: Command = Command {
     usage: "COMMAND",
     about: "Manage Docker",
     args: Args::None,
-    children: &[&events::COMMAND, &info::COMMAND],
+    children: &[&dial::COMMAND, &events::COMMAND, &info::COMMAND],
     ..Command::EMPTY
 };

@@ -7,7 +7,7 @@ use rustix::fd::BorrowedFd;
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{isatty, tcgetwinsize};
 
-pub use raw::RawMode;
+pub use raw::{HiddenInput, RawMode};
 
 /// Rows, then columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

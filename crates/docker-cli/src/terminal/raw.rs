@@ -1,7 +1,7 @@
 //! Raw mode: every key goes to the container, none is interpreted here.
 
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::{OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcsetattr};
 
 /// Raw as long as it lives; what was before comes back when it is dropped, on whatever way out.
 #[derive(Debug)]
@@ -42,5 +42,27 @@ impl Drop for RawMode {
         if let Some(before) = &self.input {
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
         }
+    }
+}
+
+/// What is typed is not shown, as long as it lives.
+#[derive(Debug)]
+pub struct HiddenInput(Termios);
+
+impl HiddenInput {
+    /// Standard input must be a terminal.
+    pub fn start() -> std::io::Result<Self> {
+        let before = tcgetattr(stdin())?;
+        let mut changed = before.clone();
+        changed.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Now, &changed)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing back.
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
     }
 }

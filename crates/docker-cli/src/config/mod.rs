@@ -1,9 +1,13 @@
 //! The client's configuration: `config.json` in `DOCKER_CONFIG` or `~/.docker`.
+//!
+//! [`Config`] is what of it concerns this client, [`file`] changes it, [`credentials`] is the protocol of
+//! `docker-credential-*` programs.
+
+pub mod credentials;
+pub mod file;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use engine_api::auth::{AuthConfig, Secret};
@@ -22,15 +26,36 @@ pub struct Config {
     auths: BTreeMap<String, AuthConfig>,
     creds_store: String,
     cred_helpers: BTreeMap<String, String>,
+    /// Sent with every request to the daemon.
+    #[serde(rename = "HttpHeaders")]
+    pub headers: BTreeMap<String, String>,
+    pub current_context: String,
     pub detach_keys: String,
     pub ps_format: String,
     pub images_format: String,
     pub networks_format: String,
+    pub stats_format: String,
+    pub volumes_format: String,
+    /// `key=value`, added to the filters of every prune.
+    pub prune_filters: Vec<String>,
+    /// Proxies that new containers are told, by daemon or under `default`.
+    pub proxies: BTreeMap<String, Proxy>,
     /// More folders with plugins.
     #[serde(rename = "cliPluginsExtraDirs")]
     pub plugin_folders: Vec<PathBuf>,
     #[serde(skip)]
     pub folder: PathBuf,
+}
+
+/// Of one daemon; empty text is unset.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Proxy {
+    pub http_proxy: String,
+    pub https_proxy: String,
+    pub no_proxy: String,
+    pub ftp_proxy: String,
+    pub all_proxy: String,
 }
 
 impl Config {
@@ -55,7 +80,7 @@ impl Config {
         let mut config = match read() {
             Ok(config) => config.unwrap_or_default(),
             Err(reason) => {
-                eprintln!("WARNING: Error loading config file: {}: {reason}", path.display());
+                eprintln!("WARNING: Error parsing config file ({}): {reason}", path.display());
                 Self::default()
             }
         };
@@ -70,11 +95,26 @@ impl Config {
             "docker.io" => HUB_KEY,
             domain => domain,
         };
-        let helper = self.cred_helpers.get(key).map_or(self.creds_store.as_str(), String::as_str);
-        if !helper.is_empty() {
-            return ask_helper(helper, key).unwrap_or_default();
+        self.credentials(key)
+    }
+
+    /// Credentials for a registry by the key they are stored under.
+    pub fn credentials(&self, key: &str) -> AuthConfig {
+        match self.helper(key) {
+            Some(helper) => credentials::get(helper, key).unwrap_or_default(),
+            None => self.stored(key).unwrap_or_default(),
         }
-        self.stored(key).unwrap_or_default()
+    }
+
+    /// The program that keeps the credentials of this registry, if any does.
+    pub fn helper(&self, key: &str) -> Option<&str> {
+        let helper = self.cred_helpers.get(key).map_or(self.creds_store.as_str(), String::as_str);
+        (!helper.is_empty()).then_some(helper)
+    }
+
+    /// All stored credentials, by registry; those of helpers are theirs to keep.
+    pub fn all_auths(&self) -> BTreeMap<String, AuthConfig> {
+        self.auths.keys().filter_map(|key| Some((key.clone(), self.stored(key)?))).collect()
     }
 
     fn stored(&self, key: &str) -> Option<AuthConfig> {
@@ -104,37 +144,6 @@ fn decode(auth: &str) -> Option<(String, String)> {
     let text = String::from_utf8(bytes).ok()?;
     let (username, password) = text.split_once(':')?;
     Some((username.to_owned(), password.trim_matches('\0').to_owned()))
-}
-
-/// Asks `docker-credential-NAME get`; the key goes in, JSON comes out.
-fn ask_helper(name: &str, key: &str) -> Option<AuthConfig> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Answer {
-        username: String,
-        secret: Secret,
-    }
-    if name.contains('/') {
-        return None;
-    }
-    let mut child = Command::new(format!("docker-credential-{name}"))
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    child.stdin.take()?.write_all(key.as_bytes()).ok()?;
-    let output = child.wait_with_output().ok().filter(|output| output.status.success())?;
-    let answer: Answer = serde_json::from_slice(&output.stdout).ok()?;
-    let mut auth = AuthConfig { server_address: key.to_owned(), ..AuthConfig::default() };
-    if answer.username == "<token>" {
-        auth.identity_token = answer.secret;
-    } else {
-        auth.username = answer.username;
-        auth.password = answer.secret;
-    }
-    Some(auth)
 }
 
 #[cfg(test)]

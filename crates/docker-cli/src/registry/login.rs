@@ -1,0 +1,175 @@
+//! `docker login`: the daemon tries the credentials, and this user's configuration keeps them.
+
+use std::io::{self, BufRead, Read, Write};
+
+use engine_api::auth::{AuthConfig, AuthResponse, Secret};
+use engine_client::Request;
+use errors::{ErrorKind, Kind as _};
+
+use super::key_of;
+use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
+use crate::config::{HUB_KEY, credentials, file};
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::terminal::{self, HiddenInput};
+
+#[rustfmt::skip]
+const FLAGS: &[Flag] = &[
+    flag("password", 'p', Kind::Text, "", "Password or Personal Access Token (PAT)"),
+    flag("password-stdin", NONE, Kind::Bool, "", "Take the Password or Personal Access Token (PAT) from stdin"),
+    flag("username", 'u', Kind::Text, "", "Username"),
+];
+
+pub const COMMAND: Command = Command {
+    name: "login",
+    usage: "[OPTIONS] [SERVER]",
+    about: "Authenticate to a registry",
+    long: "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
+    flags: &[FLAGS],
+    args: Args::AtMost(1),
+    action: Some(|context, flags| Box::pin(execute(context, flags))),
+    ..Command::EMPTY
+};
+
+/// Longest password that is read from standard input.
+const MAX_PASSWORD: u64 = 1 << 20;
+const NO_TERMINAL: &str = "Error: Cannot perform an interactive login from a non TTY device";
+
+async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
+    let key = key_of(flags.arg(0));
+    let (user, password) = typed(flags)?;
+    if user.is_empty() && password.is_empty() {
+        let stored = context.config.credentials(&key);
+        if !stored.username.is_empty() && !stored.password.is_empty() {
+            let stored = AuthConfig { server_address: key.clone(), ..stored };
+            match with_stored(context, stored).await {
+                Ok(code) => return Ok(code),
+                Err(failure) => context::say(&failure.to_string()),
+            }
+        }
+    }
+    let (user, password) = ask(context, &key, user, password)?;
+    let auth =
+        AuthConfig { username: user, password: Secret::new(password), server_address: key, ..AuthConfig::default() };
+    log_in(context, auth).await
+}
+
+/// What flags and standard input give.
+fn typed(flags: &Matches) -> Result<(String, String), Failure> {
+    let user = flags.text("username").trim().to_owned();
+    if flags.given("password") && flags.is_set("password-stdin") {
+        return Err(Failure::text("conflicting options: cannot specify both --password and --password-stdin"));
+    }
+    if flags.is_set("password-stdin") {
+        if user.is_empty() {
+            return Err(Failure::text("the --password-stdin option requires --username to be set"));
+        }
+        let mut text = String::new();
+        io::stdin().lock().take(MAX_PASSWORD).read_to_string(&mut text)?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        return Ok((user, text.strip_suffix('\r').unwrap_or(text).to_owned()));
+    }
+    if flags.given("password") {
+        if flags.text("password").is_empty() {
+            return Err(Failure::text("password is empty"));
+        }
+        context::say("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+    }
+    Ok((user, flags.text("password").to_owned()))
+}
+
+async fn with_stored(context: &Context, auth: AuthConfig) -> Result<u8, Failure> {
+    context::say(&format!("Authenticating with existing credentials... [Username: {}]\n", auth.username));
+    context::say(" Info -> To login with a different account, run 'docker logout' followed by 'docker login'\n\n");
+    match attempt(context, &auth).await {
+        Ok(answer) => finish(context, auth, answer),
+        Err(error) if error.kind() == ErrorKind::Unauthenticated => {
+            Err(Failure::text("Stored credentials invalid or expired"))
+        }
+        Err(error) => Err(Failure::text(format!("Login did not succeed, error: {error}"))),
+    }
+}
+
+/// Asks for what is missing.
+fn ask(context: &Context, key: &str, user: String, password: String) -> Result<(String, String), Failure> {
+    if (user.is_empty() || password.is_empty()) && !terminal::stdin_is_terminal() {
+        return Err(Failure::text(NO_TERMINAL));
+    }
+    let mut user = user;
+    if user.is_empty() {
+        if key == HUB_KEY {
+            context::say(
+                "Log in with your Docker ID or email address to push and pull images from Docker Hub. If you don't have a Docker ID, head over to https://hub.docker.com/ to create one.",
+            );
+            context::say(
+                "You can log in with your password or a Personal Access Token (PAT). Using a limited-scope PAT grants better security and is required for organizations using SSO. Learn more at https://docs.docker.com/go/access-tokens/\n",
+            );
+        }
+        let known = context.config.credentials(key).username;
+        let prompt = if known.is_empty() { "Username: ".to_owned() } else { format!("Username ({known}): ") };
+        user = read_line(&prompt)?.trim().to_owned();
+        if user.is_empty() {
+            user = known;
+        }
+        if user.is_empty() {
+            return Err(Failure::text("username is empty"));
+        }
+    }
+    let mut password = password;
+    if password.is_empty() {
+        let hidden = HiddenInput::start()?;
+        password = read_line("Password: ")?.trim_end_matches(['\r', '\n']).to_owned();
+        drop(hidden);
+        context::print("\n")?;
+        if password.is_empty() {
+            return Err(Failure::text("password is empty"));
+        }
+    }
+    Ok((user, password))
+}
+
+fn read_line(prompt: &str) -> Result<String, Failure> {
+    context::print(prompt)?;
+    io::stdout().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_PASSWORD).read_line(&mut line)?;
+    Ok(line)
+}
+
+async fn log_in(context: &Context, auth: AuthConfig) -> Result<u8, Failure> {
+    let answer = attempt(context, &auth).await?;
+    finish(context, auth, answer)
+}
+
+async fn attempt(context: &Context, auth: &AuthConfig) -> Result<AuthResponse, engine_client::Error> {
+    context.client.call(Request::post("/auth").json(auth)).await
+}
+
+/// Keeps what the registry took; an identity token in the password's place, if it gave one.
+fn finish(context: &Context, mut auth: AuthConfig, answer: AuthResponse) -> Result<u8, Failure> {
+    if !answer.identity_token.is_empty() {
+        auth.password = Secret::default();
+        auth.identity_token = answer.identity_token;
+    }
+    let unsaved = |reason: String| Failure::text(format!("Error saving credentials: {reason}"));
+    let folder = &context.config.folder;
+    match context.config.helper(&auth.server_address) {
+        Some(helper) => {
+            credentials::store(helper, &auth).map_err(unsaved)?;
+            file::note_kept_elsewhere(folder, &auth.server_address)?;
+        }
+        None => {
+            let is_new = file::store_credentials(folder, &auth).map_err(|failure| unsaved(failure.to_string()))?;
+            if is_new && !auth.password.is_empty() {
+                context::say(&format!(
+                    "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
+                    folder.join("config.json").display()
+                ));
+            }
+        }
+    }
+    if !answer.status.is_empty() {
+        context::print_line(&answer.status)?;
+    }
+    Ok(0)
+}
