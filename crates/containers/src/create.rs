@@ -132,7 +132,7 @@ fn complete(shared: &Shared, config: &mut Config, host_config: &mut HostConfig, 
     }
     logging::complete(&mut host_config.log_config, &shared.settings.log_defaults)?;
     complete_namespaces(shared, host_config)?;
-    let defaults = &shared.settings.defaults;
+    let defaults = shared.defaults();
     if host_config.runtime.is_empty() {
         host_config.runtime = if defaults.runtime.is_empty() { "runc".to_owned() } else { defaults.runtime.clone() };
     }
@@ -155,7 +155,7 @@ fn complete(shared: &Shared, config: &mut Config, host_config: &mut HostConfig, 
 
 /// Modes that were left open, and other containers by their ids: these may be renamed.
 fn complete_namespaces(shared: &Shared, host_config: &mut HostConfig) -> Result<(), Error> {
-    let defaults = &shared.settings.defaults;
+    let defaults = shared.defaults();
     for mode in [&mut host_config.pid_mode, &mut host_config.ipc_mode] {
         if let Some(reference) = mode.strip_prefix("container:") {
             *mode = format!("container:{}", shared.find(reference)?.id);
@@ -199,7 +199,7 @@ fn endpoints(asked: Vec<EndpointRequest>, host_config: &HostConfig) -> Vec<Endpo
 
 /// What only this daemon can know to be impossible.
 fn check_here(shared: &Shared, host_config: &HostConfig, mounts: &[MountPoint]) -> Result<(), Error> {
-    runtimes::find(&shared.settings, &host_config.runtime)?;
+    runtimes::find(&shared.settings, &shared.defaults(), &host_config.runtime)?;
     if host_config.init == Some(true) && shared.host.init_path.is_none() {
         return Err(ConfigError::NoInit.into());
     }

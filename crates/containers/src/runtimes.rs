@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::messages;
-use crate::settings::{Runtime, Settings};
+use crate::settings::{Defaults, Runtime, Settings};
 
 /// Names of the runtime that this daemon was built with.
 const STOCK: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
@@ -25,8 +25,7 @@ pub(crate) struct Chosen {
 }
 
 /// By the name in the container's configuration.
-pub(crate) fn find(settings: &Settings, name: &str) -> Result<Chosen, Error> {
-    let defaults = &settings.defaults;
+pub(crate) fn find(settings: &Settings, defaults: &Defaults, name: &str) -> Result<Chosen, Error> {
     let name = if name.is_empty() { defaults.runtime.as_str() } else { name };
     if let Some(runtime) = defaults.runtimes.get(name) {
         return configured(settings, name, runtime);
@@ -98,9 +97,9 @@ fn wrapper(settings: &Settings, name: &str, path: &Path, arguments: &[String]) -
     (settings.data_root.join("runtimes").join(file), text)
 }
 
-/// Writes the scripts that the configuration needs; once, when the service opens.
-pub(crate) fn write_wrappers(settings: &Settings) -> Result<(), Error> {
-    for (name, runtime) in &settings.defaults.runtimes {
+/// Writes the scripts that the configuration needs: when the service opens, and when the configuration changes.
+pub(crate) fn write_wrappers(settings: &Settings, defaults: &Defaults) -> Result<(), Error> {
+    for (name, runtime) in &defaults.runtimes {
         let Runtime::Program { path, arguments } = runtime else { continue };
         if arguments.is_empty() {
             continue;
@@ -124,7 +123,6 @@ fn is_shim_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Defaults;
 
     fn settings(name: &str, runtime: Runtime) -> Settings {
         Settings {
@@ -148,11 +146,11 @@ mod tests {
     #[test]
     fn names_are_the_stock_one_s_the_configuration_s_or_shims() {
         let settings = settings("crun", Runtime::Program { path: "/usr/bin/crun".into(), arguments: Vec::new() });
-        assert_eq!(binary(&find(&settings, "").unwrap()), "/bin/docker-runc");
-        assert_eq!(binary(&find(&settings, "crun").unwrap()), "/usr/bin/crun");
-        assert_eq!(find(&settings, "io.containerd.kata.v2").unwrap().shim, "io.containerd.kata.v2");
+        assert_eq!(binary(&find(&settings, &settings.defaults, "").unwrap()), "/bin/docker-runc");
+        assert_eq!(binary(&find(&settings, &settings.defaults, "crun").unwrap()), "/usr/bin/crun");
+        assert_eq!(find(&settings, &settings.defaults, "io.containerd.kata.v2").unwrap().shim, "io.containerd.kata.v2");
         for wrong in ["nope", "/bin/sh", "a/b.c", ".x"] {
-            let error = find(&settings, wrong).unwrap_err().to_string();
+            let error = find(&settings, &settings.defaults, wrong).unwrap_err().to_string();
             assert_eq!(error, format!("unknown or invalid runtime name: {wrong}"));
         }
     }
@@ -161,15 +159,15 @@ mod tests {
     fn arguments_come_by_a_script_and_options_by_their_names() {
         let arguments = vec!["--debug".to_owned()];
         let wrapped = settings("slow", Runtime::Program { path: "/usr/bin/crun".into(), arguments });
-        let path = binary(&find(&wrapped, "slow").unwrap());
+        let path = binary(&find(&wrapped, &wrapped.defaults, "slow").unwrap());
         assert!(path.starts_with("/d/runtimes/slow."), "{path}");
         let shim = |key: &str, value: Value| Runtime::Shim {
             name: "io.containerd.runc.v2".into(),
             options: [(key.to_owned(), value)].into(),
         };
         let good = settings("mine", shim("BinaryName", "crun".into()));
-        assert_eq!(binary(&find(&good, "mine").unwrap()), "crun");
+        assert_eq!(binary(&find(&good, &good.defaults, "mine").unwrap()), "crun");
         let bad = settings("mine", shim("Colour", "red".into()));
-        assert!(find(&bad, "mine").unwrap_err().to_string().contains("Colour"));
+        assert!(find(&bad, &bad.defaults, "mine").unwrap_err().to_string().contains("Colour"));
     }
 }

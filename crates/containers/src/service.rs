@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use container_core::Timestamp;
@@ -23,12 +23,14 @@ use crate::index::Index;
 use crate::mountpoints::MountPoints;
 use crate::ports::{ContainerEvent, EventSubject};
 use crate::record::{CONTAINERS, Container, Record};
-use crate::settings::{Neighbours, Settings};
+use crate::settings::{Defaults, Neighbours, Settings};
 use crate::{Containers, Execs, Lifecycle, Recovered, Streams, logging, runtimes};
 
 /// What all parts of the service look at.
 pub(crate) struct Shared {
     pub settings: Settings,
+    /// Those of the settings, until a reload brings others.
+    defaults: RwLock<Arc<Defaults>>,
     pub host: Host,
     pub database: Database,
     pub containerd: Containerd,
@@ -67,7 +69,7 @@ impl Service {
             files::make_folder(&folder)?;
         }
         let containerd = Containerd::new(client, MountPoints::provide(&settings.data_root)?);
-        runtimes::write_wrappers(&settings)?;
+        runtimes::write_wrappers(&settings, &settings.defaults)?;
         let mut index = Index::default();
         for (_, record) in database.view(|tx| CONTAINERS.list(tx, ""))? {
             admit(&mut index, record)?;
@@ -76,6 +78,7 @@ impl Service {
         let watches = Watches::new().map_err(watched)?;
         let shared = Arc::new(Shared {
             host: crate::host::facts(&settings),
+            defaults: RwLock::new(Arc::new(settings.defaults.clone())),
             settings,
             database,
             containerd,
@@ -103,6 +106,14 @@ impl Service {
         let following = tokio::spawn(crate::follow::follow(Arc::clone(&self.shared)));
         *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(following);
         Ok(recovered)
+    }
+
+    /// Containers that are created from now on get these defaults; runtimes count from the next start on. The policy is
+    /// read once, when the service opens.
+    pub fn configure(&self, defaults: Defaults) -> Result<(), Error> {
+        runtimes::write_wrappers(&self.shared.settings, &defaults)?;
+        *self.shared.defaults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults);
+        Ok(())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -134,6 +145,10 @@ fn admit(index: &mut Index, record: Record) -> Result<(), Error> {
 }
 
 impl Shared {
+    pub fn defaults(&self) -> Arc<Defaults> {
+        Arc::clone(&self.defaults.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }

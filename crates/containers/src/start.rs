@@ -20,8 +20,8 @@ use crate::record::{Container, Record};
 use crate::rootfs::{self, Layers};
 use crate::runtimes::Chosen;
 use crate::service::{Shared, now};
-use crate::stdio::{self, Stdin};
 use crate::staging::{self, Staged};
+use crate::stdio::{self, Stdin};
 use crate::{cdi, devices, files, links, logging, messages, propagation, remove, runtimes};
 
 /// How long a shim may go on with a Create whose caller has died.
@@ -131,7 +131,7 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
         let rootfs = rootfs?;
         let staged = staging::stage(shared, &record).await?;
         let spec = specification(shared, &record, &sandbox, &rootfs, &staged)?;
-        let runtime = runtimes::find(&shared.settings, &record.host_config.runtime)?;
+        let runtime = runtimes::find(&shared.settings, &shared.defaults(), &record.host_config.runtime)?;
         shared.containerd.create_container(&record.id, &record.image_name, spec, record.life(), &runtime).await?;
         let run = run_task(shared, container, rootfs, runtime).await;
         if run.is_err() {

@@ -39,6 +39,9 @@ impl Reloading {
         }
         let registries = settings::registry_options(&config);
         self.api.images.configure(registries, settings::downloads(&config), settings::uploads(&config));
+        if let Err(error) = self.api.containers.configure(settings::defaults(&config)) {
+            return tracing::error!(error = errors::chain(&error), "Error reconfiguring the daemon");
+        }
         self.level.follow(&config);
         self.facts.replace(Arc::clone(&config));
         self.api.events.publish(Event {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use container_core::LogConfig;
+use container_core::spec::Policy;
+use container_core::{LogConfig, Ulimit};
 use containerd_client::Client;
-use containers::Settings;
+use containers::{Defaults, Runtime, Settings};
 use images::{Images, ImagesConfig, RegistryOptions};
 use metadata::Database;
 use network_core::Pool;
@@ -99,10 +100,42 @@ pub fn containers(config: &Config, places: &Places) -> Settings {
             driver: config.log_driver.clone().unwrap_or_default(),
             options: config.log_opts.clone(),
         },
+        defaults: defaults(config),
     }
 }
 
 fn init_path(config: &Config) -> Option<PathBuf> {
     let path = config.init_path.clone().filter(|path| !path.as_os_str().is_empty());
     path.or_else(|| Some(sibling("docker-init")).filter(|path| path.is_absolute()))
+}
+
+/// What containers get that ask for nothing of their own.
+pub fn defaults(config: &Config) -> Defaults {
+    let ulimits = config.default_ulimits.iter();
+    let ulimits = ulimits.map(|(name, limit)| Ulimit { name: name.clone(), soft: limit.soft, hard: limit.hard });
+    let runtimes = config.runtimes.iter().map(|(name, runtime)| {
+        let known = if runtime.kind.is_empty() {
+            Runtime::Program { path: runtime.path.clone().into(), arguments: runtime.args.clone() }
+        } else {
+            let options = runtime.options.as_ref().and_then(|options| options.as_object());
+            let options = options.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
+            Runtime::Shim { name: runtime.kind.clone(), options: options.collect() }
+        };
+        (name.clone(), known)
+    });
+    Defaults {
+        policy: Policy {
+            init: config.init.unwrap_or_default(),
+            no_new_privileges: config.no_new_privileges.unwrap_or_default(),
+            ulimits: ulimits.collect(),
+            ..Policy::default()
+        },
+        shm_size: config.default_shm_size.unwrap_or_default(),
+        ipc_mode: config.default_ipc_mode.clone().unwrap_or_default(),
+        cgroupns_mode: config.default_cgroupns_mode.clone().unwrap_or_default(),
+        runtimes: runtimes.collect(),
+        runtime: config.default_runtime.clone().filter(|name| name != "runc").unwrap_or_default(),
+        cdi_folders: config.cdi_folders(),
+        ..Defaults::default()
+    }
 }

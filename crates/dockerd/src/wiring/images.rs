@@ -43,6 +43,7 @@ fn to_image(image: ResolvedImage) -> Image {
         labels: config.labels.clone(),
         stop_signal: Some(config.stop_signal.clone()).filter(|signal| !signal.is_empty()),
         healthcheck,
+        args_escaped: config.args_escaped,
     };
     Image {
         id: image.id.to_string(),
