@@ -1,6 +1,6 @@
 # Two commands: `make run` for a first container, `make test` for everything that is checked.
 
-.PHONY: run stop test quick bench build packages fmt
+.PHONY: run stop test quick bench bench-trace build packages fmt
 
 run: packages-run
 	cargo build --release --quiet --bins
@@ -24,6 +24,10 @@ quick:
 bench: packages-test
 	cargo build --release --bins
 	cargo xtask bench
+
+bench-trace: packages-test
+	cargo build --release --bins
+	cargo xtask trace
 
 fmt:
 	cargo fmt --all

@@ -5,6 +5,7 @@ mod differ;
 mod kill;
 mod tidy;
 mod tiers;
+mod trace;
 mod up;
 mod vm;
 
@@ -20,6 +21,7 @@ usage: cargo xtask CHORE
   down       stop it (make stop)
   env        print what a shell exports to use it
   bench [W]  measure the budgets beside the originals (W: runtime, engine, memory, output or scale)
+  trace      show where the time of one docker run goes, hop by hop (make bench-trace)
   vm [P]     run, exec and stop on Debian's stock kernel under emulation, with the programs of profile P
   host [F]   T2: each test on a host of its own (those that are called F)
   swap [F]   T3: our programs with the originals of Debian's packages on the other side
@@ -47,6 +49,7 @@ fn perform(words: &[&str]) -> Result<()> {
         ["env"] => up::print_environment(&workspace_root()),
         ["bench"] => bench::bench(&workspace_root(), None),
         ["bench", word] => bench::bench(&workspace_root(), Some(word)),
+        ["trace"] => trace::trace(),
         ["vm"] => vm::vm(&workspace_root(), "debug"),
         ["vm", profile] => vm::vm(&workspace_root(), profile),
         ["differ", words @ ..] => differ::differ(words),

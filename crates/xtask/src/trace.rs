@@ -1,0 +1,207 @@
+//! `make bench-trace`: where the time of one `docker run` goes, hop by hop.
+//!
+//! Nothing in the programs is changed for it: the kernel's own trace (Documentation/trace/events.rst) tells when a process
+//! is forked, executes a program and ends, and these moments are the borders between the programs.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use rustix::mount::{MountFlags, mount};
+use testhost::Host;
+
+const ROUNDS: usize = 21;
+const WARM_UP: usize = 3;
+const EVENTS: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
+
+/// What happens between one border and the next.
+const HOPS: [&str; 11] = [
+    "docker, dockerd, docker-containerd: create, network, snapshot, bundle",
+    "docker-containerd-shim start: the socket, the serving process",
+    "docker-containerd-shim: the root file system, the pump",
+    "docker-runc create: the specification becomes a plan",
+    "docker-runc create: the plan is carried out",
+    "up to dockerd, clients are attached, down again",
+    "docker-runc start",
+    "the container's own program",
+    "the exit goes up, Delete comes down",
+    "docker-runc delete",
+    "shim, containerd and dockerd remove, docker ends",
+];
+
+pub fn trace() -> Result<()> {
+    let programs = crate::programs("release")?;
+    ensure!(programs.join("dockerd").is_file(), "build the release programs first: make bench-trace does");
+    let host = Host::enter_with(programs)?;
+    let measured = measure(&host);
+    host.end()?;
+    print(&measured?);
+    Ok(())
+}
+
+/// Of each round, the borders in microseconds.
+fn measure(host: &Host) -> Result<Vec<Vec<f64>>> {
+    let engine = host.engine("traced")?;
+    let image = engine.import_busybox("busybox")?;
+    let run = || engine.docker.run(&["run", "--rm", &image, "true"]);
+    for _ in 0..WARM_UP {
+        run()?;
+    }
+    let kernel = Trace::begin(host)?;
+    let mut rounds = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        kernel.clear()?;
+        run()?;
+        rounds.push(borders(&kernel.read()?)?);
+    }
+    Ok(rounds)
+}
+
+/// A buffer of our own among the kernel's traces.
+struct Trace(PathBuf);
+
+impl Trace {
+    fn begin(host: &Host) -> Result<Self> {
+        let place = host.path("tracing");
+        fs::create_dir(&place)?;
+        mount("tracefs", &place, "tracefs", MountFlags::empty(), None)
+            .context("this kernel has no tracefs (CONFIG_FTRACE)")?;
+        let buffer = place.join("instances").join(format!("longshore-{}", std::process::id()));
+        fs::create_dir(&buffer)?;
+        let trace = Self(buffer);
+        fs::write(trace.0.join("trace_clock"), "mono")?;
+        for event in EVENTS {
+            fs::write(trace.0.join("events/sched").join(event).join("enable"), "1").context(event)?;
+        }
+        Ok(trace)
+    }
+
+    fn clear(&self) -> Result<()> {
+        Ok(fs::write(self.0.join("trace"), "")?)
+    }
+
+    fn read(&self) -> Result<Vec<Event>> {
+        let text = fs::read_to_string(self.0.join("trace"))?;
+        Ok(text.lines().filter(|line| !line.starts_with('#')).filter_map(Event::parse).collect())
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // The buffer ends with the mount at the latest.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Event {
+    at_us: f64,
+    pid: u32,
+    what: What,
+}
+
+#[derive(Debug, PartialEq)]
+enum What {
+    Forked(u32),
+    Executed(String),
+    Ended,
+}
+
+impl Event {
+    /// ` comm-PID [CPU] flags SECONDS: name: key=value …`
+    fn parse(line: &str) -> Option<Self> {
+        let at = EVENTS.iter().find_map(|name| line.find(&format!(": {name}: ")))?;
+        let (before, after) = line.split_at(at);
+        let at_us = before.rsplit(' ').next()?.parse::<f64>().ok()? * 1e6;
+        let value = |key: &str| after.split(' ').find_map(|word| word.strip_prefix(key));
+        let number = |key: &str| value(key)?.parse::<u32>().ok();
+        let what = match after {
+            _ if after.starts_with(": sched_process_fork") => What::Forked(number("child_pid=")?),
+            _ if after.starts_with(": sched_process_exec") => What::Executed(value("filename=")?.to_owned()),
+            _ => What::Ended,
+        };
+        Some(Self { at_us, pid: number("pid=")?, what })
+    }
+}
+
+/// Finds the processes of one run by who forked whom.
+fn borders(events: &[Event]) -> Result<Vec<f64>> {
+    let executed = |name: &str| {
+        events.iter().find(|event| matches!(&event.what, What::Executed(path) if Path::new(path).ends_with(name)))
+    };
+    let mut children: HashMap<u32, Vec<(u32, f64)>> = HashMap::new();
+    for event in events {
+        if let What::Forked(child) = event.what {
+            children.entry(event.pid).or_default().push((child, event.at_us));
+        }
+    }
+    let child = |parent: u32, nth: usize| children.get(&parent).and_then(|list| list.get(nth)).copied();
+    let exec_of = |pid: u32| {
+        events.iter().rfind(|event| event.pid == pid && matches!(event.what, What::Executed(_))).map(|event| event.at_us)
+    };
+    let end_of = |pid: u32| {
+        events.iter().rfind(|event| event.pid == pid && event.what == What::Ended).map(|event| event.at_us)
+    };
+    let found = || {
+        let docker = executed("docker")?;
+        let start = executed("docker-containerd-shim")?;
+        let (shim, _) = child(start.pid, 0)?;
+        let [create, begin, delete] = [child(shim, 0)?.0, child(shim, 1)?.0, child(shim, 2)?.0];
+        let (container, forked) = *children.get(&create)?.last()?;
+        Some(vec![
+            docker.at_us,
+            start.at_us,
+            end_of(start.pid)?,
+            exec_of(create)?,
+            forked,
+            end_of(create)?,
+            exec_of(begin)?,
+            exec_of(container)?,
+            end_of(container)?,
+            exec_of(delete)?,
+            end_of(delete)?,
+            end_of(docker.pid)?,
+        ])
+    };
+    found().context("the trace of a run lacks one of its processes")
+}
+
+fn print(rounds: &[Vec<f64>]) {
+    let whole = median(rounds.iter().map(|round| round[HOPS.len()] - round[0]));
+    println!("docker run --rm busybox true, medians of {} runs\n", rounds.len());
+    for (number, what) in HOPS.iter().enumerate() {
+        let us = median(rounds.iter().map(|round| round[number + 1] - round[number]));
+        println!("{:>7.2} ms {:>4.0} %  {what}", us / 1e3, 100.0 * us / whole);
+    }
+    println!("{:>7.2} ms         in all", whole / 1e3);
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_trace_become_events() {
+        let fork = " a b-c-61 [000] ..... 12.000250: sched_process_fork: comm=a b-c pid=61 child_comm=a b-c child_pid=62";
+        assert_eq!(Event::parse(fork), Some(Event { at_us: 12_000_250.0, pid: 61, what: What::Forked(62) }));
+        let exec = " x-62 [001] ..... 12.5: sched_process_exec: filename=/proc/self/fd/14 pid=62 old_pid=62";
+        let what = What::Executed("/proc/self/fd/14".to_owned());
+        assert_eq!(Event::parse(exec), Some(Event { at_us: 12_500_000.0, pid: 62, what }));
+        let end = " x-62 [001] ..... 13.0: sched_process_exit: comm=x pid=62 prio=120 group_dead=true";
+        assert_eq!(Event::parse(end), Some(Event { at_us: 13_000_000.0, pid: 62, what: What::Ended }));
+        assert_eq!(Event::parse("CPU:0 [LOST 12 EVENTS]"), None);
+    }
+
+    #[test]
+    fn a_run_without_its_processes_is_no_measurement() {
+        let event = Event { at_us: 1.0, pid: 5, what: What::Executed("/bin/docker".to_owned()) };
+        assert!(borders(&[event]).is_err());
+    }
+}
