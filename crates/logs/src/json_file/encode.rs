@@ -4,54 +4,68 @@
 use crate::{Stream, Timestamp};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Bytes looked at together: what the processor compares in one go.
+const LANE: usize = 16;
 
-/// Bytes that can stand in a JSON string as they are.
-static PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x80 {
-        table[byte] = !matches!(byte as u8, b'"' | b'\\' | b'<' | b'>' | b'&');
-        byte += 1;
-    }
-    table
-};
+/// Whether a byte can stand in a JSON string as it is. Without a branch, so that a lane is compared at once.
+const fn is_plain(byte: u8) -> bool {
+    (byte >= 0x20) & (byte < 0x80) & (byte != b'"') & (byte != b'\\') & (byte != b'<') & (byte != b'>') & (byte != b'&')
+}
 
-/// Writes log lines; keeps what is the same for every line of a second.
+/// Writes log lines; keeps what is the same for all lines of a chunk.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     /// `"attrs":{…},` or nothing.
     attrs: Vec<u8>,
-    second: i64,
+    /// What stands behind the text, by stream, at this time.
+    tails: [Vec<u8>; 2],
+    time: Timestamp,
     second_text: [u8; 19],
 }
 
 impl Encoder {
     pub fn new(attrs: &[(String, String)]) -> Self {
-        let start = Timestamp::default();
-        Self { attrs: encode_attrs(attrs), second: start.seconds, second_text: start.seconds_text() }
+        let time = Timestamp::default();
+        let attrs = encode_attrs(attrs);
+        let mut encoder = Self { attrs, tails: Default::default(), time, second_text: time.seconds_text() };
+        encoder.put_tails();
+        encoder
     }
 
     /// Appends one object with its line end.
     pub fn append(&mut self, out: &mut Vec<u8>, stream: Stream, text: &[u8], newline: bool, time: Timestamp) {
-        if time.seconds != self.second {
-            self.second = time.seconds;
-            self.second_text = time.seconds_text();
+        if time != self.time {
+            if time.seconds != self.time.seconds {
+                self.second_text = time.seconds_text();
+            }
+            self.time = time;
+            self.put_tails();
         }
-        out.reserve(text.len() + self.attrs.len() + 80);
+        let tail = match stream {
+            Stream::Stdout => &self.tails[0],
+            Stream::Stderr => &self.tails[1],
+        };
+        out.reserve(text.len() + tail.len() + 16);
         out.extend_from_slice(b"{\"log\":\"");
         escape(out, text);
         if newline {
             out.extend_from_slice(b"\\n");
         }
-        out.extend_from_slice(match stream {
-            Stream::Stdout => b"\",\"stream\":\"stdout\",",
-            Stream::Stderr => b"\",\"stream\":\"stderr\",",
-        });
-        out.extend_from_slice(&self.attrs);
-        out.extend_from_slice(b"\"time\":\"");
-        out.extend_from_slice(&self.second_text);
-        time.append_fraction(out);
-        out.extend_from_slice(b"\"}\n");
+        out.extend_from_slice(tail);
+    }
+
+    fn put_tails(&mut self) {
+        for (tail, stream) in self.tails.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
+            tail.clear();
+            tail.extend_from_slice(b"\",\"stream\":\"");
+            tail.extend_from_slice(stream.name().as_bytes());
+            tail.extend_from_slice(b"\",");
+            tail.extend_from_slice(&self.attrs);
+            tail.extend_from_slice(b"\"time\":\"");
+            tail.extend_from_slice(&self.second_text);
+            self.time.append_fraction(tail);
+            tail.extend_from_slice(b"\"}\n");
+        }
     }
 }
 
@@ -77,10 +91,17 @@ fn encode_attrs(attrs: &[(String, String)]) -> Vec<u8> {
     out
 }
 
+/// How many bytes at the beginning can stand as they are.
+fn plain_length(text: &[u8]) -> usize {
+    let is_plain_lane = |lane: &[u8]| lane.iter().fold(true, |plain, &byte| plain & is_plain(byte));
+    let lanes = text.chunks_exact(LANE).take_while(|lane| is_plain_lane(lane)).count() * LANE;
+    lanes + text[lanes..].iter().position(|&byte| !is_plain(byte)).unwrap_or(text.len() - lanes)
+}
+
 /// Appends the inside of a JSON string.
 fn escape(out: &mut Vec<u8>, mut text: &[u8]) {
     loop {
-        let plain = text.iter().position(|&byte| !PLAIN[usize::from(byte)]).unwrap_or(text.len());
+        let plain = plain_length(text);
         out.extend_from_slice(&text[..plain]);
         text = &text[plain..];
         let Some(&byte) = text.first() else { return };
