@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use container_core::Timestamp;
-use container_core::spec::Host;
+use container_core::spec::{Host, Remap};
 use containerd_client::Client;
 use errors::ErrorKind;
 use log_drivers::{Shipping, Watches};
@@ -68,7 +68,8 @@ impl Service {
         for folder in [settings.data_root.join("containers"), settings.attach_folder(), settings.runc_root()] {
             files::make_folder(&folder)?;
         }
-        let containerd = Containerd::new(client, MountPoints::provide(&settings.data_root)?);
+        let root = settings.defaults.remap.as_ref().map_or((0, 0), Remap::root);
+        let containerd = Containerd::new(client, MountPoints::provide(&settings.data_root, root)?);
         runtimes::write_wrappers(&settings, &settings.defaults)?;
         let mut index = Index::default();
         for (_, record) in database.view(|tx| CONTAINERS.list(tx, ""))? {
