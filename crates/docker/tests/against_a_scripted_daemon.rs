@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -51,12 +52,18 @@ impl Daemon {
     }
 
     fn docker_with_input(&self, words: &[&str], input: &str) -> Output {
+        self.docker_at(&format!("unix://{}", self.socket().display()), words, input)
+    }
+
+    /// The program with this DOCKER_HOST, and with the programs of the folder `bin` before all others.
+    fn docker_at(&self, host: &str, words: &[&str], input: &str) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_docker"))
             .args(words)
             .env_clear()
             .env("TZ", "UTC")
             .env("HOME", self.folder.path())
-            .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
+            .env("PATH", format!("{}:/usr/bin:/bin", self.folder.path().join("bin").display()))
+            .env("DOCKER_HOST", host)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -65,6 +72,19 @@ impl Daemon {
         // A command that reads nothing may have ended.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
+    }
+
+    /// A program of the test's own, below the home folder.
+    fn put_program(&self, path: &str, script: &str) -> PathBuf {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(path)).unwrap()
     }
 
     fn requests(&self) -> Vec<String> {
@@ -238,7 +258,10 @@ fn lists_are_tables() {
 
 #[test]
 fn inspect_keeps_the_daemons_bytes_and_says_what_is_missing() {
-    let daemon = Daemon::start(vec![("GET /containers/a/json", ok(r#"{"Id":"a","X":"\u003c","N":1.50,"E":[]}"#))]);
+    let daemon = Daemon::start(vec![
+        ("GET /containers/a/json", ok(r#"{"Id":"a","X":"\u003c","N":1.50,"E":[]}"#)),
+        ("GET /info", ok("{}")),
+    ]);
     let result = daemon.docker(&["inspect", "a", "b"]);
     assert_eq!(
         text(&result.stdout),
@@ -254,4 +277,95 @@ fn the_terminal_that_is_asked_for_must_be_there() {
     let result = daemon.docker(&["run", "-it", "busybox"]);
     assert_eq!((result.status.code(), text(&result.stderr)), (Some(1), "the input device is not a TTY\n".into()));
     assert!(daemon.requests().is_empty());
+}
+
+#[test]
+fn an_ssh_host_is_reached_through_dial_stdio_there() {
+    let daemon = Daemon::start(vec![("GET /containers/json", ok("[]")), created()]);
+    let program = env!("CARGO_BIN_EXE_docker");
+    let socket = daemon.socket();
+    let script = format!(
+        "echo \"$*\" >> {}\nexec {program} -H unix://{} system dial-stdio",
+        daemon.folder.path().join("asked").display(),
+        socket.display()
+    );
+    daemon.put_program("bin/ssh", &script);
+    let result = daemon.docker_at("ssh://me@there:2222", &["ps", "-q"], "");
+    assert_eq!((result.status.code(), text(&result.stderr)), (Some(0), String::new()));
+    assert_eq!(daemon.read("asked"), "-o ConnectTimeout=30 -T -l me -p 2222 -- there docker system dial-stdio\n");
+    let output = [frame(1, "out\n")].concat();
+    let attached = Daemon::start(vec![
+        created(),
+        (path("attach"), ok(output)),
+        (path("wait"), ok(r#"{"StatusCode":3}"#)),
+        (path("start"), Answer { status: 204, body: Vec::new() }),
+    ]);
+    let script = format!("exec {program} -H unix://{} system dial-stdio", attached.socket().display());
+    attached.put_program("bin/ssh", &script);
+    let result = attached.docker_at("ssh://there", &["run", "-i", "busybox", "cat"], "typed");
+    assert_eq!((result.status.code(), text(&result.stdout)), (Some(3), "out\ntyped".into()));
+}
+
+#[test]
+fn what_ssh_says_of_its_failure_is_told() {
+    let daemon = Daemon::start(vec![]);
+    daemon.put_program("bin/ssh", "echo 'no route' >&2; exit 255");
+    let result = daemon.docker_at("ssh://there", &["ps"], "");
+    assert_eq!(result.status.code(), Some(1));
+    assert_eq!(
+        text(&result.stderr),
+        "error during connect: Get \"http://docker.example.com/v1.51/containers/json\": command [ssh -o ConnectTimeout=30 -T -- there docker system dial-stdio] has exited with exit status 255, make sure the URL is valid, and Docker 18.09 or later is installed on the remote host: stderr=no route\n\n"
+    );
+}
+
+#[test]
+fn a_plugin_is_a_command() {
+    let daemon = Daemon::start(vec![]);
+    daemon.put_program(
+        ".docker/cli-plugins/docker-hello",
+        r#"if [ "$1" = docker-cli-plugin-metadata ]; then
+  echo '{"SchemaVersion":"0.1.0","Vendor":"Acme","Version":"v1.2","ShortDescription":"Says hello"}'; exit
+fi
+echo "args: $*"; basename "$DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"; exit 5"#,
+    );
+    daemon.put_program(".docker/cli-plugins/docker-broken", "exit 3");
+    let result = daemon.docker(&["-D", "hello", "a", "--flag"]);
+    assert_eq!((result.status.code(), text(&result.stdout)), (Some(5), "args: -D hello a --flag\ndocker\n".into()));
+    assert_eq!(text(&daemon.docker(&["help", "hello"]).stdout), "args: help hello\ndocker\n");
+    assert_eq!(text(&daemon.docker(&["__complete", "hello", "x"]).stdout), "args: __complete hello x\ndocker\n");
+    let page = text(&daemon.docker(&["--help"]).stdout);
+    assert!(page.contains("\n  hello*      Says hello\n"), "{page}");
+    assert!(page.contains("\nInvalid Plugins:\n  broken      failed to fetch metadata: exit status 3\n"), "{page}");
+    let result = daemon.docker(&["broken"]);
+    assert_eq!(result.status.code(), Some(1));
+    assert!(text(&result.stderr).starts_with("docker: unknown command: docker broken\n"));
+}
+
+#[test]
+fn a_program_keeps_the_credentials_when_the_configuration_says_so() {
+    let daemon = Daemon::start(vec![("POST /auth", ok(r#"{"Status":"Login Succeeded","IdentityToken":""}"#))]);
+    daemon.put_program(
+        "bin/docker-credential-test",
+        r#"input=$(cat); echo "$1 $input" >> "$HOME/kept"
+case "$1 $input" in
+  "get r.example") echo '{"ServerURL":"r.example","Username":"kept","Secret":"secret"}';;
+  get*) echo "credentials not found in native keychain"; exit 1;;
+esac"#,
+    );
+    std::fs::create_dir_all(daemon.folder.path().join(".docker")).unwrap();
+    std::fs::write(daemon.folder.path().join(".docker/config.json"), r#"{"credsStore":"test"}"#).unwrap();
+    let result = daemon.docker_with_input(&["login", "-u", "me", "--password-stdin", "s.example"], "pw\n");
+    assert_eq!((text(&result.stdout), text(&result.stderr)), ("Login Succeeded\n".into(), String::new()));
+    let result = daemon.docker(&["login", "r.example"]);
+    assert_eq!(text(&result.stdout), "Login Succeeded\n");
+    assert!(text(&result.stderr).starts_with("Authenticating with existing credentials... [Username: kept]\n"));
+    let asked = &daemon.requests()[1..];
+    assert_eq!(asked[0], r#"POST /auth {"username":"me","password":"pw","serveraddress":"s.example"}"#);
+    assert!(asked.iter().any(|line| line.contains(r#""username":"kept","password":"secret""#)), "{asked:?}");
+    daemon.docker(&["logout", "s.example"]);
+    assert_eq!(
+        daemon.read("kept"),
+        "store {\"ServerURL\":\"s.example\",\"Username\":\"me\",\"Secret\":\"pw\"}\nget r.example\nstore {\"ServerURL\":\"r.example\",\"Username\":\"kept\",\"Secret\":\"secret\"}\nerase s.example\nerase http://s.example\nerase https://s.example\n"
+    );
+    assert!(!daemon.read(".docker/config.json").contains("pw"));
 }
