@@ -59,14 +59,19 @@ pub fn run(command: &Command, global: &Parsed, parsed: &Parsed, log: &Log) -> Re
         }
         Name::Run => run_run(&root, parsed, &mut warnings).map_err(prefixed("runc run failed", 1)),
         Name::Exec => run_exec(&root, parsed, &mut warnings).map_err(prefixed("exec failed", EXEC_FAILED)),
-        Name::Start => done(start::start(&root, id, &mut warnings)),
+        Name::Start => done(start::start(&root, id)),
         Name::Delete => {
             let force = if parsed.is_set("force") { Force::Yes } else { Force::No };
             done(delete::delete(&root, id, force, &mut warnings))
         }
         Name::Kill => run_kill(&root, parsed),
         Name::State => print_state(&root, id),
-        Name::List => run_list(&root, parsed, log),
+        Name::List => {
+            if global.value("root").is_some() && !root.path().is_dir() {
+                return Err(format!("open {}: no such file or directory", root.path().display()).into());
+            }
+            run_list(&root, parsed, log)
+        }
         Name::Ps => run_ps(&root, parsed),
         Name::Pause => done(pause::pause(&root, id)),
         Name::Resume => done(pause::resume(&root, id)),
@@ -115,6 +120,33 @@ fn number<T: std::str::FromStr>(parsed: &Parsed, name: &str) -> Result<Option<T>
         text.parse().map_err(|_| RuntimeError::InvalidArgument(format!("invalid value {text:?} for flag -{name}")))
     };
     parsed.value(name).map(parse).transpose()
+}
+
+/// `64m`, `1.5GiB`, a number of bytes, or -1.
+fn size(parsed: &Parsed, name: &str) -> Result<Option<i64>, RuntimeError> {
+    let invalid =
+        |text: &str| RuntimeError::InvalidArgument(format!("invalid value for {name}: invalid size: '{text}'"));
+    parsed.value(name).map(|text| parse_size(text).ok_or_else(|| invalid(text))).transpose()
+}
+
+fn parse_size(text: &str) -> Option<i64> {
+    if text == "-1" {
+        return Some(-1);
+    }
+    let lower = text.to_ascii_lowercase();
+    let unit = lower.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+    let power = match unit.trim_start().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return None,
+    };
+    let value: f64 = lower[..lower.len() - unit.len()].parse().ok()?;
+    let bytes = value * 1024_f64.powi(power);
+    (bytes < i64::MAX as f64).then_some(bytes as i64)
 }
 
 fn path(parsed: &Parsed, name: &str) -> Option<PathBuf> {
@@ -272,9 +304,9 @@ fn resources(parsed: &Parsed) -> Result<Resources, RuntimeError> {
     cpu.cpus = parsed.value("cpuset-cpus").unwrap_or("").to_string();
     cpu.mems = parsed.value("cpuset-mems").unwrap_or("").to_string();
     let memory = &mut resources.memory;
-    memory.limit = number(parsed, "memory")?;
-    memory.reservation = number(parsed, "memory-reservation")?;
-    memory.swap = number(parsed, "memory-swap")?;
+    memory.limit = size(parsed, "memory")?;
+    memory.reservation = size(parsed, "memory-reservation")?;
+    memory.swap = size(parsed, "memory-swap")?;
     resources.pids.limit = number(parsed, "pids-limit")?;
     Ok(resources)
 }
@@ -283,17 +315,12 @@ fn run_events(root: &Root, parsed: &Parsed) -> Result<i32, Failure> {
     let id = parsed.positionals.first().map_or("", String::as_str);
     let interval = parsed.value("interval").map_or(Some(Duration::from_secs(5)), parse_duration);
     let interval = interval.filter(|interval| !interval.is_zero()).ok_or_else(|| "invalid interval".to_string())?;
-    loop {
-        match statistics::event(root, id) {
-            Ok(event) => print(&format!("{event}\n"))?,
-            Err(RuntimeError::NotRunning) if !parsed.is_set("stats") => return Ok(0),
-            Err(error) => return Err(error.into()),
-        };
-        if parsed.is_set("stats") {
-            return Ok(0);
-        }
-        std::thread::sleep(interval);
+    if parsed.is_set("stats") {
+        return print(&format!("{}\n", statistics::event(root, id)?));
     }
+    // Whoever reads no more has heard enough.
+    statistics::follow(root, id, interval, |event| print(&format!("{event}\n")).is_ok())?;
+    Ok(0)
 }
 
 /// `5s`, `200ms`, `1m`.
@@ -327,4 +354,19 @@ fn rootless() -> Audience {
     use std::os::unix::fs::MetadataExt;
     let (uid, gid) = std::fs::metadata("/proc/self").map_or((0, 0), |metadata| (metadata.uid(), metadata.gid()));
     Audience::Rootless { uid, gid }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("64", 64), ("50M", 50 << 20), ("1.5GiB", 3 << 29), ("7kb", 7 << 10), ("-1", -1)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "m", "5x", "-2", "1e"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
 }

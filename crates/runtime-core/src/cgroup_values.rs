@@ -99,7 +99,7 @@ pub fn swap_v2(memory_and_swap: i64, memory: i64) -> Result<Option<String>, Spec
 
 pub fn v1(resources: &Resources, occasion: Occasion) -> Result<Vec<Write>, SpecError> {
     if !resources.unified.is_empty() {
-        return Err(SpecError::Invalid("linux.resources.unified needs cgroup v2".into()));
+        return Err(SpecError::Invalid("invalid configuration: cannot use unified on cgroup v1".into()));
     }
     let mut writes = Vec::new();
     memory_v1(&mut writes, &resources.memory, occasion)?;

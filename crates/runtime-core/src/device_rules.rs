@@ -74,6 +74,7 @@ fn parse(rule: &DeviceRule) -> Result<Rule, SpecError> {
             'r' => READ,
             'w' => WRITE,
             'm' => MKNOD,
+            'a' => ALL,
             other => return Err(SpecError::Invalid(format!("device rule has the unknown access {other:?}"))),
         };
     }

@@ -109,6 +109,8 @@ pub struct FilesystemMount {
     pub target: Target,
     /// What lies in the folder below is copied into it (`tmpcopyup`).
     pub copy_up: bool,
+    /// It has the permissions of the folder below, where there is one: a tmpfs without a `mode` of its own.
+    pub keeps_mode: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,12 +39,14 @@ pub struct Progress {
     pub program: Option<(usize, usize)>,
     pub step: usize,
     pub ready: bool,
+    /// The working directory.
+    pub entered: bool,
 }
 
 pub fn run(prepared: &mut Prepared) -> ! {
     // With a copy of the other end the parent's death would never be seen.
     file::close(prepared.parent_end);
-    let mut progress = Progress { hook_list: 0, program: None, step: 0, ready: false };
+    let mut progress = Progress { hook_list: 0, program: None, step: 0, ready: false, entered: false };
     let count = prepared.plan.steps.len();
     while progress.step < count {
         if let Err(failure) = steps::perform(prepared, &mut progress) {

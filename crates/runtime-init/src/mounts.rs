@@ -125,7 +125,24 @@ fn by_old_call(mount: i32, flags: u64) -> Outcome {
     Ok(mount::mount(None, path, None, flags, None).map_err(Failure::at(Detail::Attributes))?)
 }
 
+/// The permissions of the folder that a mount will cover.
+fn mode_below(root: i32, target: &Target) -> Option<u32> {
+    let folder = Fd(open_in(root, &target.path.path, O_PATH | O_DIRECTORY, 0).ok()?);
+    Some(file::fstat(folder.0).ok()?.st_mode & 0o7777)
+}
+
+/// Four octal digits and the end of a C string.
+fn octal(mode: u32) -> [u8; 5] {
+    let mut text = *b"0000\0";
+    for (place, digit) in text.iter_mut().take(4).enumerate() {
+        *digit = b'0' + (mode >> (9 - 3 * place) & 7) as u8;
+    }
+    text
+}
+
 pub fn filesystem(root: i32, step: &FilesystemMount) -> Outcome {
+    // Before the folder is made, if it is not there: then the file system has a mode of its own.
+    let mode = if step.keeps_mode { mode_below(root, &step.target) } else { None };
     let target = open_target(root, &step.target, true)?;
     let fs = Fd(mount::fsopen(&step.kind)?);
     // Only for show in mountinfo; file systems without a source refuse it.
@@ -136,6 +153,11 @@ pub fn filesystem(root: i32, step: &FilesystemMount) -> Outcome {
             None => mount::fsconfig_flag(fs.0, key),
         };
         set.map_err(|errno| Failure { errno, detail: Detail::Option, number: index as u32 })?;
+    }
+    if let Some(mode) = mode {
+        let text = octal(mode);
+        let value = CStr::from_bytes_until_nul(&text).map_err(|_| Errno::EINVAL)?;
+        mount::fsconfig_string(fs.0, c"mode", value)?;
     }
     mount::fsconfig_create(fs.0).map_err(Failure::at(Detail::Create))?;
     // A tmpfs that is to be filled is writable until it is.

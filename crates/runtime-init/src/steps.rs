@@ -84,8 +84,10 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::KeepCapabilities => process::set_keep_capabilities(true)?,
         Step::SetUser { uid, gid, groups } => set_user(*uid, *gid, groups.as_deref())?,
         Step::SetCapabilities { sets, ambient } => set_capabilities(*sets, *ambient)?,
-        Step::ChangeDirectory { path, required } => change_directory(path, *required)?,
-        Step::CloseOnExec { first } => file::close_on_exec_from(*first as i32)?,
+        Step::ChangeDirectory { path, required } => {
+            progress.entered = change_directory(path, *required, progress.entered)?
+        }
+        Step::CloseOnExec { first } => close_others(fds, *first as i32)?,
         Step::FindProgram { candidates } => progress.program = Some((program::find(candidates)?, progress.step)),
         Step::FindHome { uid } => program::find_home(*uid, prepared),
         Step::Ready => ready(fds.get(Slot::SYNC), progress)?,
@@ -219,18 +221,37 @@ fn set_capabilities(sets: CapabilitySets, ambient: u64) -> Outcome {
     Ok(())
 }
 
+/// Closes everything from `first` on that no later step needs. Until `start` a created container keeps what its process
+/// has open: pipes of whoever created it, that would never end, and descriptors of the host's (CVE-2024-21626).
+fn close_others(fds: &crate::Fds, first: i32) -> Outcome {
+    let mut kept = [Slot::PROC, Slot::SYNC, Slot::FIFO, Slot::HOOK_STATE].map(|slot| fds.get(slot));
+    kept.sort_unstable();
+    let mut next = first;
+    for fd in kept.into_iter().filter(|fd| *fd >= first) {
+        if next < fd {
+            file::close_range(next, fd - 1)?;
+        }
+        next = fd + 1;
+    }
+    file::close_range(next, i32::MAX)?;
+    Ok(file::close_on_exec_from(first)?)
+}
+
 /// chdir(2), and afterwards a look whether the directory is inside the root at all: a leaked descriptor of the host's
-/// would do for `/proc/self/fd/N` (CVE-2024-21626).
-fn change_directory(path: &CStr, required: bool) -> Outcome {
-    match file::chdir(path) {
-        Err(Errno::EACCES) if !required => return Ok(()),
-        other => other?,
+/// would do for `/proc/self/fd/N` (CVE-2024-21626). Answers whether it is entered: a directory that only the one or the
+/// other of runtime and user may enter is entered by whoever may.
+fn change_directory(path: &CStr, required: bool, entered: bool) -> Result<bool, Failure> {
+    if !entered {
+        match file::chdir(path) {
+            Err(Errno::EACCES) if !required => return Ok(false),
+            other => other?,
+        }
     }
     let mut buffer = [0; libc::PATH_MAX as usize];
     match file::getcwd(&mut buffer) {
-        Ok([b'/', ..]) => Ok(()),
+        Ok([b'/', ..]) => Ok(true),
         Ok(_) | Err(Errno::ENOENT) => Err(Failure { errno: Errno::ENOENT, detail: Detail::OutsideRoot, number: 0 }),
-        Err(errno) => Err(errno.into()),
+        Err(errno) => Err(Failure::from(errno)),
     }
 }
 

@@ -105,7 +105,13 @@ impl Container<'_> {
         let plan = planner::plan(spec, &facts, filter.as_ref(), &options)?;
         let rules = device_rules::normalise(&spec.linux.resources.devices)?;
         self.group = group;
+        let existed = self.group.exists();
         self.group.create()?;
+        if existed && let Err(error) = check_empty(&self.group) {
+            // It is not the container's to remove.
+            self.group = Group::default();
+            return Err(error);
+        }
         warnings.extend(self.group.apply(&spec.linux.resources, Occasion::Create)?);
         if !self.group.v1.is_empty() || self.group.v2.is_some() {
             self.group.restrict_devices(&rules)?;
@@ -152,6 +158,7 @@ impl Container<'_> {
             hooks: spec.hooks.clone(),
             seccomp_flags: filter.map_or(0, |filter| filter.flags),
             no_new_keyring: self.request.no_new_keyring,
+            outlives_init: !planner::makes_pid_namespace(spec)?,
             listener: spec.linux.seccomp.as_ref().and_then(seccomp::listener),
             personality: spec.linux.personality.as_ref().map(scheduling::personality).transpose()?,
             memory_policy: spec.linux.memory_policy.as_ref().map(scheduling::memory_policy).transpose()?,
@@ -229,10 +236,12 @@ impl Container<'_> {
         }
         if let Err(error) = launched.wait_executed() {
             launched.abort();
+            // What a hook in the container has said is on its terminal.
+            foreground::show(ours);
             return Err(error);
         }
         warnings.append(&mut launched.warnings);
-        warnings.extend(hooks::run_all("poststart", &record.hooks.poststart, record, Status::Running));
+        hooks::run("poststart", &record.hooks.poststart, record, Status::Running).inspect_err(|_| launched.abort())?;
         let Mode::Foreground { keep, subreaper } = self.mode else { return Ok(0) };
         let code = foreground::wait(pid, ours, subreaper)?;
         if !keep {
@@ -250,6 +259,20 @@ impl Container<'_> {
         let folder = if self.claimed { self.root.remove(&self.request.id) } else { Ok(()) };
         self.claimed = false;
         group.and(folder)
+    }
+}
+
+/// A cgroup that was there before may be shared by nobody who runs: processes of others would be counted, limited and killed
+/// with the container, and in a frozen one it would never start.
+fn check_empty(group: &Group) -> Result<(), RuntimeError> {
+    match group.pids()?.len() {
+        0 if group.frozen() == cgroup::freeze::Frozen::Yes => {
+            Err(RuntimeError::InvalidArgument("container's cgroup unexpectedly frozen".into()))
+        }
+        0 => Ok(()),
+        count => {
+            Err(RuntimeError::InvalidArgument(format!("container's cgroup is not empty: {count} process(es) found")))
+        }
     }
 }
 

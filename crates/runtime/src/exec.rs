@@ -179,7 +179,9 @@ fn enter_sub_cgroup(group: &mut cgroup::Group, text: &str) -> Result<(), Runtime
     let (controllers, name) =
         text.split_once(':').map_or((None, text), |(controllers, name)| (Some(controllers), name));
     if name.split('/').any(|part| part == "..") {
-        return Err(RuntimeError::InvalidArgument(format!("--cgroup {text:?} leaves the container's cgroup")));
+        return Err(RuntimeError::InvalidArgument(format!(
+            "bad sub cgroup path: {text} leaves the container's cgroup"
+        )));
     }
     let name = name.trim_matches('/');
     for member in &mut group.v1 {

@@ -59,6 +59,8 @@ pub fn wait(pid: i32, terminal: Option<Terminal>, subreaper: bool) -> Result<i32
     let raw = match &master {
         Some(master) => {
             copy_size(master);
+            // The caller's own terminal adds carriage returns, if it is one.
+            let _ = console::clear_onlcr(master.raw());
             RawMode(console::make_raw(0).ok())
         }
         None => RawMode(None),
@@ -67,6 +69,35 @@ pub fn wait(pid: i32, terminal: Option<Terminal>, subreaper: bool) -> Result<i32
     let code = relay.run()?;
     drop(raw);
     Ok(code)
+}
+
+/// Passes on what a process that has failed left on its terminal.
+pub fn show(terminal: Option<Terminal>) {
+    let Some(Ok(master)) = terminal.map(|terminal| terminal.receive_master()) else { return };
+    drain(&mut Some(master));
+}
+
+/// Passes on the rest of a terminal's output: until its other end is closed by all, or nothing comes any more. The kernel
+/// hands output over in its own time, some of it after the process has ended.
+fn drain(master: &mut Option<Fd>) {
+    const PATIENCE_MS: i32 = 200;
+    while let Some(fd) = master.as_ref().map(Fd::raw) {
+        let mut polls = [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }];
+        if !process::poll(&mut polls, PATIENCE_MS).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+        copy_output(master);
+    }
+}
+
+fn copy_output(master: &mut Option<Fd>) {
+    let Some(fd) = master.as_ref().map(Fd::raw) else { return };
+    let mut buffer = vec![0; CHUNK];
+    // EIO: nobody has the other end open any more.
+    match file::read(fd, &mut buffer) {
+        Ok(0) | Err(_) => *master = None,
+        Ok(length) => write_all(1, &buffer[..length]),
+    }
 }
 
 fn copy_size(master: &Fd) {
@@ -86,6 +117,7 @@ impl Relay {
     fn run(&mut self) -> Result<i32, RuntimeError> {
         // The process may have ended before SIGCHLD was blocked.
         if let Some(code) = self.reap()? {
+            drain(&mut self.master);
             return Ok(code);
         }
         loop {
@@ -95,7 +127,7 @@ impl Relay {
             let mut polls = [wanted(self.signals.raw()), wanted(master), wanted(input)];
             process::poll(&mut polls, -1).map_err(RuntimeError::system("poll"))?;
             if polls[1].revents != 0 {
-                self.copy_output();
+                copy_output(&mut self.master);
             }
             if polls[2].revents != 0 {
                 self.copy_input();
@@ -103,27 +135,9 @@ impl Relay {
             if polls[0].revents != 0
                 && let Some(code) = self.handle_signals()?
             {
-                while self.master.is_some() && self.has_output() {
-                    self.copy_output();
-                }
+                drain(&mut self.master);
                 return Ok(code);
             }
-        }
-    }
-
-    fn has_output(&self) -> bool {
-        let fd = self.master.as_ref().map_or(-1, Fd::raw);
-        let mut polls = [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }];
-        process::poll(&mut polls, 0).is_ok_and(|ready| ready > 0) && polls[0].revents & libc::POLLIN != 0
-    }
-
-    fn copy_output(&mut self) {
-        let Some(master) = &self.master else { return };
-        let mut buffer = vec![0; CHUNK];
-        // EIO: nobody has the other end open any more.
-        match file::read(master.raw(), &mut buffer) {
-            Ok(0) | Err(_) => self.master = None,
-            Ok(length) => write_all(1, &buffer[..length]),
         }
     }
 

@@ -9,6 +9,10 @@ pub fn kill(root: &Root, id: &str, signal: i32, all: bool) -> Result<(), Runtime
         // Also what a container without a pid namespace has left behind.
         return Ok(record.group.signal_all(signal)?);
     }
+    if signal == libc::SIGKILL && record.outlives_init && !record.group.pids()?.is_empty() {
+        // Nothing else ends those that the first process leaves behind.
+        return Ok(record.group.signal_all(signal)?);
+    }
     if matches!(root.status(&record), Status::Stopped | Status::Creating) {
         return Err(RuntimeError::NotRunning);
     }

@@ -42,7 +42,7 @@ pub fn describe(plan: &Plan, failed: &Failed) -> String {
             format!("chdir to cwd ({}) set in config.json failed: {errno}", quoted(path))
         }
         Step::RunHooks { kind, .. } => hook(kind, failed),
-        other => format!("error during container init: {}: {errno}", setting(other, *detail, *number)),
+        other => format!("error during container init: {}: {errno}", setting(other, *detail, *number, *errno)),
     }
 }
 
@@ -72,7 +72,7 @@ fn hook(kind: &str, failed: &Failed) -> String {
     }
 }
 
-fn setting(step: &Step, detail: Detail, number: u32) -> String {
+fn setting(step: &Step, detail: Detail, number: u32, errno: Errno) -> String {
     match step {
         Step::JoinCgroup { .. } => "cannot join the cgroup".into(),
         Step::EnterNamespaceFile { kind, .. } => format!("setns to the {} namespace", namespaces::file_name(*kind)),
@@ -95,6 +95,9 @@ fn setting(step: &Step, detail: Detail, number: u32) -> String {
         Step::LoopbackUp => "bring up the loopback interface".into(),
         Step::SetRootPropagation { .. } | Step::SetPathPropagation { .. } => "set the root's mount propagation".into(),
         Step::BindRoot { path } => format!("error mounting rootfs {}", quoted(path)),
+        Step::MountFilesystem(mount) if mount.target.plain && detail == Detail::Target && errno == Errno::ELOOP => {
+            format!("filesystem {} must be mounted on ordinary directory", quoted(&mount.kind))
+        }
         Step::MountFilesystem(mount) => {
             let option = match (detail, mount.options.get(number as usize)) {
                 (Detail::Option, Some((key, _))) => format!(" (option {})", quoted(key)),

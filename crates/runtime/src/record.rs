@@ -43,6 +43,9 @@ pub struct Record {
     pub seccomp_flags: u64,
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// Its processes do not end with the first one: they have no pid namespace of their own.
+    #[serde(default)]
+    pub outlives_init: bool,
     /// Who answers the calls that the filter asks about; execs have listeners of their own there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Listener>,

@@ -2,14 +2,14 @@
 
 use crate::fd::Fd;
 use crate::record::FIFO;
-use crate::{Root, RuntimeError, Status, Warnings, hooks};
+use crate::{Root, RuntimeError, Status, hooks};
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use sys::file::{self, AT_FDCWD, O_NONBLOCK, O_RDONLY};
 use sys::process;
 
-pub fn start(root: &Root, id: &str, warnings: &mut Warnings) -> Result<(), RuntimeError> {
+pub fn start(root: &Root, id: &str) -> Result<(), RuntimeError> {
     let record = root.load(id)?;
     match root.status(&record) {
         Status::Created => {}
@@ -37,6 +37,8 @@ pub fn start(root: &Root, id: &str, warnings: &mut Warnings) -> Result<(), Runti
         }
     }
     fs::remove_file(&path).map_err(RuntimeError::file(format!("cannot remove {}", path.display())))?;
-    warnings.extend(hooks::run_all("poststart", &record.hooks.poststart, &record, Status::Running));
-    Ok(())
+    hooks::run("poststart", &record.hooks.poststart, &record, Status::Running).inspect_err(|_| {
+        // As if it had not been started.
+        let _ = process::pidfd_send_signal(pidfd.raw(), libc::SIGKILL);
+    })
 }

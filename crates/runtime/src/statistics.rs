@@ -7,6 +7,9 @@ use cgroup::statistics::{
     Version,
 };
 use serde_json::{Map, Value, json};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+use sys::process;
 
 pub fn event(root: &Root, id: &str) -> Result<Value, RuntimeError> {
     let record = root.load(id)?;
@@ -14,6 +17,41 @@ pub fn event(root: &Root, id: &str) -> Result<Value, RuntimeError> {
         return Err(RuntimeError::NotRunning);
     }
     Ok(json!({ "type": "stats", "id": id, "data": data(&record.group.statistics()?) }))
+}
+
+/// Tells what a container uses at every interval, and each kill for want of memory, until it ends or `tell` answers false.
+pub fn follow(
+    root: &Root,
+    id: &str,
+    interval: Duration,
+    mut tell: impl FnMut(&Value) -> bool,
+) -> Result<(), RuntimeError> {
+    let record = root.load(id)?;
+    let pidfd = record.pidfd()?;
+    let mut memory = cgroup::OomWatch::new(&record.group)?;
+    loop {
+        match event(root, id) {
+            Ok(event) if tell(&event) => {}
+            // It has ended meanwhile, and may be deleted.
+            Ok(_) | Err(RuntimeError::NotRunning | RuntimeError::NotFound) => return Ok(()),
+            Err(_) if !record.is_alive() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let until = Instant::now() + interval;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            let wanted = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            let watched = memory.as_ref().map_or(-1, |memory| memory.as_fd().as_raw_fd());
+            let mut polls = [wanted(pidfd.raw()), wanted(watched)];
+            let timeout = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+            process::poll(&mut polls, timeout).map_err(RuntimeError::system("poll"))?;
+            if polls[1].revents != 0 && memory.as_mut().is_some_and(cgroup::OomWatch::take) {
+                tell(&json!({ "type": "oom", "id": id }));
+            }
+            if polls[0].revents != 0 {
+                return Ok(());
+            }
+        }
+    }
 }
 
 fn data(statistics: &Statistics) -> Value {

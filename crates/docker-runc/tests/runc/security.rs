@@ -48,7 +48,7 @@ fn symlinked_proc() -> Result<(), Failed> {
     symlink("elsewhere", bundle.rootfs().join("proc"))?;
     let said = bundle.run()?;
     same("exit code", &said.code, &1)?;
-    contains(&said.stderr, "to rootfs at")?;
+    contains(&said.stderr, "must be mounted on ordinary directory")?;
     bundle.is_gone()
 }
 

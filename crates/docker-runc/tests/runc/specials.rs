@@ -21,6 +21,13 @@ pub const TESTS: &[Test] = &[
     ("the_process_goes_to_the_pidfd_socket", pidfd_socket),
     ("sockets_of_socket_activation_come_first", listen_fds),
     ("a_hook_that_takes_too_long_ends_the_start", slow_hooks),
+    ("a_failed_poststart_hook_ends_the_container", failed_poststart),
+    ("a_start_hook_has_the_environment_of_its_program", hook_environment),
+    ("a_tmpfs_has_the_mode_of_the_folder_below_it", tmpfs_mode),
+    ("a_folder_is_entered_by_whoever_may", working_directory),
+    ("a_created_container_keeps_no_descriptor_of_its_creator", kept_descriptors),
+    ("a_kill_ends_all_processes_of_a_container_without_a_pid_namespace", kill_all),
+    ("a_cgroup_with_processes_is_not_shared", used_cgroup),
 ];
 
 fn copy_up() -> Result<(), Failed> {
@@ -231,4 +238,102 @@ fn slow_hooks() -> Result<(), Failed> {
         bundle.is_gone()?;
     }
     Ok(())
+}
+
+fn failed_poststart() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("exec sleep 1000")?;
+    bundle.config["hooks"] = json!({ "poststart": [ { "path": "/bin/false" } ] });
+    bundle.create()?;
+    let said = bundle.runc(&["start", &bundle.id])?;
+    same("code", &said.code, &1)?;
+    contains(&said.stderr, "error running poststart hook #0")?;
+    crate::bundle::until("the container has ended", || bundle.status().is_ok_and(|status| status == "stopped"))?;
+    bundle.runc(&["delete", &bundle.id])?;
+    contains(&bundle.run()?.stderr, "error running poststart hook #0")?;
+    bundle.is_gone()
+}
+
+fn hook_environment() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("cat /dev/shm/env")?;
+    let script = "env | grep -v ^PWD | grep -v ^SHLVL > /dev/shm/env";
+    bundle.config["process"]["env"] = json!(["PATH=/bin", "MARK=x y"]);
+    bundle.config["hooks"] = json!({ "startContainer": [ { "path": "/bin/sh", "args": ["sh", "-c", script] } ] });
+    same("inherited", bundle.run()?.stdout.as_str(), "MARK=x y\nPATH=/bin\n")?;
+    bundle.config["hooks"]["startContainer"][0]["env"] = json!(["PATH=/bin"]);
+    same("its own", bundle.run()?.stdout.as_str(), "PATH=/bin\n")
+}
+
+fn tmpfs_mode() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("stat -c %a /kept /made /given")?;
+    for (folder, mode) in [("kept", 0o2710), ("given", 0o700)] {
+        let path = bundle.rootfs().join(folder);
+        fs::create_dir(&path)?;
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    }
+    for (place, options) in [("/kept", &[][..]), ("/made", &[]), ("/given", &["mode=0751"])] {
+        let mount = json!({ "destination": place, "type": "tmpfs", "source": "tmpfs", "options": options });
+        bundle.config["mounts"].as_array_mut().expect("a list").push(mount);
+    }
+    bundle.config["root"]["readonly"] = false.into();
+    same("modes", bundle.run()?.stdout.as_str(), "2710\n1777\n751\n")
+}
+
+/// The template's container has no capability to pass permissions by.
+fn working_directory() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("pwd")?;
+    let place = bundle.rootfs().join("place");
+    fs::create_dir(&place)?;
+    bundle.config["process"]["cwd"] = "/place".into();
+    let set = |owner: u32, mode: u32| -> Result<(), Failed> {
+        std::os::unix::fs::chown(&place, Some(owner), Some(owner))?;
+        Ok(fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(mode))?)
+    };
+    // The runtime may, the container's root without capabilities may not.
+    set(42, 0o700)?;
+    same("entered before", bundle.run()?.stdout.as_str(), "/place\n")
+}
+
+fn kept_descriptors() -> Result<(), Failed> {
+    let bundle = Bundle::new("exec sleep 1000")?;
+    bundle.save()?;
+    fs::write(bundle.path().join("creators"), "")?;
+    let script = format!(
+        "exec 7< creators 250< creators; exec {} --root state create --pid-file pid {} > out 2>&1",
+        env!("CARGO_BIN_EXE_docker-runc"),
+        bundle.id
+    );
+    let mut command = std::process::Command::new("/bin/bash");
+    same("create", &command.args(["-c", &script]).current_dir(bundle.path()).status()?.code(), &Some(0))?;
+    let mut open = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{}/fd", bundle.pid()?))?.flatten() {
+        open.push(fs::read_link(entry.path())?.display().to_string());
+    }
+    let foreign = |path: &&String| path.ends_with("/creators") || path.contains("/cgroup/");
+    same("foreign descriptors", &open.iter().filter(foreign).collect::<Vec<_>>(), &Vec::new())
+}
+
+fn kill_all() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("sleep 1000 & sleep 1000 & exec sleep 1000")?;
+    bundle.config["linux"]["namespaces"].as_array_mut().expect("a list").retain(|kind| kind["type"] != "pid");
+    bundle.create()?;
+    same("start", &bundle.runc(&["start", &bundle.id])?.code, &0)?;
+    let count = || bundle.cgroup_file("pids", "cgroup.procs").map(|text| text.lines().count());
+    crate::bundle::until("all three run", || count().is_ok_and(|count| count == 3))?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(bundle.pid()?), nix::sys::signal::Signal::SIGKILL)?;
+    crate::bundle::until("two are left", || count().is_ok_and(|count| count == 2))?;
+    same("kill", &bundle.runc(&["kill", &bundle.id, "KILL"])?.code, &0)?;
+    crate::bundle::until("none is left", || count().is_ok_and(|count| count == 0))?;
+    contains(&bundle.runc(&["kill", &bundle.id, "KILL"])?.stderr, "container not running")?;
+    bundle.runc(&["delete", &bundle.id])?;
+    bundle.is_gone()
+}
+
+fn used_cgroup() -> Result<(), Failed> {
+    let first = Bundle::new("exec sleep 1000")?;
+    first.create()?;
+    let mut second = Bundle::new("true")?;
+    second.config["linux"]["cgroupsPath"] = first.config["linux"]["cgroupsPath"].clone();
+    contains(&second.run()?.stderr, "container's cgroup is not empty: 1 process(es) found")?;
+    check(!first.cgroups().is_empty(), "the first one's cgroup stays")?;
+    second.is_gone()
 }

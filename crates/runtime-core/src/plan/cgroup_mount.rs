@@ -62,6 +62,7 @@ fn v1(
         attributes: NOEXEC | NOSUID | NODEV,
         target: plain(destination)?,
         copy_up: false,
+        keeps_mode: false,
     }));
     let readonly = (parsed.attributes.set | parsed.attributes.set_recursive) & RDONLY;
     let attributes = NOEXEC | NOSUID | NODEV | readonly;

@@ -237,7 +237,8 @@ fn push_settings(plan: &mut Plan, context: &Context) -> Result<(), SpecError> {
         for path in &spec.linux.readonly_paths {
             plan.push(Step::ReadonlyPath(InRoot::new(path)?));
         }
-        for path in &spec.linux.masked_paths {
+        let mut masked = std::collections::BTreeSet::new();
+        for path in spec.linux.masked_paths.iter().filter(|path| masked.insert(paths::absolute(path))) {
             plan.push(Step::MaskPath(InRoot::new(path)?));
         }
     }
@@ -268,6 +269,11 @@ pub fn joined_by_exec(spec: &Spec) -> Result<i32, SpecError> {
 /// Whether the ids of the container's process are to be mapped anew.
 pub fn makes_user_namespace(spec: &Spec) -> Result<bool, SpecError> {
     Ok(Namespaces::parse(&spec.linux.namespaces)?.is_new(CLONE_NEWUSER))
+}
+
+/// Whether the container's processes end with its first one.
+pub fn makes_pid_namespace(spec: &Spec) -> Result<bool, SpecError> {
+    Ok(Namespaces::parse(&spec.linux.namespaces)?.is_new(CLONE_NEWPID))
 }
 
 /// The pid by which hooks inside the container know its first process: 1 in a pid namespace of its own.

@@ -114,7 +114,13 @@ pub(super) fn push(plan: &mut Plan, process: &Process, facts: &HostFacts, ending
         plan.push(Step::WaitForStart);
     }
     if !ending.start_hooks.is_empty() {
-        plan.push(Step::RunHooks { kind: "startContainer", hooks: hooks(&ending.start_hooks)? });
+        // In the container's own surroundings, unless they name others.
+        let with_env = |hook: &Hook| match hook.env.is_empty() {
+            true => Hook { env: process.env.clone(), ..hook.clone() },
+            false => hook.clone(),
+        };
+        let list: Vec<Hook> = ending.start_hooks.iter().map(with_env).collect();
+        plan.push(Step::RunHooks { kind: "startContainer", hooks: hooks(&list)? });
     }
     plan.push(Step::Execute);
     Ok(())

@@ -130,6 +130,7 @@ fn push(plan: &mut Plan, context: &Context, mount: &Mount) -> Result<(), SpecErr
             }
             let mut step = filesystem(kind, &mount.source, &parsed.rest, attributes, target)?;
             step.copy_up = parsed.copy_up;
+            step.keeps_mode = kind == "tmpfs" && !parsed.rest.iter().any(|option| option.starts_with("mode="));
             let label = &context.spec.linux.mount_label;
             if !label.is_empty() && context.facts.selinux && matches!(kind, "tmpfs" | "devpts") {
                 step.options.push((c"context".into(), Some(c_string("mountLabel", label.as_str())?)));
@@ -176,6 +177,7 @@ pub(super) fn filesystem(
         attributes,
         target,
         copy_up: false,
+        keeps_mode: false,
     })
 }
 
