@@ -7,9 +7,12 @@ use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 
 use crate::host::SshHost;
 
@@ -17,6 +20,7 @@ use crate::host::SshHost;
 const SSH_TIMEOUT_S: u32 = 30;
 /// What of the program's complaints is kept for the error.
 const MAX_COMPLAINT: usize = 4096;
+const COMPLAINT_GRACE: Duration = Duration::from_millis(200);
 /// Runs a program that the keyboard's interrupt does not end: the container at the other end is to get it.
 const SHIELDED: &str = "trap '' INT; exec \"$@\"";
 
@@ -28,6 +32,10 @@ pub(crate) struct Program {
     input: Option<ChildStdin>,
     output: ChildStdout,
     complaint: Arc<Mutex<Vec<u8>>>,
+    /// Reads what the program complains of.
+    listener: JoinHandle<()>,
+    /// How long the complaint is waited for once the program has ended.
+    grace: Option<Pin<Box<Sleep>>>,
     line: Vec<String>,
 }
 
@@ -49,7 +57,7 @@ impl Program {
         let complaint = Arc::new(Mutex::new(Vec::new()));
         let kept = complaint.clone();
         // Ends with the program's standard error, which ends with the program.
-        tokio::spawn(async move {
+        let listener = tokio::spawn(async move {
             let mut chunk = [0; 512];
             while let Ok(count @ 1..) = errors.read(&mut chunk).await {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +65,7 @@ impl Program {
                 kept.extend_from_slice(&chunk[..room]);
             }
         });
-        Ok(Self { child, input: Some(input), output, complaint, line })
+        Ok(Self { child, input: Some(input), output, complaint, listener, grace: None, line })
     }
 
     /// Why the output ended, if the program did not end well.
@@ -67,6 +75,11 @@ impl Program {
         let status = ready!(waiting.poll(cx))?;
         if status.success() {
             return Poll::Ready(Ok(()));
+        }
+        // A program in the background may hold on to the stream: what came soon is all.
+        let grace = self.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(COMPLAINT_GRACE)));
+        if !self.listener.is_finished() && Pin::new(&mut self.listener).poll(cx).is_pending() {
+            ready!(grace.as_mut().poll(cx));
         }
         let end = status.code().map_or_else(|| "a signal".to_owned(), |code| format!("exit status {code}"));
         let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
