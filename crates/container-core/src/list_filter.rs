@@ -91,6 +91,9 @@ fn check(key: &str, value: &str) -> Result<(), ConfigError> {
             wrong(format!(": invalid value for health ({value}): must be one of none, starting, healthy, unhealthy"))
         }
         "publish" | "expose" if port_range(value).is_none() => wrong(String::new()),
+        "is-task" if !["0", "1", "false", "true"].contains(&value) => {
+            Err(ConfigError::Value(format!("invalid filter '{key}=[{value}]'")))
+        }
         "name" | "id" => match regex_lite::Regex::new(value) {
             Ok(_) => Ok(()),
             Err(error) => wrong(format!(": {error}")),

@@ -18,7 +18,7 @@ pub enum FilterError {
     Malformed,
     #[error("invalid filter '{0}'")]
     Unknown(String),
-    #[error("invalid filter '{key}={value}'")]
+    #[error("invalid filter '{key}=[{value}]'")]
     Value { key: String, value: String },
 }
 
@@ -147,7 +147,7 @@ mod tests {
         let filters = Filters::parse(r#"{"colour":["red"]}"#).unwrap();
         assert_eq!(filters.check_keys(&["name"]).unwrap_err().to_string(), "invalid filter 'colour'");
         let filters = Filters::parse(r#"{"dangling":["maybe"]}"#).unwrap();
-        assert_eq!(filters.truth("dangling", false).unwrap_err().to_string(), "invalid filter 'dangling=maybe'");
+        assert_eq!(filters.truth("dangling", false).unwrap_err().to_string(), "invalid filter 'dangling=[maybe]'");
     }
 
     #[test]

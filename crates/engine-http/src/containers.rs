@@ -12,6 +12,7 @@ use engine_api::adapt::{self, CgroupHierarchy};
 use engine_api::container as wire;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode};
+use image_core::Platform;
 
 use crate::Api;
 use crate::hijack::{self, Framing, Inbound};
@@ -19,12 +20,15 @@ use crate::reply;
 use crate::request::Request;
 use crate::status::{Answer, Failure};
 use crate::streams::{Prefixes, log_pieces};
-pub use list::to_wire as summary;
 use ::containers::{
     AttachRequest, LogsRequest, RemoveOptions, StopOptions, TtySize, WaitCondition, WaitResult, Waiting,
 };
 use container_core::Timestamp;
+pub use list::to_wire as summary;
 
+/// Before, the parameter was not looked at.
+const PLATFORMS_SINCE: engine_api::ApiVersion = engine_api::ApiVersion::new(1, 41);
+const RAW_STREAM: &str = "application/vnd.docker.raw-stream";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub async fn list(api: &Api, request: &Request) -> Answer {
@@ -36,13 +40,33 @@ pub async fn list(api: &Api, request: &Request) -> Answer {
 
 pub async fn create(api: &Api, request: Request) -> Answer {
     let (name, version) = (request.query.text("name").map(str::to_owned), request.version);
+    let request_platform = request.query.text("platform").map(str::to_owned).filter(|_| version >= PLATFORMS_SINCE);
     let mut body: wire::CreateRequest = request.json().await?;
     let hierarchy = if api.engine.has_cgroup_v2() { CgroupHierarchy::V2 } else { CgroupHierarchy::V1 };
     adapt::container_create(&mut body, version, hierarchy);
+    if body.config == wire::Config::default() {
+        return Err(Failure::bad_request("config cannot be empty in order to create a container"));
+    }
+    if let Some(text) = request_platform {
+        check_platform(api, &body.config.image, &text).await?;
+    }
     let understood = create::from_wire(name, body)?;
     let created = api.containers.containers.create(understood.request).await?;
     let warnings = understood.warnings.into_iter().chain(created.warnings).collect();
     Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warnings }))
+}
+
+/// The image must be of the platform that was asked for; otherwise clients pull it.
+async fn check_platform(api: &Api, image: &str, wanted: &str) -> Result<(), Failure> {
+    let platform = Platform::parse(wanted)?;
+    let resolved = api.images.resolve(image).await?;
+    let is_it = platform.os == resolved.config.os && platform.architecture == resolved.config.architecture;
+    if is_it {
+        return Ok(());
+    }
+    let message =
+        format!("image with reference {image} was found but does not provide the specified platform ({wanted})");
+    Err(Failure::new(errors::ErrorKind::NotFound, message))
 }
 
 pub async fn inspect(api: &Api, request: &Request) -> Answer {
@@ -88,8 +112,13 @@ pub async fn resize(api: &Api, request: &Request) -> Answer {
 
 /// `h` and `w`, in characters.
 pub fn tty_size(request: &Request) -> Result<TtySize, Failure> {
-    let number = |name| Ok::<_, Failure>(request.query.number(name)?.unwrap_or(0));
-    Ok(TtySize { width: number("w")?, height: number("h")? })
+    let number = |name, what| {
+        let text = request.query.text(name).unwrap_or_default();
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let why = if is_number { "value out of range" } else { "invalid syntax" };
+        text.parse().map_err(|_| Failure::bad_request(format!("invalid resize {what} {text:?}: {why}")))
+    };
+    Ok(TtySize { height: number("h", "height")?, width: number("w", "width")? })
 }
 
 pub async fn start(api: &Api, request: &Request) -> Answer {
@@ -161,12 +190,20 @@ async fn answer_of(waiting: Waiting) -> std::io::Result<bytes::Bytes> {
     Ok(text.into())
 }
 
-/// Hijacks the connection, now if the container runs, or when it starts.
+/// Hijacks the connection, now if the container runs, or when it starts. A refusal is no JSON: who asks for a stream gets
+/// a line of it.
 pub async fn attach(api: Arc<Api>, request: Request) -> Answer {
+    let refused = |failure: Failure| failure.into_line(HeaderValue::from_static(RAW_STREAM));
+    Ok(attach_or_refuse(api, request).await.unwrap_or_else(refused))
+}
+
+async fn attach_or_refuse(api: Arc<Api>, request: Request) -> Answer {
     let query = &request.query;
     let streams =
         AttachRequest { stdin: query.flag("stdin"), stdout: query.flag("stdout"), stderr: query.flag("stderr") };
-    let keys = DetachKeys::parse(query.text("detachKeys").unwrap_or_default())?;
+    let keys = query.text("detachKeys").unwrap_or_default();
+    let keys =
+        DetachKeys::parse(keys).map_err(|_| Failure::bad_request(format!("Invalid detach keys ({keys}) provided")))?;
     let (name, wants_stream, version) = (request.name.clone(), query.flag("stream"), request.version);
     let logs = if query.flag("logs") {
         let wanted = LogsRequest { stdout: streams.stdout, stderr: streams.stderr, ..LogsRequest::default() };

@@ -19,7 +19,8 @@ pub async fn create(api: &Api, request: Request) -> Answer {
     let (container, version) = (request.name.clone(), request.version);
     let mut body: wire::CreateRequest = request.json().await?;
     adapt::exec_create(&mut body, version);
-    DetachKeys::parse(&body.detach_keys)?;
+    DetachKeys::parse(&body.detach_keys)
+        .map_err(|_| Failure::bad_request(format!("Invalid escape keys ({}) provided", body.detach_keys)))?;
     let config = ExecConfig {
         cmd: body.cmd.unwrap_or_default().0,
         tty: body.tty,
@@ -120,7 +121,8 @@ fn to_wire(exec: ExecView) -> wire::Inspect {
         open_stdin: exec.config.attach_stdin,
         open_stderr: exec.config.attach_stderr,
         open_stdout: exec.config.attach_stdout,
-        can_remove: !exec.running,
+        // It is kept for who asks for its end.
+        can_remove: false,
         container_id: exec.container_id,
         detach_keys: exec.config.detach_keys.clone(),
         pid: i64::from(exec.pid),

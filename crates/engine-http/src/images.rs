@@ -158,6 +158,9 @@ pub async fn create(api: Arc<Api>, request: Request) -> Answer {
 
 async fn pull(api: Arc<Api>, request: &Request, image: &str) -> Answer {
     let reference = reference_of(image, request.query.text("tag"))?;
+    if reference.familiar_name() == "scratch" {
+        return Err(Failure::bad_request("'scratch' is a reserved name"));
+    }
     let platform = platform(&request.query)?;
     let credentials = credentials::of(request)?;
     // A client that asks for a name alone means every tag: the command line adds `latest` itself.
@@ -183,7 +186,7 @@ fn reference_of(image: &str, tag: Option<&str>) -> Result<Reference, Failure> {
     match tag {
         None => Ok(reference),
         Some(digest) if digest.contains(':') => Ok(reference.with_digest(digest.parse()?)),
-        Some(tag) => Ok(reference.with_tag(tag)?),
+        Some(tag) => Ok(reference.with_tag(tag).map_err(|_| Failure::bad_request("invalid tag format"))?),
     }
 }
 

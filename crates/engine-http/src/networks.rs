@@ -19,6 +19,7 @@ const FILTERS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope"
 pub async fn list(api: &Api, request: &Request) -> Answer {
     let filters = request.query.filters()?;
     filters.check_keys(&FILTERS)?;
+    check_values(&filters)?;
     let views = api.networks.list().await?;
     let mut listed = Vec::with_capacity(views.len());
     for view in views.iter().filter(|view| matches(view, &filters)) {
@@ -26,6 +27,17 @@ pub async fn list(api: &Api, request: &Request) -> Answer {
         listed.push(wire::Network { containers: BTreeMap::new(), ..to_wire(view) });
     }
     Ok(reply::ok(&listed))
+}
+
+fn check_values(filters: &Filters) -> Result<(), Failure> {
+    if let Some(kind) = filters.values("type").find(|kind| !matches!(*kind, "builtin" | "custom")) {
+        return Err(Failure::bad_request(format!("invalid filter: 'type'='{kind}'")));
+    }
+    if filters.values("dangling").any(|value| !matches!(value, "0" | "1" | "false" | "true")) {
+        let message = "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")";
+        return Err(Failure::bad_request(message));
+    }
+    Ok(())
 }
 
 fn matches(view: &NetworkView, filters: &Filters) -> bool {
@@ -42,8 +54,22 @@ fn matches(view: &NetworkView, filters: &Filters) -> bool {
 }
 
 pub async fn inspect(api: &Api, request: &Request) -> Answer {
+    if let Some(verbose) = request.query.text("verbose").filter(|text| !is_go_bool(text)) {
+        return Err(Failure::bad_request(format!(
+            "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
+        )));
+    }
     let view = api.networks.inspect(&request.name).await?;
+    // Every network of a single engine is local.
+    if request.query.text("scope").is_some_and(|scope| scope != "local") {
+        return Err(Failure::new(errors::ErrorKind::NotFound, format!("network {} not found", request.name)));
+    }
     Ok(reply::ok(&to_wire(&view)))
+}
+
+/// What Go's `strconv.ParseBool` takes.
+fn is_go_bool(text: &str) -> bool {
+    ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"].contains(&text)
 }
 
 pub async fn create(api: &Api, request: Request) -> Answer {

@@ -47,7 +47,9 @@ impl Query {
     /// A number; an error that names the parameter if the value is none.
     pub fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, Failure> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| Failure::bad_request(format!("invalid value for {name}: {text:?}")))
+        // In the words of Go's parser, which clients show.
+        let wrong = || Failure::bad_request(format!("strconv.Atoi: parsing {text:?}: invalid syntax"));
+        text.parse().map(Some).map_err(|_| wrong())
     }
 
     /// The parameter `filters`.

@@ -56,7 +56,7 @@ impl<'a> Target<'a> {
     pub fn of(method: &http::Method, path: &'a str) -> Result<Self, Failure> {
         let (version, path) = endpoint::split_version(path);
         let method = method_of(method).ok_or_else(Failure::no_such_page)?;
-        let found = endpoint::find(method, path).map_err(|_| Failure::no_such_page())?;
+        let found = endpoint::find(method, path).map_err(|_| Failure::nobody_at(path))?;
         Ok(Self { version, found })
     }
 

@@ -39,6 +39,23 @@ impl Failure {
     pub fn no_such_page() -> Self {
         Self::new(ErrorKind::NotFound, "page not found")
     }
+
+    /// Nobody answers at this path, which has no version: what belongs to a swarm is answered as by a node that is in none.
+    pub fn nobody_at(path: &str) -> Self {
+        const NO_MANAGER: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \
+                                  connect this node to swarm and try again.";
+        let first = path.split('/').nth(1).unwrap_or_default();
+        match path {
+            "/swarm/init" | "/swarm/join" => {
+                Self::new(ErrorKind::NotImplemented, "swarm mode is not supported by this engine yet")
+            }
+            "/swarm/leave" => Self::new(ErrorKind::Unavailable, "This node is not part of a swarm"),
+            _ if ["swarm", "nodes", "services", "tasks", "secrets", "configs"].contains(&first) => {
+                Self::new(ErrorKind::Unavailable, NO_MANAGER)
+            }
+            _ => Self::no_such_page(),
+        }
+    }
 }
 
 impl<E: Kind + Error + 'static> From<E> for Failure {
@@ -58,6 +75,13 @@ impl Failure {
             return reply::empty(self.status);
         }
         reply::json(self.status, &ErrorResponse { message: self.message })
+    }
+
+    /// A line of a stream of this type, for who asked for one.
+    pub fn into_line(self, content_type: http::HeaderValue) -> Reply {
+        let mut reply = reply::line(self.status, self.message);
+        reply.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+        reply
     }
 
     /// The same in plain text, which clients from before API 1.24 print as it is.

@@ -81,7 +81,7 @@ fn config(view: &ContainerView) -> wire::Config {
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
-        env: Some(config.env.clone()),
+        env: Some(config.env.clone()).filter(|env| !env.is_empty()),
         cmd: config.cmd.clone().map(Into::into),
         healthcheck: config.healthcheck.as_ref().map(healthcheck),
         image: config.image.clone(),
@@ -171,6 +171,11 @@ fn networks(view: &ContainerView, sandbox: &Sandbox) -> BTreeMap<String, Endpoin
         )
     });
     let mut map: BTreeMap<String, EndpointSettings> = wanted.collect();
+    // The modes that are no bridges have a network of their name.
+    let mode = view.host_config.network_mode.as_str();
+    if matches!(mode, "none" | "host") {
+        map.entry(mode.to_owned()).or_default();
+    }
     for endpoint in &sandbox.endpoints {
         let settings = map.entry(endpoint.network_name.clone()).or_default();
         fill(settings, endpoint);
