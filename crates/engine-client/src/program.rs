@@ -130,9 +130,9 @@ impl AsyncRead for Program {
 impl AsyncWrite for Program {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let Some(input) = &mut this.input else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        // What the program says of its end is told by the read.
+        let Some(input) = &mut this.input else { return Poll::Ready(Ok(bytes.len())) };
         match ready!(Pin::new(input).poll_write(cx, bytes)) {
-            // What the program says of its end is told by the read, which comes next.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Poll::Ready(Ok(bytes.len())),
             other => Poll::Ready(other),
         }

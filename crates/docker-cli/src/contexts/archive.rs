@@ -38,6 +38,8 @@ pub const IMPORT: Command = Command {
 
 const META: &str = "meta.json";
 const TLS: &str = "tls/";
+/// What a tar archive is made of.
+const BLOCK: usize = 512;
 /// Most files of an archive.
 const MAX_FILES: usize = 1000;
 
@@ -143,11 +145,14 @@ fn unpack(bytes: &[u8]) -> Result<(Meta, TlsData), Failure> {
 
 fn untar(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut files = Vec::new();
-    let mut archive = tar::Archive::new(bytes);
+    // Docker's own archives end with the last file, without the padding behind it.
+    let padding = if bytes.len() < BLOCK { 0 } else { bytes.len().next_multiple_of(BLOCK) - bytes.len() + 2 * BLOCK };
+    let padding = vec![0; padding];
+    let mut archive = tar::Archive::new(bytes.chain(padding.as_slice()));
     let broken = |error: io::Error| match error.kind() {
         io::ErrorKind::UnexpectedEof => Failure::text("unexpected EOF"),
         _ if error.to_string().contains("entire block") => Failure::text("unexpected EOF"),
-        _ => Failure::text(format!("archive/tar: {error}")),
+        _ => Failure::text("archive/tar: invalid tar header"),
     };
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
