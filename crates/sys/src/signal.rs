@@ -39,6 +39,24 @@ pub fn read_signal(fd: RawFd) -> Result<i32> {
     }
 }
 
+/// Waits until a signalfd has a signal to read.
+pub fn wait_readable(fd: RawFd) -> Result<()> {
+    let mut wanted = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    loop {
+        // SAFETY: one entry, which outlives the call.
+        match check_unit(unsafe { libc::poll(&raw mut wanted, 1, -1) }.min(0).into()) {
+            Err(errno) if errno.0 == libc::EINTR => {}
+            other => return other,
+        }
+    }
+}
+
+/// kill(2): to a process, or to a whole group when the number is negative. Any number, real-time signals included.
+pub fn send(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: takes two numbers.
+    check_unit(unsafe { libc::kill(pid, signal) }.into())
+}
+
 /// What a new program expects: nothing blocked, nothing ignored. Real-time signals are left, nobody ignores them.
 pub fn reset() -> Result<()> {
     for signal in 1..32 {

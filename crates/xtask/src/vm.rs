@@ -14,8 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 const INIT: &str = include_str!("vm/init.sh");
 const PREPARE: &str = include_str!("vm/prepare.sh");
 const TEST: &str = include_str!("vm/test.sh");
-const PROGRAMS: [&str; 6] =
-    ["docker", "dockerd", "docker-containerd", "docker-containerd-shim", "docker-runc", "docker-netd"];
+const PROGRAMS: [&str; 7] =
+    ["docker", "dockerd", "docker-containerd", "docker-containerd-shim", "docker-runc", "docker-netd", "docker-init"];
 const MODULES: [&str; 14] = [
     "overlay",
     "veth",
