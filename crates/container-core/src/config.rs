@@ -378,4 +378,6 @@ pub struct ExecConfig {
     pub working_dir: String,
     /// For `inspect`; the edge handles the keys.
     pub detach_keys: String,
+    /// Height and width of the terminal, unless its start says otherwise.
+    pub console_size: Option<(u32, u32)>,
 }

@@ -23,7 +23,8 @@ pub struct ListFacts<'a> {
     pub networks: Vec<&'a str>,
     /// `80/tcp`.
     pub exposed: Vec<&'a str>,
-    pub published: Vec<&'a str>,
+    /// The host's side: `8080/tcp`.
+    pub published: Vec<String>,
     /// Names of volumes and places of mounts.
     pub volumes: Vec<&'a str>,
     pub has_healthcheck: bool,
@@ -46,6 +47,8 @@ const KEYS: [&str; 15] = [
     "status",
     "volume",
 ];
+/// Of a network's id, whose beginning is enough.
+const ID_DIGITS: usize = 64;
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 impl ListFilter {
@@ -86,7 +89,9 @@ fn check(key: &str, value: &str) -> Result<(), ConfigError> {
         "status" if !STATES.contains(&value) => {
             wrong(format!(": invalid value for state ({value}): must be one of {}", STATES.join(", ")))
         }
-        "exited" if value.parse::<i32>().is_err() => wrong(String::new()),
+        "exited" if value.parse::<i32>().is_err() => {
+            wrong(format!(": strconv.Atoi: parsing \"{value}\": invalid syntax"))
+        }
         "health" if !["none", "starting", "healthy", "unhealthy"].contains(&value) => {
             wrong(format!(": invalid value for health ({value}): must be one of none, starting, healthy, unhealthy"))
         }
@@ -113,14 +118,15 @@ fn holds(key: &str, value: &str, facts: &ListFacts<'_>) -> bool {
             !facts.state.counts_as_running() && facts.state.started().is_some() && facts.state.exit_code() == code
         }
         "network" => {
-            facts.networks.iter().any(|known| *known == value || (value.len() >= 12 && known.starts_with(value)))
+            facts.networks.iter().any(|known| *known == value || (known.len() == ID_DIGITS && known.starts_with(value)))
         }
         "volume" => facts.volumes.contains(&value),
-        "publish" => in_range(value, &facts.published),
-        "expose" => in_range(value, &facts.exposed),
+        "publish" => in_range(value, facts.published.iter().map(String::as_str)),
+        "expose" => in_range(value, facts.exposed.iter().copied()),
         "health" => (value == "none") != facts.has_healthcheck,
         "is-task" => value == "false" || value == "0",
-        "isolation" => value == "default" || value.is_empty(),
+        // A word of Windows: everything else has it, as in Docker.
+        "isolation" => true,
         _ => true,
     }
 }
@@ -144,12 +150,11 @@ fn port_range(text: &str) -> Option<(u16, u16, &str)> {
     (first <= last).then_some((first, last, protocol))
 }
 
-fn in_range(wanted: &str, ports: &[&str]) -> bool {
+fn in_range<'a>(wanted: &str, mut ports: impl Iterator<Item = &'a str>) -> bool {
     let Some((first, last, protocol)) = port_range(wanted) else { return false };
-    ports
-        .iter()
-        .filter_map(|port| port_range(port))
-        .any(|(port, _, of)| of == protocol && (first..=last).contains(&port))
+    ports.any(|port| {
+        port_range(port).is_some_and(|(port, _, of)| of == protocol && (first..=last).contains(&port))
+    })
 }
 
 #[cfg(test)]
@@ -176,7 +181,7 @@ mod tests {
             state: &state,
             networks: vec!["bridge", "0123456789abcdef"],
             exposed: vec!["80/tcp"],
-            published: vec!["8080/tcp"],
+            published: vec!["8080/tcp".to_owned()],
             volumes: vec!["data", "/var/data"],
             has_healthcheck: false,
         };
@@ -214,7 +219,10 @@ mod tests {
             ListFilter::new(BTreeMap::from([(key.to_owned(), vec![value.to_owned()])])).unwrap_err().to_string()
         };
         assert_eq!(refuse("colour", "x"), "invalid filter 'colour'");
-        assert_eq!(refuse("exited", "x"), "invalid filter 'exited=x'");
+        assert_eq!(
+            refuse("exited", "x"),
+            "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid syntax"
+        );
         assert!(refuse("status", "up").starts_with("invalid filter 'status=up': invalid value for state (up)"));
         assert!(refuse("name", "(").starts_with("invalid filter 'name=('"));
     }

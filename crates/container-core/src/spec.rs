@@ -15,6 +15,7 @@ use crate::user::ResolvedUser;
 use crate::{capabilities_of, merge, oci, resolve_profile};
 
 pub use namespaces::{Join, Namespaces, UserNamespace};
+pub use resources::updated as updated_resources;
 pub(crate) use resources::{check_ulimit, device_rules};
 pub use security::{SecurityOptions, default_paths};
 
@@ -298,9 +299,14 @@ fn console_size(tty: bool, size: Option<(u32, u32)>) -> Option<oci::ConsoleSize>
 
 /// `<parent>/<id>`; a parent of the user's is taken from the root of the hierarchies, never above it.
 fn cgroups_path(input: &Input<'_>) -> String {
-    let asked = &input.host_config.cgroup_parent;
-    let parent = if asked.is_empty() { &input.host.cgroup_parent } else { asked };
-    format!("{}/{}", crate::mounts::clean(parent).trim_end_matches('/'), input.id)
+    cgroup_of(input.id, input.host_config, input.host)
+}
+
+/// Where a container's cgroup is, from the root of the hierarchies.
+pub fn cgroup_of(id: &str, host_config: &HostConfig, host: &Host) -> String {
+    let asked = &host_config.cgroup_parent;
+    let parent = if asked.is_empty() { &host.cgroup_parent } else { asked };
+    format!("{}/{id}", crate::mounts::clean(parent).trim_end_matches('/'))
 }
 
 #[cfg(test)]

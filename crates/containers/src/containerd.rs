@@ -153,6 +153,22 @@ impl Containerd {
         Ok(answer.map_err(|status| failed("cannot find the container's snapshot", status))?.into_inner().mounts)
     }
 
+    /// The snapshot that one lies on; empty at the bottom.
+    pub async fn snapshot_parent(&self, key: &str) -> Result<String, Error> {
+        let request = snapshots::StatSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: key.to_owned() };
+        let answer = self.client.snapshots().stat(request).await;
+        let answer = answer.map_err(|status| failed("cannot find the container's snapshot", status))?.into_inner();
+        Ok(answer.info.map(|info| info.parent).unwrap_or_default())
+    }
+
+    /// What one snapshot takes on disk, without those below.
+    pub async fn snapshot_bytes(&self, key: &str) -> Result<u64, Error> {
+        let request = snapshots::UsageRequest { snapshotter: SNAPSHOTTER.to_owned(), key: key.to_owned() };
+        let answer = self.client.snapshots().usage(request).await;
+        let answer = answer.map_err(|status| failed("cannot measure a snapshot", status))?.into_inner();
+        Ok(u64::try_from(answer.size).unwrap_or(0))
+    }
+
     pub async fn remove_snapshot(&self, key: &str) -> Result<(), Error> {
         repeat(|| async {
             let request = snapshots::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: key.to_owned() };
@@ -350,6 +366,17 @@ impl Containerd {
     pub async fn resume(&self, id: &str) -> Result<(), Error> {
         let answer = self.client.tasks().resume(tasks::ResumeTaskRequest { container_id: id.to_owned() }).await;
         answer.map(|_| ()).map_err(|status| failed("cannot unpause the container", status))
+    }
+
+    /// Other limits for a running container: resources of the OCI's, as JSON.
+    pub async fn update(&self, id: &str, resources: Vec<u8>) -> Result<(), Error> {
+        let request = tasks::UpdateTaskRequest {
+            container_id: id.to_owned(),
+            resources: Some(any::pack_json(any::RESOURCES, resources)),
+            ..tasks::UpdateTaskRequest::default()
+        };
+        let answer = self.client.tasks().update(request).await;
+        answer.map(|_| ()).map_err(|status| failed("cannot update the limits", status))
     }
 
     pub async fn pids(&self, id: &str) -> Result<Vec<u32>, Error> {

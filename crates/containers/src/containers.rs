@@ -1,20 +1,24 @@
 //! Containers as things: create, list, inspect, rename, remove.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use container_core::{EndpointRequest, HostConfig, ListFacts, MountKind, NetworkMode, State, status};
+use errors::ErrorKind;
 use ids::check_container_name;
 
 use crate::error::Error;
 use crate::exec;
 use crate::messages;
 use crate::record::{Container, Record};
+use crate::ports::PublishedPort;
 use crate::request::{
-    ContainerFiles, ContainerSummary, ContainerView, CreateRequest, Created, GraphDirs, ListRequest, RemoveOptions,
+    ContainerFiles, ContainerSize, ContainerSummary, ContainerView, CreateRequest, Created, GraphDirs, ListRequest,
+    PruneRequest, Pruned, RemoveOptions, UpdateRequest,
 };
 use crate::rootfs::Layers;
 use crate::service::{Shared, detached, now};
-use crate::{create, links, membership, remove};
+use crate::{create, links, membership, prune, remove, size, update};
 
 /// How many containers are in which state, for `docker info`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,7 +66,50 @@ impl Containers {
                 && accepts(request, record)
         });
         let limit = if request.limit > 0 { request.limit } else { usize::MAX };
-        Ok(wanted.take(limit).map(|record| summary(record, now)).collect())
+        let mut summaries: Vec<ContainerSummary> = wanted.take(limit).map(|record| summary(record, now)).collect();
+        self.refresh_images(&mut summaries).await;
+        if request.size {
+            for summary in &mut summaries {
+                summary.size = self.size(&summary.id).await.ok();
+            }
+        }
+        Ok(summaries)
+    }
+
+    /// A name that means another image by now, or none, gives way to the id.
+    async fn refresh_images(&self, summaries: &mut [ContainerSummary]) {
+        let mut known: HashMap<String, Option<String>> = HashMap::new();
+        for summary in summaries.iter_mut().filter(|summary| summary.image != summary.image_id) {
+            if !known.contains_key(&summary.image) {
+                let id = match self.shared.neighbours.images.id_of(&summary.image).await {
+                    Ok(id) => Some(id),
+                    Err(error) if error.kind == ErrorKind::NotFound => Some(String::new()),
+                    // A containerd that is away says nothing about names.
+                    Err(_) => None,
+                };
+                known.insert(summary.image.clone(), id);
+            }
+            if known.get(&summary.image).is_some_and(|id| id.as_ref().is_some_and(|id| *id != summary.image_id)) {
+                summary.image.clone_from(&summary.image_id);
+            }
+        }
+    }
+
+    /// What it takes on disk.
+    pub async fn size(&self, reference: &str) -> Result<ContainerSize, Error> {
+        size::size_of(&self.shared, &*self.shared.find(reference)?).await
+    }
+
+    /// Other limits, another restart policy; answers warnings.
+    pub async fn update(&self, reference: &str, request: UpdateRequest) -> Result<Vec<String>, Error> {
+        let (shared, container) = (Arc::clone(&self.shared), self.shared.find(reference)?);
+        detached(async move { update::update(&shared, &container, request).await }).await
+    }
+
+    /// Removes what does not run.
+    pub async fn prune(&self, request: PruneRequest) -> Result<Pruned, Error> {
+        let shared = Arc::clone(&self.shared);
+        detached(async move { prune::prune(&shared, &request).await }).await
     }
 
     pub async fn inspect(&self, reference: &str) -> Result<ContainerView, Error> {
@@ -97,6 +144,11 @@ impl Containers {
             return Err(error);
         }
         self.shared.index().release(&old);
+        if record.state.has_process()
+            && let Err(error) = self.shared.neighbours.sandboxes.rename(&record.id, &name).await
+        {
+            tracing::warn!(container = record.id, %error, "a renamed container keeps its old name in its networks");
+        }
         self.shared.publish(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }
@@ -136,7 +188,7 @@ impl Containers {
         counts
     }
 
-    /// Image ids and names that `ancestor` asks for; a stranger matches by name only.
+    /// The images that `ancestor` asks for; a name that nothing has asks for none.
     async fn ancestors(&self, request: &ListRequest) -> Option<Vec<String>> {
         let asked = request.filter.values("ancestor");
         if asked.is_empty() {
@@ -144,10 +196,9 @@ impl Containers {
         }
         let mut wanted = Vec::new();
         for name in asked {
-            if let Ok(image) = self.shared.neighbours.images.resolve(name).await {
-                wanted.push(image.id);
+            if let Ok(id) = self.shared.neighbours.images.id_of(name).await {
+                wanted.push(id);
             }
-            wanted.push(name.clone());
         }
         Some(wanted)
     }
@@ -219,7 +270,7 @@ pub(crate) fn arguments(record: &Record) -> Vec<String> {
 }
 
 fn is_descendant(record: &Record, wanted: &[String]) -> bool {
-    wanted.iter().any(|image| *image == record.image_id || *image == record.config.image)
+    wanted.contains(&record.image_id)
 }
 
 fn accepts(request: &ListRequest, record: &Record) -> bool {
@@ -236,7 +287,7 @@ fn accepts(request: &ListRequest, record: &Record) -> bool {
         state: &record.state,
         networks,
         exposed: record.config.exposed_ports.iter().map(String::as_str).collect(),
-        published: published.iter().map(|port| port.container.as_str()).collect(),
+        published: published.iter().map(host_side).collect(),
         volumes: record
             .mounts
             .iter()
@@ -244,6 +295,12 @@ fn accepts(request: &ListRequest, record: &Record) -> bool {
             .collect(),
         has_healthcheck: record.config.healthcheck.is_some(),
     })
+}
+
+/// `8080/tcp`: a published port as the outside sees it.
+fn host_side(port: &PublishedPort) -> String {
+    let protocol = port.container.split_once('/').map_or("tcp", |(_, protocol)| protocol);
+    format!("{}/{protocol}", port.host_port)
 }
 
 fn summary(record: &Record, now: container_core::Timestamp) -> ContainerSummary {
@@ -261,6 +318,8 @@ fn summary(record: &Record, now: container_core::Timestamp) -> ContainerSummary 
         sandbox: record.sandbox.as_deref().cloned(),
         mounts: record.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs).cloned().collect(),
         network_mode: record.host_config.network_mode.clone(),
+        annotations: record.host_config.annotations.clone(),
         endpoints_wanted: (*record.endpoints).clone(),
+        size: None,
     }
 }

@@ -9,7 +9,8 @@ use containerd_api::v1::types::Status;
 use metadata::Durability;
 
 use crate::containerd::Exit;
-use crate::record::Container;
+use crate::error::Error;
+use crate::record::{Container, Untold};
 use crate::service::{Shared, now};
 use crate::start::{self, Cause};
 use crate::{exec, remove, staging};
@@ -61,8 +62,10 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
         tracing::error!(container = container.id, %refused, "an exit has no place in the container's life");
         return;
     }
+    let untold = Untold { code: exit.code, ran_s: ran_for.as_secs() };
     let record = container.change(|record| {
         record.sandbox = None;
+        record.untold = Some(untold);
         if let Restart::After { history, .. } = decision {
             record.history = history;
             record.restart_count = record.restart_count.saturating_add(1);
@@ -78,8 +81,7 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
     shared.shipping.drain(&record.id);
     container.drop_pending();
     exec::container_ended(shared, &record.id, KILLED);
-    let attributes = [("exitCode", exit.code.to_string()), ("execDuration", ran_for.as_secs().to_string())];
-    shared.publish(&record, "die", &attributes);
+    tell(shared, container, untold);
     // Told before the shim is gone: whoever wants the container next waits at its gate, and nobody else needs the shim.
     container.notify(|progress| {
         progress.exits += 1;
@@ -88,15 +90,33 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
         progress.error = None;
     });
     clean_up(shared, &record.id).await;
+    let goes = decision == Restart::No && record.host_config.auto_remove && !container.kept();
+    if !goes && let Err(error) = container.store(&shared.database, Durability::Lazy).await {
+        tracing::error!(container = container.id, error = %errors::chain(&error), "cannot store that an exit was told");
+    }
     match decision {
         Restart::After { wait, .. } => restart_later(shared, container, wait),
-        Restart::No if record.host_config.auto_remove && !container.kept() => {
+        Restart::No if goes => {
             if let Err(error) = remove::begin_and_erase(shared, container, true).await {
                 tracing::warn!(container = container.id, error = %errors::chain(&error), "cannot remove a container that ended");
             }
         }
         Restart::No => {}
     }
+}
+
+/// The event of an end. That it is not to be told again is stored by the caller.
+fn tell(shared: &Shared, container: &Container, untold: Untold) {
+    let record = container.change(|record| record.untold = None);
+    let attributes = [("exitCode", untold.code.to_string()), ("execDuration", untold.ran_s.to_string())];
+    shared.publish(&record, "die", &attributes);
+}
+
+/// An end that a daemon before this one stored and did not live to tell.
+pub(crate) async fn tell_late(shared: &Shared, container: &Container) -> Result<(), Error> {
+    let Some(untold) = container.record().untold else { return Ok(()) };
+    tell(shared, container, untold);
+    container.store(&shared.database, Durability::Lazy).await
 }
 
 fn running_since(state: &State) -> Option<Timestamp> {

@@ -35,6 +35,8 @@ pub enum Error {
     LogDriver(#[from] log_drivers::Error),
     #[error("cannot read the container's log")]
     Log(#[from] logs::ReadError),
+    #[error(transparent)]
+    Archive(#[from] archive::ArchiveError),
     #[error("cannot get random bytes")]
     Random(#[from] getrandom::Error),
 }
@@ -57,6 +59,7 @@ impl Kind for Error {
             Self::Containerd { source, .. } => source.kind(),
             Self::LogDriver(error) => error.kind(),
             Self::Log(error) => error.kind(),
+            Self::Archive(error) => error.kind(),
             Self::File { .. } | Self::Attach { .. } | Self::Random(_) => ErrorKind::Internal,
         }
     }

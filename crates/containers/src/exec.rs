@@ -24,12 +24,17 @@ const MOST_EXECS: usize = 10_000;
 /// How long a process may outlive its output before its caller is told that it still runs.
 const AFTER_OUTPUT: Duration = Duration::from_secs(2);
 
+/// A client resizes as soon as it has asked for the start, which may still be under way.
+const UNTIL_READY: Duration = Duration::from_secs(10);
+
 pub(crate) struct Exec {
     id: String,
     container_id: String,
     config: ExecConfig,
     phase: Mutex<Phase>,
     ended: watch::Sender<bool>,
+    /// Its start is over, one way or the other.
+    ready: watch::Sender<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +74,7 @@ impl Exec {
             *phase = Phase::Ended { code };
         }
         drop(phase);
+        self.ready.send_replace(true);
         self.ended.send_replace(true);
         fresh
     }
@@ -93,6 +99,10 @@ impl Execs {
         }
         may_run_in(&container, reference)?;
         let id = new_id()?;
+        let mut config = config;
+        if config.user.is_empty() {
+            config.user.clone_from(&container.record().config.user);
+        }
         let command = told(&config);
         let exec = Exec {
             id: id.clone(),
@@ -100,6 +110,7 @@ impl Execs {
             config,
             phase: Mutex::new(Phase::Created),
             ended: watch::Sender::new(false),
+            ready: watch::Sender::new(false),
         };
         let mut execs = self.shared.execs();
         if execs.len() >= MOST_EXECS {
@@ -157,6 +168,12 @@ impl Execs {
 
     pub async fn resize(&self, exec_id: &str, size: TtySize) -> Result<(), Error> {
         let exec = self.find(exec_id)?;
+        let container = self.shared.index().get(&exec.container_id).ok_or_else(|| messages::no_such_exec(exec_id))?;
+        may_run_in(&container, &container.id)?;
+        let mut ready = exec.ready.subscribe();
+        if tokio::time::timeout(UNTIL_READY, ready.wait_for(|ready| *ready)).await.is_err() {
+            return Err(messages::exec_not_ready());
+        }
         if !matches!(*exec.phase(), Phase::Running { .. }) {
             return Err(messages::exec_not_started());
         }
@@ -197,6 +214,8 @@ async fn run(
             if *phase == Phase::Starting {
                 *phase = Phase::Running { pid };
             }
+            drop(phase);
+            exec.ready.send_replace(true);
             Ok(stream)
         }
         Err(error) => {
@@ -270,14 +289,13 @@ async fn process(
     let record = container.record();
     let mounts = container.rootfs(&shared.containerd).await?;
     let layers = Layers::of(&mounts).unwrap_or_default();
-    let user = if exec.config.user.is_empty() { &record.config.user } else { &exec.config.user };
     let user = resolve_user(
-        user,
+        &exec.config.user,
         &record.host_config.group_add,
         &rootfs::read_small(&layers, "etc", "passwd")?,
         &rootfs::read_small(&layers, "etc", "group")?,
     )?;
-    let size = size.map(|size| (size.height, size.width));
+    let size = size.map(|size| (size.height, size.width)).or(exec.config.console_size);
     let process = spec::exec_process(&exec.config, &record.config, &record.host_config, &user, size, &shared.host)?;
     serde_json::to_vec(&process).map_err(|source| Error::Refused {
         kind: ErrorKind::Internal,

@@ -276,12 +276,61 @@ pub fn volumes_from_missing(reference: &str) -> Error {
     refuse(ErrorKind::InvalidArgument, format!("No such container: {reference}"))
 }
 
+pub fn no_such_path(path: &str, container: &str) -> Error {
+    refuse(ErrorKind::NotFound, format!("Could not find the file {path} in container {container}"))
+}
+
+pub fn not_a_place() -> Error {
+    refuse(ErrorKind::InvalidArgument, "extraction point is not a directory".to_owned())
+}
+
+pub fn read_only_volume() -> Error {
+    refuse(ErrorKind::InvalidArgument, "mounted volume is marked read-only".to_owned())
+}
+
+pub fn read_only_rootfs() -> Error {
+    refuse(ErrorKind::InvalidArgument, "container rootfs is marked read-only".to_owned())
+}
+
+/// `what` is `commit` or `export`, `state` `is Dead` or `is being removed`.
+pub fn cannot_use(what: &str, id: &str, state: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("You cannot {what} container {id} which {state}"))
+}
+
+pub fn no_layers() -> Error {
+    refuse(ErrorKind::NotImplemented, "the container's file system is no overlay whose layers could be read".to_owned())
+}
+
+pub fn cannot_update(id: &str, why: &str) -> Error {
+    refuse(ErrorKind::Conflict, format!("Cannot update container {id}: {why}"))
+}
+
+pub fn update_failed(id: &str, why: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("Cannot update container {id}: {why}"))
+}
+
+pub fn prune_running() -> Error {
+    refuse(ErrorKind::Conflict, "a prune operation is already running".to_owned())
+}
+
+pub fn exec_not_ready() -> Error {
+    refuse(ErrorKind::Internal, "timeout waiting for exec session ready".to_owned())
+}
+
+pub fn ps_renames(name: &str, title: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("specifying \"{name}={title}\" is not allowed"))
+}
+
+pub fn unexpected_pid(text: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("Unexpected pid '{text}': strconv.Atoi: parsing \"{text}\": invalid syntax"))
+}
+
 pub fn no_pid_column() -> Error {
-    refuse(ErrorKind::InvalidArgument, "Couldn't find PID field in ps output".to_owned())
+    refuse(ErrorKind::Internal, "Couldn't find PID field in ps output".to_owned())
 }
 
 pub fn bad_ps_arguments(why: &str) -> Error {
-    refuse(ErrorKind::InvalidArgument, format!("ps: {why}"))
+    refuse(ErrorKind::Internal, format!("ps: {why}"))
 }
 
 pub fn foreign_shim() -> Error {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use container_core::{EndpointRequest, ImageDefaults, PortBinding};
+use container_core::{Config, EndpointRequest, ImageDefaults, PortBinding};
 use errors::ErrorKind;
 use serde::{Deserialize, Serialize};
+
+use crate::tar_stream::TarStream;
 
 /// A neighbour's failure: its text is shown as it is.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,6 +37,27 @@ pub trait ImageSource: Send + Sync {
     /// By name, id, short id or digest; sees to it that the image is unpacked. [`ErrorKind::NotFound`] with Docker's
     /// `No such image: x:latest`.
     async fn resolve(&self, name: &str) -> Result<Image, PortError>;
+    /// The id of the image that a name stands for now.
+    async fn id_of(&self, name: &str) -> Result<String, PortError>;
+    /// Makes an image of a container's layer; answers its id.
+    async fn commit(&self, commit: ImageCommit) -> Result<String, PortError>;
+}
+
+/// A container that becomes an image.
+pub struct ImageCommit {
+    /// Id of the image it was made from.
+    pub parent: String,
+    pub container_config: Config,
+    /// What the image is to have instead; the container's for what it does not say.
+    pub config: Option<Config>,
+    /// Lines of a Dockerfile that change the configuration.
+    pub changes: Vec<String>,
+    pub author: String,
+    pub comment: String,
+    /// `repository:tag`.
+    pub name: Option<String>,
+    /// The container's own layer, plain.
+    pub layer: TarStream,
 }
 
 /// How one container is to be reachable.
@@ -119,6 +142,8 @@ pub trait Sandboxes: Send + Sync {
     async fn release(&self, container_id: &str) -> Result<(), PortError>;
     /// At the daemon's start: these containers run and keep theirs, all others are released. `pid` is the container's init.
     async fn restore(&self, live: &[LiveSandbox]) -> Result<(), PortError>;
+    /// A container that runs is found under its new name from now on.
+    async fn rename(&self, container_id: &str, name: &str) -> Result<(), PortError>;
     /// Whether a container may be created with this network (name or id).
     async fn check(&self, network: &str) -> Result<(), PortError>;
 }

@@ -41,6 +41,16 @@ pub(crate) struct Record {
     pub history: restart::History,
     pub restart_count: u32,
     pub sandbox: Option<Arc<Sandbox>>,
+    /// The end of the last run, which nobody has been told of yet.
+    #[serde(default)]
+    pub untold: Option<Untold>,
+}
+
+/// What the event `die` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Untold {
+    pub code: i32,
+    pub ran_s: u64,
 }
 
 impl Record {
@@ -185,5 +195,15 @@ impl Container {
 
     pub fn notify(&self, change: impl FnOnce(&mut Progress)) {
         self.progress.send_modify(change);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A container that was made and never ran.
+    pub fn record(id: &str, name: &str) -> Record {
+        Record { id: id.to_owned(), name: name.to_owned(), ..Record::default() }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, Error> {
     let mut live = Vec::new();
     let mut ended = Vec::new();
     for container in &containers {
+        ending::tell_late(shared, container).await?;
         match reconcile(shared, container, tasks.get(&container.id)).await? {
             Found::Running => {
                 recovered.running += 1;

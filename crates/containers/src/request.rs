@@ -1,8 +1,11 @@
 //! What callers ask and what they get: plain values, no wire types.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use container_core::{Config, EndpointRequest, ExecConfig, HostConfig, ListFilter, MountPoint, State, Timestamp};
+use container_core::{
+    Config, EndpointRequest, ExecConfig, HostConfig, ListFilter, MountPoint, Resources, RestartPolicy, State, Timestamp,
+};
 
 use crate::ports::Sandbox;
 
@@ -72,7 +75,7 @@ pub struct ContainerSummary {
     /// As the user typed it, or its id once that name means another image.
     pub image: String,
     pub image_id: String,
-    /// Words joined by spaces.
+    /// Words joined by spaces; what has spaces in it stands in quotes.
     pub command: String,
     pub created: Timestamp,
     pub state: State,
@@ -83,7 +86,10 @@ pub struct ContainerSummary {
     pub sandbox: Option<Sandbox>,
     pub mounts: Vec<MountPoint>,
     pub network_mode: String,
+    pub annotations: BTreeMap<String, String>,
     pub endpoints_wanted: Vec<EndpointRequest>,
+    /// Where it was asked for.
+    pub size: Option<ContainerSize>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -92,7 +98,93 @@ pub struct ListRequest {
     pub all: bool,
     /// The newest so many, running or not; 0: no limit.
     pub limit: usize,
+    /// With the bytes that each takes, which is slow.
+    pub size: bool,
     pub filter: ListFilter,
+}
+
+/// What is at a path in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathStat {
+    pub name: String,
+    pub size: i64,
+    /// As stat(2) has it, with the type.
+    pub mode: u32,
+    pub mtime: Timestamp,
+    /// Where a link leads inside the container; empty for all else.
+    pub link_target: String,
+}
+
+/// Where an archive goes, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PutArchive {
+    /// A folder in the container.
+    pub path: String,
+    /// A folder stays one, and nothing else becomes one.
+    pub no_overwrite_dir_non_dir: bool,
+    /// Everything belongs to the container's user instead of whom the archive says.
+    pub copy_owner: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Absolute.
+    pub path: PathBuf,
+    pub kind: ChangeKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    Modified,
+    Added,
+    Deleted,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CommitRequest {
+    /// `None`: the container's.
+    pub config: Option<Config>,
+    /// Lines of a Dockerfile.
+    pub changes: Vec<String>,
+    pub author: String,
+    pub comment: String,
+    /// `repository:tag`; without it the image has no name.
+    pub name: Option<String>,
+    /// Halt the container meanwhile.
+    pub pause: bool,
+}
+
+/// Bytes of a container's own files, and of these with its image's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContainerSize {
+    pub own: u64,
+    pub total: u64,
+}
+
+/// What a container is to have from now on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateRequest {
+    /// Zero and empty leave a limit as it is.
+    pub resources: Resources,
+    /// `None` leaves it as it is.
+    pub restart_policy: Option<RestartPolicy>,
+}
+
+/// Which of the containers that do not run are to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Only those made until then.
+    pub until: Option<Timestamp>,
+    /// `key` or `key=value`, all of which a container must have.
+    pub labels: Vec<String>,
+    /// Containers that have all of these stay.
+    pub labels_absent: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    pub ids: Vec<String>,
+    pub reclaimed: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::mountpoints::MountPoints;
 use crate::ports::{ContainerEvent, EventSubject};
 use crate::record::{CONTAINERS, Container, Record};
 use crate::settings::{Defaults, Neighbours, Settings};
-use crate::{Containers, Execs, Lifecycle, Recovered, Streams, logging, runtimes};
+use crate::{Containers, Execs, FileSystems, Lifecycle, Recovered, Statistics, Streams, logging, runtimes};
 
 /// What all parts of the service look at.
 pub(crate) struct Shared {
@@ -40,6 +40,10 @@ pub(crate) struct Shared {
     pub shipping: Shipping,
     index: Mutex<Index>,
     execs: Mutex<HashMap<String, Arc<Exec>>>,
+    /// Parent and bytes of the layers of images, by key.
+    layer_sizes: Mutex<HashMap<String, (String, u64)>>,
+    /// One prune at a time.
+    pub pruning: AtomicBool,
     /// Turns true once: background work ends.
     pub closing: watch::Sender<bool>,
     /// The daemon takes its containers along: no policy starts them again.
@@ -52,6 +56,8 @@ pub struct Service {
     pub lifecycle: Lifecycle,
     pub execs: Execs,
     pub streams: Streams,
+    pub file_systems: FileSystems,
+    pub statistics: Statistics,
     shared: Arc<Shared>,
     following: Mutex<Option<JoinHandle<()>>>,
 }
@@ -88,6 +94,8 @@ impl Service {
             watches,
             index: Mutex::new(index),
             execs: Mutex::default(),
+            layer_sizes: Mutex::default(),
+            pruning: AtomicBool::new(false),
             closing: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
         });
@@ -96,6 +104,8 @@ impl Service {
             lifecycle: Lifecycle::new(Arc::clone(&shared)),
             execs: Execs::new(Arc::clone(&shared)),
             streams: Streams::new(Arc::clone(&shared)),
+            file_systems: FileSystems::new(Arc::clone(&shared)),
+            statistics: Statistics::new(Arc::clone(&shared)),
             shared,
             following: Mutex::default(),
         })
@@ -158,6 +168,10 @@ impl Shared {
         self.execs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn layer_sizes(&self) -> MutexGuard<'_, HashMap<String, (String, u64)>> {
+        self.layer_sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn find(&self, reference: &str) -> Result<Arc<Container>, Error> {
         self.index().find(reference)
     }
@@ -191,6 +205,14 @@ where
             message: format!("the operation did not come to its end: {failure}"),
         }),
     }
+}
+
+/// Runs what may block, such as a walk through files, where it keeps nobody else waiting.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|failure| Error::Refused {
+        kind: ErrorKind::Internal,
+        message: format!("the operation did not come to its end: {failure}"),
+    })
 }
 
 /// The clock, read in this one place.

@@ -102,7 +102,8 @@ pub(crate) async fn kill_for_good(shared: &Arc<Shared>, container: &Arc<Containe
 pub(crate) async fn kill(shared: &Arc<Shared>, container: &Arc<Container>, signal: Option<&str>) -> Result<(), Error> {
     let signal = signal.filter(|text| !text.is_empty()).map_or(Ok(Signal::KILL), parse_signal)?;
     let record = container.record();
-    if !record.state.has_process() {
+    let restarting = matches!(record.state, State::Restarting { .. }) && signal == Signal::KILL;
+    if !record.state.has_process() && !restarting {
         return Err(messages::not_running(&record.id));
     }
     let own = record.config.stop_signal.as_deref().and_then(|text| parse_signal(text).ok()).unwrap_or(Signal::TERM);

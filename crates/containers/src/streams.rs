@@ -119,6 +119,7 @@ impl Streams {
     }
 
     pub async fn top(&self, reference: &str, ps_args: &str) -> Result<Processes, Error> {
+        top::check(ps_args)?;
         let container = self.shared.find(reference)?;
         match container.record().state {
             State::Restarting { .. } => return Err(messages::is_restarting(&container.id)),

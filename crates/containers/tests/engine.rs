@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use container_core::{Config, ExecConfig, HostConfig, ImageDefaults};
 use containerd_api::services::snapshots::v1 as snapshots;
 use containers::{
-    AttachRequest, ContainerEvent, CreateRequest, EventSink, ExecStart, Image, ImageSource, LiveSandbox, LogsRequest,
+    AttachRequest, ContainerEvent, CreateRequest, EventSink, ExecStart, Image, ImageCommit, ImageSource, LiveSandbox, LogsRequest,
     Neighbours, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions,
     WaitCondition,
 };
@@ -102,6 +102,13 @@ impl ImageSource for Neighbourhood {
         let defaults = ImageDefaults { cmd: Some(vec!["sh".into()]), ..ImageDefaults::default() };
         Ok(Image { id: "sha256:1".into(), name: name.into(), defaults, chain_id: "busybox".into(), os: "linux".into() })
     }
+    async fn id_of(&self, name: &str) -> Result<String, PortError> {
+        self.resolve(name).await.map(|image| image.id)
+    }
+    async fn commit(&self, mut commit: ImageCommit) -> Result<String, PortError> {
+        while commit.layer.next().await.is_some() {}
+        Ok("sha256:2".into())
+    }
 }
 
 #[async_trait]
@@ -113,6 +120,9 @@ impl Sandboxes for Neighbourhood {
         Ok(())
     }
     async fn restore(&self, _: &[LiveSandbox]) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn rename(&self, _: &str, _: &str) -> Result<(), PortError> {
         Ok(())
     }
     async fn check(&self, _: &str) -> Result<(), PortError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use container_core::{Config, EndpointRequest, HostConfig, ImageDefaults, RestartPolicy};
 use containers::{
-    AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageSource, ListRequest, LiveSandbox, Neighbours,
+    AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageCommit, ImageSource, ListRequest, LiveSandbox, Neighbours,
     PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions, WaitCondition,
 };
 use errors::{ErrorKind, Kind};
@@ -35,6 +35,13 @@ impl ImageSource for Neighbourhood {
         let defaults = ImageDefaults { cmd: Some(vec!["sh".into()]), ..ImageDefaults::default() };
         Ok(Image { id: "sha256:1".into(), name: name.into(), defaults, chain_id: "chain".into(), os: "linux".into() })
     }
+    async fn id_of(&self, name: &str) -> Result<String, PortError> {
+        self.resolve(name).await.map(|image| image.id)
+    }
+    async fn commit(&self, mut commit: ImageCommit) -> Result<String, PortError> {
+        while commit.layer.next().await.is_some() {}
+        Ok("sha256:2".into())
+    }
 }
 
 #[async_trait]
@@ -49,6 +56,9 @@ impl Sandboxes for Neighbourhood {
     }
     async fn restore(&self, live: &[LiveSandbox]) -> Result<(), PortError> {
         *self.sandboxes.lock().unwrap() = live.iter().map(|sandbox| sandbox.container_id.clone()).collect();
+        Ok(())
+    }
+    async fn rename(&self, _: &str, _: &str) -> Result<(), PortError> {
         Ok(())
     }
     async fn check(&self, _: &str) -> Result<(), PortError> {

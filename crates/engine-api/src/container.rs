@@ -225,6 +225,23 @@ wire! {
         titles: Vec<String> = "Titles",
     }
 
+    /// A line of `GET /containers/x/changes`.
+    pub struct Change {
+        path: String = "Path",
+        /// 0 modified, 1 added, 2 deleted.
+        kind: u8 = "Kind",
+    }
+
+    /// The header `X-Docker-Container-Path-Stat` of an archive, in base64.
+    pub struct PathStat {
+        name: String = "name",
+        size: i64 = "size",
+        /// Go's `os.FileMode`.
+        mode: u32 = "mode",
+        mtime: String = "mtime",
+        link_target: String = "linkTarget",
+    }
+
     /// Answer to `POST /containers/x/update`.
     pub struct UpdateResponse {
         warnings: Option<Vec<String>> = "Warnings",

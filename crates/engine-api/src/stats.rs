@@ -14,6 +14,8 @@ wire! {
         pids_stats: PidsStats = "pids_stats",
         blkio_stats: BlkioStats = "blkio_stats",
         num_procs: u32 = "num_procs",
+        /// Of Windows.
+        storage_stats: crate::Empty = "storage_stats",
         cpu_stats: CpuStats = "cpu_stats",
         precpu_stats: CpuStats = "precpu_stats",
         memory_stats: MemoryStats = "memory_stats",

@@ -1,13 +1,18 @@
 //! `/containers`: create, look at, start, stop, attach, wait, remove.
 
+pub mod archive;
 pub mod create;
 mod host_config;
 mod inspect;
 mod list;
+pub mod stats;
+pub mod update;
+pub mod websocket;
 
 use std::sync::Arc;
 
 use container_core::DetachKeys;
+use engine_api::ApiVersion;
 use engine_api::adapt::{self, CgroupHierarchy};
 use engine_api::container as wire;
 use futures_util::stream;
@@ -26,8 +31,11 @@ use ::containers::{
 use container_core::Timestamp;
 pub use list::to_wire as summary;
 
+/// Parameters that older clients' words are not heard for.
+const STOP_SIGNAL: ApiVersion = ApiVersion::new(1, 42);
+const WAIT_CONDITION: ApiVersion = ApiVersion::new(1, 30);
 /// Before, the parameter was not looked at.
-const PLATFORMS_SINCE: engine_api::ApiVersion = engine_api::ApiVersion::new(1, 41);
+const PLATFORMS_SINCE: ApiVersion = ApiVersion::new(1, 41);
 const RAW_STREAM: &str = "application/vnd.docker.raw-stream";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -72,6 +80,11 @@ async fn check_platform(api: &Api, image: &str, wanted: &str) -> Result<(), Fail
 pub async fn inspect(api: &Api, request: &Request) -> Answer {
     let view = api.containers.containers.inspect(&request.name).await?;
     let mut answer = inspect::to_wire(view);
+    if request.query.flag("size") {
+        let size = api.containers.containers.size(&answer.id).await?;
+        answer.size_rw = i64::try_from(size.own).ok();
+        answer.size_root_fs = i64::try_from(size.total).ok();
+    }
     adapt::container_inspect(&mut answer, request.version);
     Ok(reply::ok(&answer))
 }
@@ -137,7 +150,8 @@ pub async fn restart(api: &Api, request: &Request) -> Answer {
 }
 
 fn stop_options(request: &Request) -> Result<StopOptions, Failure> {
-    let signal = request.query.text("signal").map(str::to_owned);
+    // The signal came with 1.42.
+    let signal = request.query.text("signal").filter(|_| request.version >= STOP_SIGNAL).map(str::to_owned);
     Ok(StopOptions { signal, timeout_s: request.query.number("t")? })
 }
 
@@ -172,7 +186,8 @@ pub async fn remove(api: &Api, request: &Request) -> Answer {
 
 /// The headers go out at once, so that the client knows it is waiting before it starts the container; the body follows.
 pub async fn wait(api: Arc<Api>, request: &Request) -> Answer {
-    let condition = match request.query.text("condition") {
+    // The parameter came with 1.30.
+    let condition = match request.query.text("condition").filter(|_| request.version >= WAIT_CONDITION) {
         None | Some("not-running") => WaitCondition::NotRunning,
         Some("next-exit") => WaitCondition::NextExit,
         Some("removed") => WaitCondition::Removed,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use container_core::{DetachKeys, ExecConfig};
 use containers::{ExecStart, ExecView, TtySize};
 use engine_api::exec as wire;
-use engine_api::{IdResponse, adapt};
+use engine_api::{ApiVersion, IdResponse, adapt};
 use http::StatusCode;
 
 use crate::Api;
@@ -14,6 +14,8 @@ use crate::hijack::{self, Framing, Inbound};
 use crate::reply;
 use crate::request::Request;
 use crate::status::{Answer, Failure};
+
+const CONSOLE_SIZE: ApiVersion = ApiVersion::new(1, 42);
 
 pub async fn create(api: &Api, request: Request) -> Answer {
     let (container, version) = (request.name.clone(), request.version);
@@ -32,6 +34,7 @@ pub async fn create(api: &Api, request: Request) -> Answer {
         user: body.user,
         working_dir: body.working_dir,
         detach_keys: body.detach_keys,
+        console_size: body.console_size.filter(|size| *size != [0, 0]).map(|[height, width]| (height, width)),
     };
     let id = api.containers.execs.create(&container, config)?;
     Ok(reply::json(StatusCode::CREATED, &IdResponse { id }))
@@ -41,7 +44,9 @@ pub async fn create(api: &Api, request: Request) -> Answer {
 pub async fn start(api: Arc<Api>, request: Request) -> Answer {
     let (id, version) = (request.name.clone(), request.version);
     let (body, parts) = request.json_and_parts::<wire::StartRequest>().await?;
-    let console_size = body.console_size.filter(|size| *size != [0, 0]);
+    // Since 1.42, and only with a terminal.
+    let given = body.console_size.filter(|_| body.tty && version >= CONSOLE_SIZE);
+    let console_size = given.filter(|size| *size != [0, 0]);
     let console_size = console_size.map(|[height, width]| TtySize { width, height });
     let options = ExecStart { detach: body.detach, console_size };
     let exec = api.containers.execs.check(&id)?;

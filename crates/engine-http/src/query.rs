@@ -79,6 +79,38 @@ pub fn parse_time_ns(text: &str) -> Option<i64> {
     seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
+/// The same, or a duration before `now_ns`: `24h`, `1h30m`.
+pub fn parse_time_before_ns(text: &str, now_ns: i64) -> Option<i64> {
+    parse_time_ns(text).or_else(|| now_ns.checked_sub(parse_duration_ns(text)?))
+}
+
+/// Go's durations.
+fn parse_duration_ns(text: &str) -> Option<i64> {
+    let (sign, mut rest) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
+    let mut total = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit = match &rest[..end] {
+            "ns" => 1.0,
+            "us" | "\u{b5}s" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        total += number * unit;
+        rest = &rest[end..];
+    }
+    (total < 9e18).then_some((sign * total) as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +132,9 @@ mod tests {
         assert_eq!(parse_time_ns("12.5"), Some(12_500_000_000));
         assert_eq!(parse_time_ns("1970-01-01T00:00:12.5Z"), Some(12_500_000_000));
         assert_eq!(parse_time_ns("soon"), None);
+        assert_eq!(parse_time_before_ns("1m30s", 100_000_000_000), Some(10_000_000_000));
+        assert_eq!(parse_time_before_ns("soon", 0), None);
+        assert_eq!(parse_time_before_ns("1", 7), Some(1_000_000_000));
         assert_eq!(query("since=0").time_ns("since").unwrap(), None);
     }
 }

@@ -14,6 +14,7 @@ mod config;
 mod descriptor;
 mod error;
 mod manifest;
+mod merge;
 mod platform;
 mod words;
 
@@ -23,6 +24,7 @@ pub use choice::{candidates, choose};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use descriptor::{Descriptor, media_type};
 pub use error::ImageError;
+pub use merge::{apply_changes, merge_container};
 pub use manifest::{Document, Index, Manifest};
 pub use platform::Platform;
 

@@ -13,6 +13,7 @@ pub enum ImageEventKind {
     Untag,
     Delete,
     Import,
+    Create,
 }
 
 impl ImageEventKind {
@@ -25,6 +26,7 @@ impl ImageEventKind {
             Self::Untag => "untag",
             Self::Delete => "delete",
             Self::Import => "import",
+            Self::Create => "create",
         }
     }
 }

@@ -14,6 +14,7 @@
 
 mod backend;
 mod blobs;
+mod commit;
 mod error;
 mod events;
 mod flights;
@@ -37,6 +38,7 @@ mod tag;
 mod unpack;
 mod usage;
 
+pub use commit::CommitRequest;
 pub use error::ImagesError;
 pub use events::{EventSink, ImageEvent, ImageEventKind, ImageUser, ImageUsers};
 pub use history::HistoryLine;

@@ -63,6 +63,11 @@ impl Images {
         self.describe(&found).await
     }
 
+    /// The id of the image that a name stands for; nothing is unpacked.
+    pub async fn id_of(&self, name: &str) -> Result<Digest, ImagesError> {
+        Ok(self.find(name).await?.image.id)
+    }
+
     pub(crate) async fn describe(&self, found: &Found) -> Result<ResolvedImage, ImagesError> {
         let image = &found.image;
         let mut size = 0;

@@ -83,6 +83,25 @@ pub(crate) fn device_rules(rules: &[String]) -> Result<Vec<oci::DeviceRule>, Con
     rules.iter().map(|rule| parse(rule).ok_or_else(|| ConfigError::DeviceRule(rule.clone()))).collect()
 }
 
+/// What of the limits a running container is told when they change: those that are asked for, devices apart.
+pub fn updated(wanted: &Resources) -> oci::Resources {
+    let given = |value: i64| Some(value).filter(|value| *value != 0);
+    let memory = oci::Memory {
+        limit: given(wanted.memory),
+        reservation: given(wanted.memory_reservation),
+        swap: Some(wanted.memory_swap).filter(|swap| *swap > 0),
+        ..oci::Memory::default()
+    };
+    oci::Resources {
+        devices: Vec::new(),
+        memory: (memory != oci::Memory::default()).then_some(memory),
+        cpu: cpu(wanted),
+        pids: wanted.pids_limit.map(|limit| oci::Pids { limit: if limit <= 0 { -1 } else { limit } }),
+        block_io: (wanted.blkio_weight != 0)
+            .then(|| oci::BlockIo { weight: Some(wanted.blkio_weight), ..oci::BlockIo::default() }),
+    }
+}
+
 fn memory(wanted: &Resources, host: &Host) -> Option<oci::Memory> {
     let memory = oci::Memory {
         limit: Some(wanted.memory).filter(|limit| *limit > 0),

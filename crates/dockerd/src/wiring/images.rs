@@ -3,11 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use container_core::{Healthcheck, ImageDefaults};
-use containers::{Image, ImageSource, PortError};
+use container_core::{Config, Healthcheck, ImageDefaults};
+use containers::{Image, ImageCommit, ImageSource, PortError};
 use errors::Kind;
-use ids::Digest;
-use images::{ImageUser, ImageUsers, Images, ResolvedImage};
+use futures_util::stream;
+use ids::{Digest, Reference};
+use image_core::{ContainerConfig, ImageError};
+use images::{CommitRequest, ImageUser, ImageUsers, Images, ImagesError, ResolvedImage};
 
 /// The images service, as containers see it.
 pub struct ImageLookup(pub Images);
@@ -17,8 +19,65 @@ impl ImageSource for ImageLookup {
     async fn resolve(&self, name: &str) -> Result<Image, PortError> {
         match self.0.resolve(name).await {
             Ok(image) => Ok(to_image(image)),
-            Err(error) => Err(PortError { kind: error.kind(), message: errors::chain(&error) }),
+            Err(error) => Err(refused(error)),
         }
+    }
+
+    async fn id_of(&self, name: &str) -> Result<String, PortError> {
+        self.0.id_of(name).await.map(|id| id.to_string()).map_err(refused)
+    }
+
+    async fn commit(&self, commit: ImageCommit) -> Result<String, PortError> {
+        let container = image_config(&commit.container_config);
+        let mut config = commit.config.as_ref().map_or_else(|| container.clone(), image_config);
+        let wrong = |error: ImageError| PortError { kind: error.kind(), message: error.to_string() };
+        image_core::apply_changes(&mut config, &commit.changes).map_err(wrong)?;
+        image_core::merge_container(&mut config, &container);
+        let name = commit.name.as_deref().map(Reference::parse_familiar).transpose();
+        let request = CommitRequest {
+            parent: commit.parent,
+            config,
+            author: commit.author,
+            comment: commit.comment,
+            created_by: commit.container_config.cmd.unwrap_or_default().join(" "),
+            name: name.map_err(|error| PortError { kind: error.kind(), message: error.to_string() })?,
+        };
+        let layer = stream::unfold(commit.layer, |mut layer| async move {
+            let piece = layer.next().await?;
+            Some((piece, layer))
+        });
+        let committed = self.0.commit(&request, Box::pin(layer)).await;
+        committed.map(|id| id.to_string()).map_err(refused)
+    }
+}
+
+fn refused(error: ImagesError) -> PortError {
+    PortError { kind: error.kind(), message: errors::chain(&error) }
+}
+
+/// What of a container's configuration is an image's.
+fn image_config(config: &Config) -> ContainerConfig {
+    let healthcheck = config.healthcheck.as_ref().map(|check| image_core::Healthcheck {
+        test: check.test.clone(),
+        interval: check.interval_ns,
+        timeout: check.timeout_ns,
+        start_period: check.start_period_ns,
+        start_interval: check.start_interval_ns,
+        retries: check.retries,
+    });
+    ContainerConfig {
+        user: config.user.clone(),
+        exposed_ports: config.exposed_ports.iter().cloned().collect(),
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        healthcheck,
+        volumes: config.volumes.iter().cloned().collect(),
+        working_dir: config.working_dir.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+        stop_timeout: config.stop_timeout_s,
+        ..ContainerConfig::default()
     }
 }
 

@@ -88,6 +88,10 @@ impl Sandboxes for NetworkSandboxes {
         self.networks.restore(&ids).await.map_err(refused)
     }
 
+    async fn rename(&self, container_id: &str, name: &str) -> Result<(), PortError> {
+        self.networks.rename(container_id, name).await.map_err(refused)
+    }
+
     async fn check(&self, network: &str) -> Result<(), PortError> {
         self.networks.inspect(network).await.map(drop).map_err(refused)
     }

@@ -67,7 +67,7 @@ fn place_mac(mac: &str, mode: &str, endpoints: &mut Vec<EndpointRequest>) -> Res
     }
 }
 
-fn config(wire: wire::Config) -> Config {
+pub(super) fn config(wire: wire::Config) -> Config {
     Config {
         hostname: wire.hostname,
         domainname: wire.domainname,
@@ -156,7 +156,7 @@ fn host_config(wire: wire_host::HostConfig) -> Result<HostConfig, Failure> {
     })
 }
 
-fn resources(wire: &wire_host::HostConfig) -> Resources {
+pub(super) fn resources(wire: &wire_host::HostConfig) -> Resources {
     let device = |device: &wire_host::DeviceMapping| DeviceMapping {
         path_on_host: device.path_on_host.clone(),
         path_in_container: device.path_in_container.clone(),

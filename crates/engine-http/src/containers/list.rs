@@ -15,7 +15,7 @@ pub fn from_query(query: &Query) -> Result<ListRequest, Failure> {
     let wanted = filters.keys().map(|key| (key.to_owned(), filters.values(key).map(str::to_owned).collect())).collect();
     // Clients say -1 for no limit.
     let limit = query.number::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
-    Ok(ListRequest { all: query.flag("all"), limit, filter: ListFilter::new(wanted)? })
+    Ok(ListRequest { all: query.flag("all"), limit, size: query.flag("size"), filter: ListFilter::new(wanted)? })
 }
 
 pub fn to_wire(summary: ContainerSummary) -> wire::Summary {
@@ -35,11 +35,20 @@ pub fn to_wire(summary: ContainerSummary) -> wire::Summary {
         labels: summary.labels.clone(),
         state: summary.state.word().to_owned(),
         status: summary.status.clone(),
-        host_config: wire::SummaryHostConfig { network_mode: summary.network_mode.clone(), annotations: None },
+        host_config: wire::SummaryHostConfig {
+            network_mode: summary.network_mode.clone(),
+            annotations: Some(summary.annotations.clone()).filter(|annotations| !annotations.is_empty()),
+        },
+        size_rw: summary.size.map_or(0, |size| bytes(size.own)),
+        size_root_fs: summary.size.map_or(0, |size| bytes(size.total)),
         network_settings: wire::SummaryNetworks { networks },
         mounts: summary.mounts.iter().map(inspect::mount).collect(),
         ..wire::Summary::default()
     }
+}
+
+fn bytes(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 /// While it runs: published ports with the host's side, exposed ones without.

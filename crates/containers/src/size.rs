@@ -1,0 +1,81 @@
+//! How much a container takes on disk: its own files, and those of its image.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+
+use crate::changes::Upper;
+use crate::error::Error;
+use crate::record::Container;
+use crate::request::ContainerSize;
+use crate::service::{Shared, blocking};
+use crate::view::is_directory;
+
+/// Layers whose size is remembered; they never change.
+const MOST_REMEMBERED: usize = 4096;
+
+/// Docker's two figures: what the container wrote, and that with all layers of its image.
+pub(crate) async fn size_of(shared: &Shared, container: &Container) -> Result<ContainerSize, Error> {
+    let upper = Upper::of(shared, container).await?;
+    let own = blocking(move || own_bytes(&upper)).await?;
+    let own = own.map_err(|error| Error::file("measure", std::path::Path::new("the container"), error))?;
+    let mut total = own;
+    let mut layer = shared.containerd.snapshot_parent(&container.id).await?;
+    while !layer.is_empty() {
+        let (parent, bytes) = layer_of(shared, &layer).await?;
+        total = total.saturating_add(bytes);
+        layer = parent;
+    }
+    Ok(ContainerSize { own, total })
+}
+
+async fn layer_of(shared: &Shared, key: &str) -> Result<(String, u64), Error> {
+    if let Some(known) = shared.layer_sizes().get(key) {
+        return Ok(known.clone());
+    }
+    let found = (shared.containerd.snapshot_parent(key).await?, shared.containerd.snapshot_bytes(key).await?);
+    let mut sizes = shared.layer_sizes();
+    if sizes.len() >= MOST_REMEMBERED {
+        sizes.clear();
+    }
+    sizes.insert(key.to_owned(), found.clone());
+    Ok(found)
+}
+
+/// Bytes of the files in an upper directory, each inode once.
+fn own_bytes(upper: &Upper) -> io::Result<u64> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(&upper.root, ".", flags, Mode::empty())?;
+    bytes_below(root.as_fd(), 0, &mut HashSet::new())
+}
+
+fn bytes_below(directory: BorrowedFd<'_>, depth: usize, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
+    if depth > archive::DEEPEST {
+        return Err(io::Error::other("folders are nested too deeply"));
+    }
+    let mut bytes: u64 = 0;
+    for name in archive::names(directory)? {
+        let stat = match statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            // A container that runs takes files away meanwhile.
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        if !is_directory(&stat) {
+            if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) {
+                bytes = bytes.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
+            }
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(directory, &name, flags, Mode::empty()) {
+            Ok(inner) => bytes = bytes.saturating_add(bytes_below(inner.as_fd(), depth + 1, seen)?),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(bytes)
+}

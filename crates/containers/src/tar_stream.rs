@@ -1,0 +1,133 @@
+//! Archives between code that blocks and code that waits: a few pieces on their way, no more.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+/// Pieces on their way.
+const QUEUE: usize = 4;
+const PIECE: usize = 256 << 10;
+
+/// An archive as it is made; dropped, the making ends.
+pub struct TarStream {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+}
+
+/// An archive as it comes in: what is sent is read by the operation, an error breaks it off.
+pub type ArchiveSource = mpsc::Receiver<io::Result<Bytes>>;
+
+/// The other end of an [`ArchiveSource`].
+pub type ArchiveSender = mpsc::Sender<io::Result<Bytes>>;
+
+/// For who brings an archive.
+pub fn archive_channel() -> (ArchiveSender, ArchiveSource) {
+    mpsc::channel(QUEUE)
+}
+
+impl TarStream {
+    /// The next piece; `None` when the archive is whole.
+    pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        self.pieces.recv().await
+    }
+
+    /// Runs `make` on a thread that may block; an error of it is the stream's last item.
+    pub(crate) fn spawn<F>(make: F) -> Self
+    where
+        F: FnOnce(&mut Pieces) -> io::Result<()> + Send + 'static,
+    {
+        let (sender, pieces) = mpsc::channel(QUEUE);
+        // It ends by itself: with the archive, or when nobody takes the pieces.
+        tokio::task::spawn_blocking(move || {
+            let mut output = Pieces { sender, buffer: Vec::with_capacity(PIECE) };
+            let made = make(&mut output).and_then(|()| output.flush());
+            if let Err(error) = made {
+                tracing::debug!(%error, "an archive broke off");
+                // The reader may have gone, which is then the error's cause.
+                let _ = output.sender.blocking_send(Err(error));
+            }
+        });
+        Self { pieces }
+    }
+}
+
+/// What goes out, in pieces of one size.
+pub(crate) struct Pieces {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the archive");
+        self.sender.blocking_send(Ok(piece.into())).map_err(gone)
+    }
+}
+
+/// What comes in, as a reader for code that blocks.
+pub(crate) struct Incoming {
+    pieces: ArchiveSource,
+    piece: Bytes,
+}
+
+impl Incoming {
+    pub fn new(pieces: ArchiveSource) -> Self {
+        Self { pieces, piece: Bytes::new() }
+    }
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.piece.len());
+        buffer[..length].copy_from_slice(&self.piece.split_to(length));
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_comes_out_and_an_error_is_the_last_item() {
+        let mut stream = TarStream::spawn(|out| {
+            out.write_all(&vec![7; PIECE + 1])?;
+            Err(io::Error::other("torn"))
+        });
+        assert_eq!(stream.next().await.unwrap().unwrap().len(), PIECE + 1);
+        assert_eq!(stream.next().await.unwrap().unwrap_err().to_string(), "torn");
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_read_to_its_end() {
+        let (sender, source) = archive_channel();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            Incoming::new(source).read_to_string(&mut text).map(|_| text)
+        });
+        for piece in ["ab", "", "c"] {
+            sender.send(Ok(Bytes::from(piece))).await.unwrap();
+        }
+        drop(sender);
+        assert_eq!(read.await.unwrap().unwrap(), "abc");
+    }
+}
