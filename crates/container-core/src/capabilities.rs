@@ -68,7 +68,8 @@ fn normalised(list: &'static str, names: &[String]) -> Result<Vec<Named<'static>
             }
             let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
             let known = KNOWN.iter().find(|known| known.strip_prefix("CAP_") == Some(bare));
-            known.map(|known| Named::One(known)).ok_or_else(|| ConfigError::Capability { list, name: name.clone() })
+            let unknown = || ConfigError::Capability { list, name: format!("CAP_{bare}") };
+            known.map(|known| Named::One(known)).ok_or_else(unknown)
         })
         .collect()
 }
@@ -118,6 +119,6 @@ mod tests {
     #[test]
     fn an_unknown_capability_is_named_in_dockers_words() {
         let error = capabilities_of(false, &["FLY".to_owned()], &[], EVERYTHING).unwrap_err();
-        assert_eq!(error.to_string(), "invalid CapAdd: unknown capability: \"FLY\"");
+        assert_eq!(error.to_string(), "invalid CapAdd: unknown capability: \"CAP_FLY\"");
     }
 }

@@ -152,7 +152,7 @@ fn check_config(config: &Config) -> Result<(), ConfigError> {
 fn check_port(port: &str) -> Result<(), ConfigError> {
     let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
     let good = number.parse::<u16>().is_ok_and(|n| n > 0) && matches!(protocol, "tcp" | "udp" | "sctp");
-    if good { Ok(()) } else { Err(ConfigError::Port(port.to_owned())) }
+    if good { Ok(()) } else { Err(ConfigError::Port(number.to_owned())) }
 }
 
 fn check_network(config: &Config, host: &HostConfig) -> Result<(), ConfigError> {
@@ -282,7 +282,7 @@ mod tests {
             }],
             ..HostConfig::default()
         };
-        assert_eq!(refuse(Config::default(), port("0/tcp", "")), "invalid port specification: \"0/tcp\"");
+        assert_eq!(refuse(Config::default(), port("0/tcp", "")), "invalid port specification: \"0\"");
         assert_eq!(refuse(Config::default(), port("80/tcp", "9-8")), "invalid port specification: \"9-8\"");
         let extra = HostConfig { extra_hosts: vec!["db".into()], ..HostConfig::default() };
         assert_eq!(refuse(Config::default(), extra), "bad format for add-host: \"db\"");

@@ -183,7 +183,8 @@ pub(super) fn resources(wire: &wire_host::HostConfig) -> Resources {
         cpu_percent: wire.cpu_percent,
         io_maximum_iops: wire.io_maximum_iops,
         io_maximum_bandwidth: wire.io_maximum_bandwidth,
-        pids_limit: wire.pids_limit,
+        // What is no limit is told as none.
+        pids_limit: wire.pids_limit.filter(|limit| *limit > 0),
         blkio_weight: wire.blkio_weight,
         blkio_weight_device: wire.blkio_weight_device.iter().flatten().map(weight).collect(),
         blkio_device_read_bps: throttles(&wire.blkio_device_read_bps),
