@@ -160,6 +160,10 @@ impl Neighbour {
         }
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null());
+        // What the service manager says and wants to hear is between it and this process.
+        for name in ["NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"] {
+            command.env_remove(name);
+        }
         let child = sys::spawn::in_new_session(&mut command)
             .with_context(|| format!("failed to start {}", self.program.display()))?;
         let pid = Pid::from_child(&child);

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use engine_http::Liveness;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::Shutdown;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, Shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Cheap to clone; all clones are one socket.
@@ -36,10 +36,29 @@ impl From<TcpStream> for Socket {
 impl Socket {
     /// Waits for the first byte, or for the client to go: until then a client costs next to nothing.
     pub async fn first_byte(&self) -> io::Result<()> {
-        match &*self.0 {
-            Stream::Unix(stream) => stream.readable().await,
-            Stream::Tcp(stream) => stream.readable().await,
+        loop {
+            // A new socket counts as readable until somebody has tried.
+            let tried = match &*self.0 {
+                Stream::Unix(stream) => {
+                    stream.readable().await?;
+                    stream.try_io(Interest::READABLE, || self.peek())
+                }
+                Stream::Tcp(stream) => {
+                    stream.readable().await?;
+                    stream.try_io(Interest::READABLE, || self.peek())
+                }
+            };
+            match tried {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                tried => return tried,
+            }
         }
+    }
+
+    /// An error while there is nothing to read.
+    fn peek(&self) -> io::Result<()> {
+        rustix::net::recv(self.descriptor(), &mut [0; 1], RecvFlags::PEEK)?;
+        Ok(())
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
@@ -143,6 +162,8 @@ mod tests {
         let (mut client, server) = UnixStream::pair().unwrap();
         let mut socket = Socket::from(server);
         let seen = socket.clone();
+        let silence = tokio::time::timeout(std::time::Duration::from_millis(20), socket.first_byte()).await;
+        assert!(silence.is_err(), "a byte that nobody sent");
         client.write_all(b"hello").await.unwrap();
         socket.first_byte().await.unwrap();
         let mut bytes = [0; 5];

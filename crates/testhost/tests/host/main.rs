@@ -1,6 +1,8 @@
 //! What users see of the whole system: each test with daemons of its own, on a host of its own, and where the words are the
 //! same by our client as well as by Docker's.
 
+mod authorization;
+mod daemon;
 mod events;
 mod hostile;
 mod images;
@@ -19,6 +21,9 @@ use testhost::{Docker, Engine, Needs, Test, test};
 const BUSYBOX: &[Needs] = &[Needs::Path("/bin/busybox")];
 const REGISTRY: &[Needs] =
     &[Needs::Path("/bin/busybox"), Needs::Program("docker-registry", "docker-registry"), DOCKER_OF_DOCKER];
+const NOTHING: &[Needs] = &[];
+const NFT: &[Needs] = &[Needs::Program("nft", "nftables")];
+const TLS: &[Needs] = &[Needs::Program("curl", "curl"), Needs::Program("openssl", "openssl"), DOCKER_OF_DOCKER];
 const CURL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Program("curl", "curl")];
 const CLIENTS: &[Needs] = &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER];
 const DOCKER_OF_DOCKER: Needs = Needs::Program("docker", "docker.io");
@@ -45,6 +50,16 @@ const TESTS: &[Test] = &[
     test("the_host_s_network_is_shared_and_none_is_empty", BUSYBOX, networks::host_and_none),
     test("folders_volumes_and_memory_are_mounted", CLIENTS, storage::mounts),
     test("a_shim_is_the_parent_of_its_container_and_the_runtime_is_gone", BUSYBOX, processes::tree),
+    test("several_sockets_are_served_and_only_left_over_ones_replaced", CURL, daemon::sockets),
+    test("tls_lets_in_who_has_a_certificate_of_the_authority", TLS, daemon::tls),
+    test("sockets_come_from_the_service_manager_and_it_hears_of_readiness", NFT, daemon::activation),
+    test("thousands_of_silent_clients_cost_next_to_nothing", NOTHING, daemon::silent_clients),
+    test("a_daemon_that_ends_ends_streams_at_once", BUSYBOX, daemon::shutdown),
+    test("containers_end_with_the_daemon_where_live_restore_is_off", BUSYBOX, daemon::live_restore_off),
+    test("sighup_reloads_what_docker_reloads", NOTHING, daemon::reload),
+    test("configurations_are_validated_in_docker_s_words", NOTHING, daemon::configuration),
+    test("prometheus_reads_docker_s_metrics", BUSYBOX, daemon::metrics),
+    test("nothing_passes_an_authorization_plugin_unseen", BUSYBOX, authorization::plugins),
 ];
 
 fn main() -> ExitCode {
