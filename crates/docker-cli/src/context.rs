@@ -1,6 +1,5 @@
 //! What every command has at hand: the daemon, the configuration, the terminal's three streams.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::command::globals::{Globals, env};
 use crate::command::help::Daemon;
 use crate::config::Config;
 use crate::contexts::endpoint;
-use crate::contexts::store::Store;
+use crate::contexts::store::{Files, Store};
 use crate::failure::Failure;
 use crate::messages;
 
@@ -57,7 +56,7 @@ impl Context {
     }
 
     /// Host, trust and files of the context that flags and environment make.
-    pub fn default_endpoint(&self) -> Result<(String, bool, BTreeMap<String, Vec<u8>>), Failure> {
+    pub fn default_endpoint(&self) -> Result<(String, bool, Files), Failure> {
         endpoint::default_parts(&self.globals)
     }
 
@@ -103,7 +102,7 @@ fn custom_headers(text: &str) -> Result<Vec<(String, String)>, Failure> {
     if text.is_empty() {
         return Ok(pairs);
     }
-    let fields = crate::container::mounts::comma_fields(text);
+    let fields = crate::container::fields::comma_fields(text);
     for field in fields.map_err(wrong)? {
         let Some((name, value)) = field.split_once('=') else {
             return Err(wrong(format!("missing \"=\" in key=value pair: '{field}'")));

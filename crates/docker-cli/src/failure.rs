@@ -35,3 +35,14 @@ impl Failure {
         }
     }
 }
+
+/// An error with what is behind it, down to the system's own words.
+pub fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut at = error.source();
+    while let Some(source) = at {
+        text.push_str(&format!(": {source}"));
+        at = source.source();
+    }
+    text
+}

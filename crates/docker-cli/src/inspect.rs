@@ -8,7 +8,7 @@ use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::format::indent;
 use crate::format::object::ObjectFormat;
-use crate::{container, image, network};
+use crate::{container, image, network, volume};
 
 /// The text that Docker has for `--format` of an object.
 pub const OBJECT_FORMAT_USAGE: &str = "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates";
@@ -31,33 +31,57 @@ pub const COMMAND: Command = Command {
 };
 
 /// Kinds of objects, in the order in which a bare name is looked up.
-const KINDS: &[&str] = &["container", "image", "network", "volume"];
-/// Kinds that Docker's flag names.
-const ALL_KINDS: &[&str] =
-    &["config", "container", "image", "network", "node", "plugin", "secret", "service", "task", "volume"];
+const KINDS: &[&str] =
+    &["container", "image", "network", "volume", "service", "task", "node", "plugin", "secret", "config"];
+/// Those of a swarm: a bare name is looked up among them on a manager only.
+const SWARM_KINDS: &[&str] = &["service", "task", "node", "secret", "config"];
 
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let kind = flags.text("type");
-    if flags.given("type") && kind.is_empty() {
-        return Err(Failure::text(
-            "type is empty: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"",
-        ));
-    }
-    if !kind.is_empty() && !ALL_KINDS.contains(&kind) {
-        let names: Vec<String> = ALL_KINDS.iter().map(|name| format!("{name:?}")).collect();
-        return Err(Failure::Text(format!("unknown type: {kind:?}: must be one of {}", names.join(", "))));
+    if flags.given("type") && !KINDS.contains(&kind) {
+        let mut names: Vec<String> = KINDS.iter().map(|name| format!("{name:?}")).collect();
+        names.sort();
+        let words = if kind.is_empty() { "type is empty".to_owned() } else { format!("unknown type: {kind:?}") };
+        return Err(Failure::Text(format!("{words}: must be one of {}", names.join(", "))));
     }
     let size = flags.is_set("size");
-    show(flags, async |name: &str| {
-        for candidate in KINDS.iter().filter(|candidate| kind.is_empty() || **candidate == kind) {
-            match context.client.bytes(request(candidate, name, size)).await {
-                Err(error) if kind.is_empty() && is_elsewhere(&error) => {}
-                other => return Ok(other?.to_vec()),
+    show(flags, async |name: &str| find(context, kind, name, size).await).await
+}
+
+/// Looks among one kind, or among all where none was named.
+async fn find(context: &Context, kind: &str, name: &str, size: bool) -> Result<Vec<u8>, Failure> {
+    let mut is_manager = None;
+    for candidate in KINDS.iter().filter(|candidate| kind.is_empty() || **candidate == kind) {
+        if kind.is_empty() && SWARM_KINDS.contains(candidate) {
+            if is_manager.is_none() {
+                is_manager = Some(manages_swarm(context).await);
+            }
+            if is_manager != Some(true) {
+                continue;
             }
         }
-        Err(Failure::Text(format!("Error: No such object: {name}")))
-    })
-    .await
+        match context.client.bytes(request(candidate, name, size)).await {
+            Err(error) if kind.is_empty() && is_elsewhere(&error) => {}
+            found => {
+                let found = found?;
+                if size && *candidate != "container" {
+                    context::say(&format!("WARNING: --size ignored for {candidate}"));
+                }
+                return Ok(found.to_vec());
+            }
+        }
+    }
+    Err(Failure::Text(format!("Error: No such object: {name}")))
+}
+
+async fn manages_swarm(context: &Context) -> bool {
+    match context.client.call::<Json>(Request::get("/info")).await {
+        Ok(info) => info["Swarm"]["ControlAvailable"] == true,
+        Err(error) => {
+            context::say(&error.to_string());
+            false
+        }
+    }
 }
 
 /// Whether to look on among the other kinds: there is no such object, or the daemon has no such kind, or the name cannot
@@ -68,11 +92,15 @@ fn is_elsewhere(error: &engine_client::Error) -> bool {
 }
 
 fn request(kind: &str, name: &str, size: bool) -> Request {
+    let escaped = engine_client::escape(name);
     match kind {
         "container" => container::inspect::request(name, size),
         "image" => image::inspect::request(name, ""),
         "network" => network::inspect::request(name, false),
-        _ => Request::get(format!("/volumes/{}", engine_client::escape(name))),
+        "volume" => volume::inspect::request(name),
+        "service" => Request::get(format!("/services/{escaped}")).with("insertDefaults", "true"),
+        "plugin" => Request::get(format!("/plugins/{escaped}/json")),
+        kind => Request::get(format!("/{kind}s/{escaped}")),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The docker command line: commands, flags, tables, templates, terminal.
 //!
 //! Entry point: [`main`]. A command is a row of data ([`command::Command`]) with its flags and one function; one file a
-//! command, one folder a noun. Commands talk to the daemon through `engine-client` only and know no other crate of the
-//! engine.
+//! command, one folder a noun. Commands talk to the daemon through `engine-client` only; of the engine's own crates they know
+//! `archive`, for what `docker cp` packs and unpacks here.
 //!
 //! Invariants: standard output is data, standard error the rest; the terminal is put back on every way out; help, usage
 //! errors and versions need no daemon and start no runtime.
@@ -21,11 +21,14 @@ mod messages;
 mod network;
 mod plugin;
 mod progress;
+mod prompt;
+mod prune;
 mod registry;
 mod stream;
 mod system;
 mod terminal;
 mod text;
+mod volume;
 
 use command::globals::Globals;
 use command::plan::{Output, Plan, plan};
@@ -52,7 +55,7 @@ fn perform(plan: Plan, words: &[String]) -> Result<u8, Failure> {
         Plan::Help { globals, path, notices, to } => {
             let is_root = path.command.name == "docker";
             let plugins = if is_root { plugin::list(&plugin::folders(&globals)) } else { Vec::new() };
-            let width = terminal::size().map_or(help::DEFAULT_WIDTH, |size| size.width as usize);
+            let width = terminal::input_size().map_or(help::DEFAULT_WIDTH, |size| size.width as usize);
             let daemon = if help::depends_on_daemon(path.command) { context::look_at(&globals) } else { None };
             let page = help::page(&path, &plugins, &daemon.unwrap_or_default(), width);
             match to {

@@ -17,7 +17,7 @@ wire! {
         env: Option<Vec<String>> = "Env",
         working_dir: String = "WorkingDir",
         cmd: Option<Words> = "Cmd",
-        detach: bool = "Detach" | "empty",
+        detach: bool = "Detach",
     }
 
     /// Body of `POST /exec/x/start`.

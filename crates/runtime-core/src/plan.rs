@@ -267,8 +267,6 @@ pub enum Step {
         rows: u16,
         columns: u16,
         bind_console: bool,
-        /// The runtime itself passes its output on.
-        foreground: bool,
     },
     MakeDirectory {
         path: InRoot,

@@ -58,6 +58,8 @@ pub struct Flag {
     pub hidden: bool,
     /// What is said when it is used: what to do instead. Empty for a flag that is as good as ever.
     pub deprecated: &'static str,
+    /// A variable of the environment whose value is the default where it is set.
+    pub variable: &'static str,
     /// Which daemons know it.
     pub daemon: Daemons,
     /// The flag whose value this one sets.
@@ -80,6 +82,7 @@ pub const fn flag(long: &'static str, short: char, kind: Kind, default: &'static
         usage,
         hidden: false,
         deprecated: "",
+        variable: "",
         daemon: Daemons::All,
         target: long,
         check: None,
@@ -105,6 +108,20 @@ impl Flag {
     pub const fn hidden(mut self) -> Self {
         self.hidden = true;
         self
+    }
+
+    /// Has its default from the environment, if there is one.
+    pub const fn or_variable(mut self, variable: &'static str) -> Self {
+        self.variable = variable;
+        self
+    }
+
+    /// The value where none is typed; the environment's stays for the whole run.
+    pub fn default_value(&self) -> &'static str {
+        match self.variable {
+            "" => self.default,
+            variable => std::env::var(variable).map_or(self.default, |value| value.leak()),
+        }
     }
 
     /// Shown only for these daemons.
@@ -180,7 +197,7 @@ impl Flag {
             Kind::Decimal => crate::text::size::parse_nano_cpus(value).map(drop)?,
             Kind::Duration => {
                 crate::text::duration::parse_duration(value)
-                    .ok_or_else(|| format!("time: invalid duration {}", quote(value)))?;
+                    .ok_or_else(|| crate::text::duration::duration_refusal(value))?;
             }
             Kind::Pairs => {
                 if let Some(pair) = value.split(',').find(|pair| !pair.contains('=')) {
@@ -190,10 +207,10 @@ impl Flag {
             Kind::Filter if !value.is_empty() && !value.contains('=') => {
                 return Err("bad format of filter (expected name=value)".to_owned());
             }
-            Kind::Ulimit => crate::container::options::parse_ulimit(value).map(drop)?,
+            Kind::Ulimit => crate::container::devices::parse_ulimit(value).map(drop)?,
             Kind::Mount => crate::container::mounts::parse_mount(value).map(drop)?,
             Kind::Network => crate::container::attachments::parse_network(value).map(drop)?,
-            Kind::Gpus => crate::container::options::parse_gpus(value).map(drop)?,
+            Kind::Gpus => crate::container::devices::parse_gpus(value).map(drop)?,
             _ => {}
         }
         self.check.map_or(Ok(()), |check| check(value))

@@ -100,7 +100,10 @@ fn root_page(path: &Path, plugins: &[Plugin], width: usize) -> String {
     management.extend(valid.iter().map(|plugin| (format!("{}*", plugin.name), plugin.short_description.clone())));
     management.sort();
     section(&mut page, "Management Commands", management);
-    let others: Vec<&Command> = listed(root).filter(|child| !child.is_noun() && !is_common(child)).collect();
+    // Docker calls commands legacy that a noun has too.
+    let hides = !globals::env("DOCKER_HIDE_LEGACY_COMMANDS").is_empty();
+    let is_other = |child: &&Command| !hides && !child.is_noun() && !is_common(child);
+    let others: Vec<&Command> = listed(root).filter(is_other).collect();
     section(&mut page, "Commands", rows(&others));
     let broken = broken.iter().map(|plugin| (plugin.name.clone(), plugin.error.clone().unwrap_or_default()));
     section(&mut page, "Invalid Plugins", broken.collect());
@@ -157,7 +160,7 @@ fn head(flag: &Flag) -> String {
 
 /// ` (default …)`, where the default is not the kind's zero value.
 pub fn shown_default(flag: &Flag) -> String {
-    match (flag.default, flag.kind) {
+    match (flag.default_value(), flag.kind) {
         ("", _) => String::new(),
         ("0", Kind::Bytes) => String::new(),
         (default, Kind::Text) => format!(" (default \"{default}\")"),

@@ -115,7 +115,8 @@ impl Args {
                 return Err(Failure::Text(format!("accepts {n} arg(s), received {count}")));
             }
             Self::AtLeast(n) if count < n => (format!("requires at least {n} {}", plural(n)), "See"),
-            Self::AtMost(n) if count > n => (format!("requires at most {n} {}", plural(n)), "Run"),
+            // Docker's own word.
+            Self::AtMost(n) if count > n => (format!("requires at most {n} {}", plural(n)), "SRun"),
             Self::Between(low, high) if count < low || count > high => {
                 (format!("requires at least {low} and at most {high} {}", plural(high)), "Run")
             }

@@ -171,7 +171,7 @@ impl Reader<'_> {
 impl Matches {
     fn with_defaults(flags: &[&'static [Flag]]) -> Self {
         let rows = flags.iter().flat_map(|group| group.iter());
-        let defaults = rows.filter(|flag| !flag.default.is_empty()).map(|flag| (flag.long, flag.default));
+        let defaults = rows.map(|flag| (flag.long, flag.default_value())).filter(|(_, default)| !default.is_empty());
         Self { defaults: defaults.collect(), ..Self::default() }
     }
 

@@ -1,7 +1,7 @@
 //! The commands of `docker`.
 
 use super::{Args, Command};
-use crate::{completion, container, contexts, image, inspect, network, registry, system};
+use crate::{completion, container, contexts, image, inspect, network, registry, system, volume};
 
 /// `docker`.
 pub const ROOT: Command = Command {
@@ -18,6 +18,7 @@ pub const ROOT: Command = Command {
         &image::pull::COMMAND,
         &image::push::COMMAND,
         &image::list::IMAGES,
+        &image::search::COMMAND,
         &registry::login::COMMAND,
         &registry::logout::COMMAND,
         &system::version::COMMAND,
@@ -26,14 +27,20 @@ pub const ROOT: Command = Command {
         &contexts::NOUN,
         &image::NOUN,
         &network::NOUN,
+        &volume::NOUN,
         &system::NOUN,
         &container::attach::COMMAND,
+        &container::commit::COMMAND,
+        &container::copy::COMMAND,
         &container::create::COMMAND,
+        &container::diff::COMMAND,
         &system::events::COMMAND,
+        &container::export::COMMAND,
         &image::history::COMMAND,
         &image::import::COMMAND,
         &inspect::COMMAND,
         &container::operate::KILL,
+        &image::load::COMMAND,
         &container::logs::COMMAND,
         &container::operate::PAUSE,
         &container::top::PORT,
@@ -41,11 +48,14 @@ pub const ROOT: Command = Command {
         &container::operate::RESTART,
         &container::remove::COMMAND,
         &image::remove::RMI,
+        &image::save::COMMAND,
         &container::start::COMMAND,
+        &container::stats::COMMAND,
         &container::operate::STOP,
         &image::tag::COMMAND,
         &container::top::TOP,
         &container::operate::UNPAUSE,
+        &container::update::COMMAND,
         &container::operate::WAIT,
     ],
     ..Command::EMPTY

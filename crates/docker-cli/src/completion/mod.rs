@@ -146,8 +146,7 @@ impl Place {
             }
             return;
         }
-        let mut letters = word[1..].char_indices();
-        while let Some((at, letter)) = letters.next() {
+        for (at, letter) in word[1..].char_indices() {
             let Some(flag) = self.flags().into_iter().find(|flag| flag.short == Some(letter)) else { return };
             let rest = &word[1 + at + letter.len_utf8()..];
             if flag.kind == Kind::Bool {

@@ -14,19 +14,13 @@ const TOKEN_USER: &str = "<token>";
 const MAX_ANSWER: u64 = 1 << 20;
 
 /// What goes in and comes out.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Entry {
     #[serde(rename = "ServerURL")]
     server_url: String,
     username: String,
     secret: Secret,
-}
-
-impl Default for Entry {
-    fn default() -> Self {
-        Self { server_url: String::new(), username: String::new(), secret: Secret::default() }
-    }
 }
 
 /// The credentials of a registry, if the program has some.

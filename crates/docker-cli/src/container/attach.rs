@@ -54,7 +54,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         stdout: true,
         stderr: true,
         tty,
-        detach_keys: parse_keys(&keys).map_err(Failure::Text)?,
+        detach_keys: parse_keys(&keys),
     };
     if tty && wiring.stdin && !terminal::stdin_is_terminal() {
         return Err(Failure::text(messages::NOT_A_TTY));

@@ -1,16 +1,16 @@
 //! The flags that `run` and `create` share.
 
-use super::options;
+use super::{devices, environment, hosts, options, security};
 use crate::command::{Daemons, Flag, Kind, NONE, flag};
 
 /// What a container is made of.
 #[rustfmt::skip]
 pub const CREATE_FLAGS: &[Flag] = &[
-    flag("add-host", NONE, Kind::List, "", "Add a custom host-to-IP mapping (host:ip)").checked(options::check_extra_host),
+    flag("add-host", NONE, Kind::List, "", "Add a custom host-to-IP mapping (host:ip)").checked(hosts::check_extra_host),
     flag("annotation", NONE, Kind::Map, "map[]", "Add an annotation to the container (passed through to the OCI runtime)"),
     flag("attach", 'a', Kind::List, "", "Attach to STDIN, STDOUT or STDERR").checked(options::check_stream),
     flag("blkio-weight", NONE, Kind::Uint16, "0", "Block IO (relative weight), between 10 and 1000, or 0 to disable"),
-    flag("blkio-weight-device", NONE, Kind::List, "[]", "Block IO weight (relative device weight)").checked(options::check_weight),
+    flag("blkio-weight-device", NONE, Kind::List, "[]", "Block IO weight (relative device weight)").checked(devices::check_weight),
     flag("cap-add", NONE, Kind::List, "", "Add Linux capabilities"),
     flag("cap-drop", NONE, Kind::List, "", "Drop Linux capabilities"),
     flag("cgroup-parent", NONE, Kind::Text, "", "Optional parent cgroup for the container"),
@@ -27,17 +27,17 @@ pub const CREATE_FLAGS: &[Flag] = &[
     flag("cpuset-cpus", NONE, Kind::Text, "", "CPUs in which to allow execution (0-3, 0,1)"),
     flag("cpuset-mems", NONE, Kind::Text, "", "MEMs in which to allow execution (0-3, 0,1)"),
     flag("device", NONE, Kind::List, "", "Add a host device to the container"),
-    flag("device-cgroup-rule", NONE, Kind::List, "", "Add a rule to the cgroup allowed devices list"),
-    flag("device-read-bps", NONE, Kind::List, "[]", "Limit read rate (bytes per second) from a device").checked(options::check_bytes_rate),
-    flag("device-read-iops", NONE, Kind::List, "[]", "Limit read rate (IO per second) from a device").checked(options::check_operations_rate),
-    flag("device-write-bps", NONE, Kind::List, "[]", "Limit write rate (bytes per second) to a device").checked(options::check_bytes_rate),
-    flag("device-write-iops", NONE, Kind::List, "[]", "Limit write rate (IO per second) to a device").checked(options::check_operations_rate),
-    flag("dns", NONE, Kind::List, "", "Set custom DNS servers"),
+    flag("device-cgroup-rule", NONE, Kind::List, "", "Add a rule to the cgroup allowed devices list").checked(devices::check_cgroup_rule),
+    flag("device-read-bps", NONE, Kind::List, "[]", "Limit read rate (bytes per second) from a device").checked(devices::check_bytes_rate),
+    flag("device-read-iops", NONE, Kind::List, "[]", "Limit read rate (IO per second) from a device").checked(devices::check_operations_rate),
+    flag("device-write-bps", NONE, Kind::List, "[]", "Limit write rate (bytes per second) to a device").checked(devices::check_bytes_rate),
+    flag("device-write-iops", NONE, Kind::List, "[]", "Limit write rate (IO per second) to a device").checked(devices::check_operations_rate),
+    flag("dns", NONE, Kind::List, "", "Set custom DNS servers").checked(hosts::check_server),
     flag("dns-option", NONE, Kind::List, "", "Set DNS options"),
-    flag("dns-search", NONE, Kind::List, "", "Set custom DNS search domains"),
+    flag("dns-search", NONE, Kind::List, "", "Set custom DNS search domains").checked(hosts::check_domain),
     flag("domainname", NONE, Kind::Text, "", "Container NIS domain name"),
     flag("entrypoint", NONE, Kind::Text, "", "Overwrite the default ENTRYPOINT of the image"),
-    flag("env", 'e', Kind::List, "", "Set environment variables"),
+    flag("env", 'e', Kind::List, "", "Set environment variables").checked(environment::check_variable),
     flag("env-file", NONE, Kind::List, "", "Read in a file of environment variables"),
     flag("expose", NONE, Kind::List, "", "Expose a port or a range of ports"),
     flag("gpus", NONE, Kind::Gpus, "", "GPU devices to add to the container ('all' to pass all GPUs)"),
@@ -58,9 +58,9 @@ pub const CREATE_FLAGS: &[Flag] = &[
     flag("ipc", NONE, Kind::Text, "", "IPC mode to use"),
     flag("isolation", NONE, Kind::Text, "", "Container isolation technology"),
     flag("kernel-memory", NONE, Kind::Bytes, "", "Kernel memory limit"),
-    flag("label", 'l', Kind::List, "", "Set meta data on a container"),
+    flag("label", 'l', Kind::List, "", "Set meta data on a container").checked(environment::check_label),
     flag("label-file", NONE, Kind::List, "", "Read in a line delimited file of labels"),
-    flag("link", NONE, Kind::List, "", "Add link to another container"),
+    flag("link", NONE, Kind::List, "", "Add link to another container").checked(hosts::check_link),
     flag("link-local-ip", NONE, Kind::List, "", "Container IPv4/IPv6 link-local addresses"),
     flag("log-driver", NONE, Kind::Text, "", "Logging driver for the container"),
     flag("log-opt", NONE, Kind::List, "", "Log driver options"),
@@ -89,7 +89,7 @@ pub const CREATE_FLAGS: &[Flag] = &[
     flag("stop-signal", NONE, Kind::Text, "", "Signal to stop the container"),
     flag("stop-timeout", NONE, Kind::Int, "", "Timeout (in seconds) to stop a container"),
     flag("storage-opt", NONE, Kind::List, "", "Storage driver options for the container"),
-    flag("sysctl", NONE, Kind::Map, "map[]", "Sysctl options").checked(options::check_sysctl),
+    flag("sysctl", NONE, Kind::Map, "map[]", "Sysctl options").checked(security::check_sysctl),
     flag("tmpfs", NONE, Kind::List, "", "Mount a tmpfs directory"),
     flag("tty", 't', Kind::Bool, "", "Allocate a pseudo-TTY"),
     flag("ulimit", NONE, Kind::Ulimit, "[]", "Ulimit options"),
@@ -104,7 +104,7 @@ pub const CREATE_FLAGS: &[Flag] = &[
     flag("net", NONE, Kind::Network, "", "").alias_of("network"),
     flag("net-alias", NONE, Kind::List, "", "").alias_of("network-alias"),
     flag("name", NONE, Kind::Text, "", "Assign a name to the container"),
-    flag("platform", NONE, Kind::Text, "", "Set platform if server is multi-platform capable"),
+    flag("platform", NONE, Kind::Text, "", "Set platform if server is multi-platform capable").or_variable("DOCKER_DEFAULT_PLATFORM"),
     flag("disable-content-trust", NONE, Kind::Bool, "true", "Skip image verification"),
     flag("help", NONE, Kind::Bool, "", "Print usage"),
 ];

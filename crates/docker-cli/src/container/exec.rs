@@ -5,7 +5,8 @@ use engine_api::exec::{CreateRequest, Inspect, StartRequest};
 use engine_client::{Request, escape};
 
 use super::attach::inspect;
-use super::options::{environment, some_if_any};
+use super::environment::{check_variable, environment};
+use super::options::some_if_any;
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, Order, flag};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -18,7 +19,7 @@ use crate::terminal;
 const FLAGS: &[Flag] = &[
     flag("detach", 'd', Kind::Bool, "", "Detached mode: run command in the background"),
     flag("detach-keys", NONE, Kind::Text, "", "Override the key sequence for detaching a container"),
-    flag("env", 'e', Kind::List, "", "Set environment variables"),
+    flag("env", 'e', Kind::List, "", "Set environment variables").checked(check_variable),
     flag("env-file", NONE, Kind::List, "", "Read in a file of environment variables"),
     flag("interactive", 'i', Kind::Bool, "", "Keep STDIN open even if not attached"),
     flag("privileged", NONE, Kind::Bool, "", "Give extended privileges to the command"),
@@ -42,9 +43,9 @@ pub const COMMAND: Command = Command {
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let (tty, detach) = (flags.is_set("tty"), flags.is_set("detach"));
     let keys = context.detach_keys(flags.text("detach-keys")).to_owned();
-    let detach_keys = parse_keys(&keys).map_err(Failure::Text)?;
+    let detach_keys = parse_keys(&keys);
     // Docker asks first, so that a wrong name is told before anything about terminals.
-    let container = inspect(&context.client, flags.arg(0)).await?;
+    inspect(&context.client, flags.arg(0)).await?;
     let interactive = flags.is_set("interactive") && !detach;
     if tty && interactive && !terminal::stdin_is_terminal() {
         return Err(Failure::text(messages::NOT_A_TTY));
@@ -62,11 +63,11 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         env: some_if_any(environment(flags.list("env-file"), flags.list("env")).map_err(Failure::Text)?),
         working_dir: flags.text("workdir").to_owned(),
         cmd: Some(flags.args[1..].to_vec().into()),
-        detach: false,
+        detach,
     };
     let created: IdResponse = context
         .client
-        .call(Request::post(format!("/containers/{}/exec", escape(&container.id))).json(&request))
+        .call(Request::post(format!("/containers/{}/exec", escape(flags.arg(0)))).json(&request))
         .await?;
     if created.id.is_empty() {
         return Err(Failure::text("exec ID empty"));

@@ -48,7 +48,7 @@ pub const LS: Command = Command {
 
 const TABLE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
-const COLUMNS: &[Column] = &[
+pub const COLUMNS: &[Column] = &[
     ("ID", "CONTAINER ID"),
     ("Names", "NAMES"),
     ("Image", "IMAGE"),
@@ -80,13 +80,16 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let size = flags.is_set("size");
     let table = if size { format!("{TABLE}\t{{{{.Size}}}}") } else { TABLE.to_owned() };
     let format = Format::new(asked, &table, "ContainerContext");
-    // A template that cannot be read needs no daemon.
+    // A template that cannot be read or filled needs no daemon.
     format.check()?;
+    format.render(COLUMNS, Vec::new()).map_err(|error| {
+        Failure::Text(error.to_string().replacen("template parsing error", "failed to execute template", 1))
+    })?;
     // A template that shows the size makes the daemon compute it; plain `json` does not.
     let size = size || asked != "json" && (format.mentions(".Size") || format.mentions("json .}"));
     let last = if flags.is_set("latest") && !flags.given("last") { 1 } else { flags.int("last") };
     let request = Request::get("/containers/json")
-        .with_flag("all", flags.is_set("all") || last > 0)
+        .with_flag("all", flags.is_set("all"))
         .with_some("filters", read_filters(flags)?.encode().unwrap_or_default())
         .with_some("limit", if last > 0 { last.to_string() } else { String::new() })
         .with_flag("size", size);
@@ -108,7 +111,7 @@ pub fn read_filters(flags: &Matches) -> Result<Filters, Failure> {
     Ok(filters)
 }
 
-fn row(summary: &Summary, full: bool) -> Vec<Field> {
+pub fn row(summary: &Summary, full: bool) -> Vec<Field> {
     let id = if full { summary.id.as_str() } else { short_id(&summary.id) };
     let command = if full { summary.command.clone() } else { ellipsis(&summary.command, COMMAND_WIDTH) };
     let volumes = summary.mounts.iter().filter(|mount| mount.driver == "local").count();

@@ -37,8 +37,8 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         "" => Ok(String::new()),
         text => query_time(text).map_err(|reason| Failure::Text(format!("invalid value for {name:?}: {reason}"))),
     };
-    let (since, until) = (time("since")?, time("until")?);
     let container = inspect(&context.client, flags.arg(0)).await?;
+    let (since, until) = (time("since")?, time("until")?);
     let request = Request::get(format!("/containers/{}/logs", escape(&container.id)))
         .with_flag("details", flags.is_set("details"))
         .with_flag("follow", flags.is_set("follow"))

@@ -1,11 +1,20 @@
 //! `docker container …` and the short forms of its commands.
 
+mod api_socket;
 pub mod attach;
 pub mod attachments;
+pub mod commit;
+pub mod copy;
 pub mod create;
 mod create_flags;
+pub mod devices;
+pub mod diff;
+pub mod environment;
 pub mod exec;
+pub mod export;
+pub mod fields;
 pub mod health;
+pub mod hosts;
 pub mod inspect;
 pub mod list;
 pub mod logs;
@@ -13,10 +22,16 @@ pub mod mounts;
 pub mod operate;
 pub mod options;
 pub mod ports;
+mod proxies;
+pub mod prune;
 pub mod remove;
 pub mod run;
+mod security;
 pub mod start;
+pub mod stats;
 pub mod top;
+pub mod update;
+mod usage;
 
 use crate::command::{Args, Command};
 
@@ -28,22 +43,29 @@ pub const NOUN: Command = Command {
     args: Args::None,
     children: &[
         &attach::COMMAND,
+        &commit::COMMAND,
+        &copy::COMMAND,
         &create::COMMAND,
+        &diff::COMMAND,
         &exec::COMMAND,
+        &export::COMMAND,
         &inspect::COMMAND,
         &operate::KILL,
         &logs::COMMAND,
         &list::LS,
         &operate::PAUSE,
         &top::PORT,
+        &prune::COMMAND,
         &operate::RENAME,
         &operate::RESTART,
         &remove::COMMAND,
         &run::COMMAND,
         &start::COMMAND,
+        &stats::COMMAND,
         &operate::STOP,
         &top::TOP,
         &operate::UNPAUSE,
+        &update::COMMAND,
         &operate::WAIT,
     ],
     ..Command::EMPTY

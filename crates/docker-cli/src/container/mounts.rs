@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine_api::Empty;
-use engine_api::mount::{BindOptions, Driver, ImageOptions, Mount};
+use engine_api::mount::{BindOptions, Driver, ImageOptions, Mount, VolumeOptions};
+use engine_api::{Empty, StringMap};
 
+use super::fields::comma_fields;
+use crate::command::flag::parse_bool;
 use crate::text::size::parse_bytes;
 
 /// `-v`: binds, and the anonymous volumes apart. A path of the host is made absolute here.
@@ -12,23 +14,51 @@ pub fn split_volumes(list: &[String]) -> Result<(Vec<String>, BTreeMap<String, E
     let mut binds = Vec::new();
     let mut volumes = BTreeMap::new();
     for text in list {
-        if text.is_empty() {
-            return Err("invalid empty volume spec".to_owned());
+        if !has_source(text)? {
+            volumes.insert(text.clone(), Empty {});
+            continue;
         }
-        match text.split_once(':') {
-            _ if text.split(':').any(str::is_empty) => {
-                return Err(format!("invalid spec: {text}: empty section between colons"));
-            }
-            None => {
-                volumes.insert(text.clone(), Empty {});
-            }
-            Some((source, rest)) if source.starts_with('.') => {
-                binds.push(format!("{}:{rest}", absolute(source)));
-            }
-            Some(_) => binds.push(text.clone()),
+        let bind = match text.split_once(':') {
+            Some((source, rest)) if source.starts_with('.') => format!("{}:{rest}", absolute(source)),
+            _ => text.clone(),
+        };
+        if !binds.contains(&bind) {
+            binds.push(bind);
         }
     }
     Ok((binds, volumes))
+}
+
+/// Whether a specification names what is mounted, and not only where. Two letters are a place, a letter in front of a
+/// colon a drive.
+fn has_source(text: &str) -> Result<bool, String> {
+    if text.is_empty() {
+        return Err("invalid empty volume spec".to_owned());
+    }
+    if text.len() <= 2 {
+        return Ok(false);
+    }
+    let mut parts: Vec<String> = vec![String::new()];
+    for c in text.chars() {
+        let last = parts.last_mut().map_or("", |part| part.as_str());
+        let is_drive = c == ':' && last.len() == 1 && last.starts_with(|c: char| c.is_alphabetic());
+        if c == ':' && !is_drive {
+            parts.push(String::new());
+        } else if let Some(last) = parts.last_mut() {
+            last.push(c);
+        }
+    }
+    // In the order in which they are met: an empty part, or one too many.
+    for (at, part) in parts.iter().enumerate() {
+        let refused = |reason: &str| Err(format!("invalid spec: {text}: {reason}"));
+        if part.is_empty() {
+            return refused("empty section between colons");
+        }
+        if at == 2 && parts.len() > 3 {
+            return refused("too many colons");
+        }
+    }
+    Ok(parts.len() > 1)
 }
 
 /// `./x` from here.
@@ -39,8 +69,8 @@ fn absolute(path: &str) -> String {
     }
 }
 
-/// Without `.`, `..` and doubled slashes.
-fn clean(path: &str) -> String {
+/// An absolute path without `.`, `..` and doubled slashes.
+pub fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -62,65 +92,48 @@ pub fn parse_all(list: &[String]) -> Result<Vec<Mount>, String> {
 pub fn parse_mount(text: &str) -> Result<Mount, String> {
     let mut mount = Mount { kind: "volume".to_owned(), ..Mount::default() };
     for field in comma_fields(text)? {
-        let (key, value) = match field.split_once('=') {
-            Some((key, value)) => (key.to_lowercase(), Some(value)),
-            None => (field.to_lowercase(), None),
-        };
-        if key.trim() != key {
-            return Err(format!("invalid option '{key}' in '{field}': option should not have whitespace"));
+        match field.split_once('=') {
+            Some((key, value)) => set_field(&mut mount, &key.to_lowercase(), value, &field)?,
+            None => set_flag(&mut mount, &field)?,
         }
-        set_field(&mut mount, &key, value, &field)?;
     }
     check_mount(mount)
 }
 
-fn set_field(mount: &mut Mount, key: &str, value: Option<&str>, field: &str) -> Result<(), String> {
-    let Some(value) = value else {
-        match key {
-            "readonly" | "ro" => mount.read_only = true,
-            "volume-nocopy" => mount.volume_options.get_or_insert_default().no_copy = true,
-            "bind-nonrecursive" => mount.bind_options.get_or_insert_default().non_recursive = true,
-            _ => return Err(format!("invalid field '{field}' must be a key=value pair")),
-        }
-        return Ok(());
-    };
-    let truth = || match value {
-        "1" | "true" => Ok(true),
-        "0" | "false" => Ok(false),
-        _ => Err(format!("invalid value for {key}: {value}")),
-    };
+/// A field without a value.
+fn set_flag(mount: &mut Mount, field: &str) -> Result<(), String> {
+    match field.to_lowercase().as_str() {
+        "readonly" | "ro" => mount.read_only = true,
+        "volume-nocopy" => volume(mount).no_copy = true,
+        "bind-nonrecursive" => mount.bind_options.get_or_insert_default().non_recursive = true,
+        _ => return Err(format!("invalid field '{field}' must be a key=value pair")),
+    }
+    Ok(())
+}
+
+fn set_field(mount: &mut Mount, key: &str, value: &str, field: &str) -> Result<(), String> {
+    let invalid = || format!("invalid value for {key}: {value}");
+    let truth = || parse_bool(value).ok_or_else(invalid);
     match key {
         "type" => mount.kind = value.to_lowercase(),
-        "source" | "src" => {
-            let relative = value == "." || value.starts_with("./") || value.starts_with("../");
-            mount.source = if relative { absolute(value) } else { value.to_owned() };
-        }
+        "source" | "src" => mount.source = if value.starts_with('.') { absolute(value) } else { value.to_owned() },
         "target" | "dst" | "destination" => value.clone_into(&mut mount.target),
         "readonly" | "ro" => mount.read_only = truth()?,
         "consistency" => mount.consistency = value.to_lowercase(),
         "bind-propagation" => mount.bind_options.get_or_insert_default().propagation = value.to_lowercase(),
         "bind-nonrecursive" => mount.bind_options.get_or_insert_default().non_recursive = truth()?,
         "bind-recursive" => set_recursive(mount.bind_options.get_or_insert_default(), value)?,
-        "bind-create-src" => mount.bind_options.get_or_insert_default().create_mountpoint = truth()?,
-        "volume-subpath" => value.clone_into(&mut mount.volume_options.get_or_insert_default().subpath),
-        "volume-nocopy" => mount.volume_options.get_or_insert_default().no_copy = truth()?,
-        "volume-label" => {
-            let (label, value) = value.split_once('=').unwrap_or((value, ""));
-            let labels = &mut mount.volume_options.get_or_insert_default().labels;
-            labels.insert(label.to_owned(), value.to_owned());
-        }
+        "volume-subpath" => value.clone_into(&mut volume(mount).subpath),
+        "volume-nocopy" => volume(mount).no_copy = truth()?,
+        "volume-label" => set_pair(&mut volume(mount).labels, value),
         "volume-driver" => value.clone_into(&mut driver(mount).name),
-        "volume-opt" => {
-            let (option, value) = value.split_once('=').unwrap_or((value, ""));
-            driver(mount).options.insert(option.to_owned(), value.to_owned());
-        }
+        "volume-opt" => set_pair(&mut driver(mount).options, value),
         "image-subpath" => mount.image_options = Some(ImageOptions { subpath: value.to_owned() }),
         "tmpfs-size" => {
-            let size = parse_bytes(value).ok_or_else(|| format!("invalid value for {key}: {value}"))?;
-            mount.tmpfs_options.get_or_insert_default().size_bytes = size;
+            mount.tmpfs_options.get_or_insert_default().size_bytes = parse_bytes(value).ok_or_else(invalid)?;
         }
         "tmpfs-mode" => {
-            let mode = u32::from_str_radix(value, 8).map_err(|_| format!("invalid value for {key}: {value}"))?;
+            let mode = u32::from_str_radix(value, 8).map_err(|_| invalid())?;
             mount.tmpfs_options.get_or_insert_default().mode = mode;
         }
         _ => return Err(format!("unexpected key '{key}' in '{field}'")),
@@ -128,8 +141,22 @@ fn set_field(mount: &mut Mount, key: &str, value: Option<&str>, field: &str) -> 
     Ok(())
 }
 
+fn set_pair(map: &mut StringMap, value: &str) {
+    let (key, value) = value.split_once('=').unwrap_or((value, ""));
+    if !key.is_empty() {
+        map.insert(key.to_owned(), value.to_owned());
+    }
+}
+
+/// A volume's options always come with a driver, be it an unnamed one.
+fn volume(mount: &mut Mount) -> &mut VolumeOptions {
+    let options = mount.volume_options.get_or_insert_default();
+    options.driver_config.get_or_insert_default();
+    options
+}
+
 fn driver(mount: &mut Mount) -> &mut Driver {
-    mount.volume_options.get_or_insert_default().driver_config.get_or_insert_default()
+    volume(mount).driver_config.get_or_insert_default()
 }
 
 fn set_recursive(options: &mut BindOptions, value: &str) -> Result<(), String> {
@@ -150,20 +177,23 @@ fn set_recursive(options: &mut BindOptions, value: &str) -> Result<(), String> {
 fn check_mount(mount: Mount) -> Result<Mount, String> {
     let kind = mount.kind.as_str();
     let mixed = |part: &str| Err(format!("cannot mix '{part}-*' options with mount type '{kind}'"));
+    if kind.is_empty() {
+        return Err("type is required".to_owned());
+    }
     if mount.target.is_empty() {
         return Err("target is required".to_owned());
     }
     if mount.volume_options.is_some() && kind != "volume" {
         return mixed("volume");
     }
+    if mount.image_options.is_some() && kind != "image" {
+        return mixed("image");
+    }
     if mount.bind_options.is_some() && kind != "bind" {
         return mixed("bind");
     }
     if mount.tmpfs_options.is_some() && kind != "tmpfs" {
         return mixed("tmpfs");
-    }
-    if mount.image_options.is_some() && kind != "image" {
-        return mixed("image");
     }
     if let Some(bind) = &mount.bind_options {
         if bind.read_only_non_recursive && !mount.read_only {
@@ -176,32 +206,14 @@ fn check_mount(mount: Mount) -> Result<Mount, String> {
                 "option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction".to_owned()
             );
         }
-    }
-    Ok(mount)
-}
-
-/// Comma-separated fields; quotes around a field keep its commas (RFC 4180).
-pub fn comma_fields(text: &str) -> Result<Vec<String>, String> {
-    let mut fields = Vec::new();
-    let mut rest = text.trim_end_matches('\n');
-    loop {
-        let Some(quoted) = rest.strip_prefix('"') else {
-            let (field, behind) = rest.split_once(',').map_or((rest, None), |(field, behind)| (field, Some(behind)));
-            fields.push(field.to_owned());
-            match behind {
-                Some(behind) => rest = behind,
-                None => return Ok(fields),
-            }
-            continue;
-        };
-        let end = quoted.find('"').ok_or_else(|| "extraneous or missing \" in quoted-field".to_owned())?;
-        fields.push(quoted[..end].to_owned());
-        match quoted[end + 1..].strip_prefix(',') {
-            Some(behind) => rest = behind,
-            None if end + 1 == quoted.len() => return Ok(fields),
-            None => return Err("extraneous or missing \" in quoted-field".to_owned()),
+        if bind.read_only_force_recursive && bind.propagation != "rprivate" {
+            return Err(
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+                    .to_owned(),
+            );
         }
     }
+    Ok(mount)
 }
 
 #[cfg(test)]
@@ -219,6 +231,11 @@ mod tests {
         let (binds, _) = split_volumes(&["./x:/y".to_owned()]).unwrap();
         assert!(binds[0].starts_with('/') && binds[0].ends_with("/x:/y"));
         assert_eq!(clean("/a/./b/../c//d"), "/a/c/d");
+        let (binds, volumes) = split_volumes(&["c:/x:/y".to_owned(), ":".to_owned()]).unwrap();
+        assert_eq!((binds[0].as_str(), volumes.contains_key(":")), ("c:/x:/y", true));
+        let refusal = |text: &str| split_volumes(&[text.to_owned()]).unwrap_err();
+        assert_eq!(refusal("/a::/b"), "invalid spec: /a::/b: empty section between colons");
+        assert_eq!(refusal("/a:/b:ro:x"), "invalid spec: /a:/b:ro:x: too many colons");
     }
 
     #[test]

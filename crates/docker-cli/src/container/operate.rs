@@ -15,7 +15,7 @@ const KILL_FLAGS: &[Flag] = &[
 const STOP_FLAGS: &[Flag] = &[
     flag("signal", 's', Kind::Text, "", "Signal to send to the container"),
     flag("timeout", 't', Kind::Int, "", "Seconds to wait before killing the container"),
-    flag("time", NONE, Kind::Int, "", "").alias_of("timeout"),
+    flag("time", NONE, Kind::Int, "", "").alias_of("timeout").deprecated("use --timeout instead"),
 ];
 
 pub const KILL: Command = Command {

@@ -21,23 +21,22 @@ pub fn parse(list: &[String]) -> Result<PortMap, String> {
     Ok(map)
 }
 
-/// `-p target=80,published=8080,protocol=tcp`.
+/// `-p target=80,published=8080,protocol=tcp` in the short form; what is missing is told there.
 fn long_form(text: &str) -> Result<String, String> {
     let (mut target, mut published, mut protocol) = ("", "", "tcp");
     for field in text.split(',') {
-        match field.split_once('=') {
+        match field.split_once('=').filter(|(key, _)| !key.is_empty()) {
             Some(("target", value)) => target = value,
             Some(("published", value)) => published = value,
             Some(("protocol", value)) => protocol = value,
-            Some(("mode", "ingress" | "host")) => {}
-            Some((key, _)) => return Err(format!("invalid field key {key}")),
-            None => return Err(format!("invalid field: {field}")),
+            // Modes mean something to swarm services only.
+            Some(_) => {}
+            None => {
+                return Err(format!("invalid publish opts format (should be name=value but got '{field}')"));
+            }
         }
     }
-    if target.is_empty() {
-        return Err("missing mandatory field \"target\"".to_owned());
-    }
-    Ok(if published.is_empty() { format!("{target}/{protocol}") } else { format!("{published}:{target}/{protocol}") })
+    Ok(format!("{published}:{target}/{protocol}"))
 }
 
 fn parse_one(text: &str) -> Result<Vec<(String, PortBinding)>, String> {

@@ -30,7 +30,7 @@ pub const COMMAND: Command = Command {
     usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     about: "Create and run a new container from an image",
     aliases: "docker container run, docker run",
-    flags: &[FLAGS, CREATE_FLAGS],
+    flags: &[FLAGS, CREATE_FLAGS, &[create::API_SOCKET]],
     args: Args::AtLeast(1),
     order: Order::FlagsFirst,
     action: Some(|context, flags| Box::pin(execute(context, flags))),
@@ -42,10 +42,7 @@ const DAEMON_FAILED: u8 = 125;
 
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     create::check_pull(flags).map_err(refused)?;
-    if flags.is_set("rm") && flags.given("restart") && flags.text("restart") != "no" {
-        return Err(refused(messages::RESTART_AND_RM.to_owned()));
-    }
-    let mut request = options::create_request(flags).map_err(refused)?;
+    let mut request = options::create_request(context, flags).map_err(refused)?;
     let detach = flags.is_set("detach");
     if detach {
         if !flags.list("attach").is_empty() {
@@ -57,15 +54,12 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     } else if request.config.tty && request.config.attach_stdin && !terminal::stdin_is_terminal() {
         return Err(Failure::text(messages::NOT_A_TTY));
     }
-    if request.config.tty
-        && let Some(size) = terminal::size()
-    {
-        request.host_config.console_size = [size.height, size.width];
-    }
-    let id = create::create(context, flags, &request).await.map_err(daemon_failed)?;
-    if detach {
-        start(&context.client, &id).await.map_err(daemon_failed)?;
+    let id = create::create(context, flags, &mut request).await.map_err(daemon_failed)?;
+    let config = &request.config;
+    if !(config.attach_stdin || config.attach_stdout || config.attach_stderr) {
+        // The id is told even if the container does not start.
         context::print_line(&id)?;
+        start(&context.client, &id).await.map_err(daemon_failed)?;
         return Ok(0);
     }
     attached(context, flags, &request, &id).await
@@ -79,11 +73,11 @@ async fn attached(context: &Context, flags: &Matches, request: &CreateRequest, i
         stdout: config.attach_stdout,
         stderr: config.attach_stderr,
         tty: config.tty,
-        detach_keys: parse_keys(&keys).map_err(Failure::Text)?,
+        detach_keys: parse_keys(&keys),
     };
     let proxy = (flags.is_set("sig-proxy") && !config.tty).then(|| proxy_signals(context, id)).transpose()?;
     let attach = attach_request(id, &wiring, &keys);
-    let duplex = context.client.hijack(attach).await.map_err(|error| daemon_failed(error.into()))?;
+    let duplex = context.client.hijack(attach).await?;
     let removed = request.host_config.auto_remove;
     let waiting = wait(&context.client, id, if removed { "removed" } else { "next-exit" }).await;
     let waiting = waiting.map_err(|error| daemon_failed(error.into()))?;

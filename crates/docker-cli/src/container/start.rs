@@ -4,7 +4,7 @@ use engine_client::{Request, escape};
 
 use super::attach::inspect;
 use super::run::{attach_request, exit_status, proxy_signals, wait};
-use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
+use crate::command::{Args, Command, Daemons, Flag, Kind, Matches, NONE, flag};
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::messages;
@@ -15,8 +15,8 @@ use crate::terminal;
 #[rustfmt::skip]
 const FLAGS: &[Flag] = &[
     flag("attach", 'a', Kind::Bool, "", "Attach STDOUT/STDERR and forward signals"),
-    flag("checkpoint", NONE, Kind::Text, "", "Restore from this checkpoint"),
-    flag("checkpoint-dir", NONE, Kind::Text, "", "Use a custom checkpoint storage directory"),
+    flag("checkpoint", NONE, Kind::Text, "", "Restore from this checkpoint").only(Daemons::Experimental),
+    flag("checkpoint-dir", NONE, Kind::Text, "", "Use a custom checkpoint storage directory").only(Daemons::Experimental),
     flag("detach-keys", NONE, Kind::Text, "", "Override the key sequence for detaching a container"),
     flag("interactive", 'i', Kind::Bool, "", "Attach container's STDIN"),
 ];
@@ -33,6 +33,7 @@ pub const COMMAND: Command = Command {
 };
 
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
+    check_experimental(context, flags).await?;
     if flags.is_set("attach") || flags.is_set("interactive") {
         if flags.args.len() > 1 {
             return Err(Failure::text("you cannot start and attach multiple containers at once"));
@@ -58,6 +59,18 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     Err(Failure::Text(format!("Error: failed to start containers: {}", failed.join(", "))))
 }
 
+/// Flags that a daemon knows only when it is told to try things.
+async fn check_experimental(context: &Context, flags: &Matches) -> Result<(), Failure> {
+    let given: Vec<&str> = ["checkpoint", "checkpoint-dir"].into_iter().filter(|name| flags.given(name)).collect();
+    if given.is_empty() || context.client.ping().await?.experimental {
+        return Ok(());
+    }
+    let refused = given.iter().map(|name| {
+        format!("\"--{name}\" is only supported on a Docker daemon with experimental features enabled")
+    });
+    Err(Failure::Text(refused.collect::<Vec<_>>().join("\n")))
+}
+
 async fn start(context: &Context, flags: &Matches, name: &str) -> Result<(), Failure> {
     let request = Request::post(format!("/containers/{}/start", escape(name)))
         .with_some("checkpoint", flags.text("checkpoint"))
@@ -75,7 +88,7 @@ async fn start_attached(context: &Context, flags: &Matches) -> Result<u8, Failur
         stdout: true,
         stderr: true,
         tty,
-        detach_keys: parse_keys(&keys).map_err(Failure::Text)?,
+        detach_keys: parse_keys(&keys),
     };
     if tty && wiring.stdin && !terminal::stdin_is_terminal() {
         return Err(Failure::text(messages::NOT_A_TTY));

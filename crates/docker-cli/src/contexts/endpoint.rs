@@ -1,10 +1,8 @@
 //! Which daemon is meant: by flags, environment, the current context, in Docker's order.
 
-use std::collections::BTreeMap;
-
 use engine_client::{Endpoint, Host, Tls, complete_host};
 
-use super::store::{DEFAULT, DOCKER, Store, bounded};
+use super::store::{DEFAULT, DOCKER, Files, Store, bounded};
 use crate::command::globals::{CONTEXT_VARIABLE, Globals, HOST_VARIABLE, TlsFiles, env};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -37,8 +35,8 @@ pub fn default_host(globals: &Globals) -> Result<String, Failure> {
 }
 
 /// Host, trust and files of the default context.
-pub fn default_parts(globals: &Globals) -> Result<(String, bool, BTreeMap<String, Vec<u8>>), Failure> {
-    let mut files = BTreeMap::new();
+pub fn default_parts(globals: &Globals) -> Result<(String, bool, Files), Failure> {
+    let mut files = Files::new();
     let tls = globals.tls.as_ref().map(read_files).transpose()?;
     let skip_verify = tls.as_ref().is_some_and(|tls| tls.skip_verify);
     for (name, bytes) in tls.into_iter().flat_map(|tls| [(CA, tls.ca), (CERT, tls.cert), (KEY, tls.key)]) {
@@ -72,7 +70,7 @@ pub fn endpoint(host: &str, tls: Option<Tls>) -> Result<Endpoint, Failure> {
 }
 
 /// What a context's files and its setting make; nothing when there is neither.
-pub fn stored_tls(files: &mut BTreeMap<String, Vec<u8>>, skip_verify: bool) -> Option<Tls> {
+pub fn stored_tls(files: &mut Files, skip_verify: bool) -> Option<Tls> {
     let tls = Tls { ca: files.remove(CA), cert: files.remove(CERT), key: files.remove(KEY), skip_verify };
     (tls != Tls::default()).then_some(tls)
 }

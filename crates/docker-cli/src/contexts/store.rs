@@ -38,8 +38,10 @@ pub struct Meta {
     pub endpoints: Map<String, Json>,
 }
 
-/// Files of a context's endpoints: `ca.pem`, `cert.pem`, `key.pem` by endpoint.
-pub type TlsData = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+/// Files of an endpoint: `ca.pem`, `cert.pem`, `key.pem`.
+pub type Files = BTreeMap<String, Vec<u8>>;
+/// Those of a context, by endpoint.
+pub type TlsData = BTreeMap<String, Files>;
 
 impl Meta {
     pub fn description(&self) -> &str {

@@ -79,11 +79,12 @@ impl Format {
         let words = match error.split_once("map has no entry for key ") {
             Some((before, field)) => {
                 let field = field.trim_matches('"');
-                format!("{before}can't evaluate field {field} in type *formatter.{}", self.row_type)
+                let package = if self.row_type.contains('.') { "" } else { "formatter." };
+                format!("{before}can't evaluate field {field} in type *{package}{}", self.row_type)
             }
             None => error,
         };
-        Failure::Text(format!("failed to execute template: {words}"))
+        Failure::Text(format!("template parsing error: {words}"))
     }
 }
 

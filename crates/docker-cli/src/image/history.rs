@@ -3,7 +3,7 @@
 use engine_api::image::HistoryItem;
 use engine_client::{Request, escape};
 
-use super::push::platform_json;
+use super::platform;
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::container::list::FORMAT_USAGE;
 use crate::context::{self, Context};
@@ -55,12 +55,9 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         "" | "table" if flags.is_set("quiet") => "{{.ID}}",
         asked => asked,
     };
-    let format = Format::new(asked, if human { TABLE } else { TABLE_OF_NUMBERS }, "historyContext");
+    let format = Format::new(asked, if human { TABLE } else { TABLE_OF_NUMBERS }, "image.historyContext");
     format.check()?;
-    let platform = match flags.text("platform") {
-        "" => String::new(),
-        text => platform_json(text)?,
-    };
+    let platform = platform::named_parameter(flags.text("platform"))?;
     let request = Request::get(format!("/images/{}/history", escape(flags.arg(0)))).with_some("platform", platform);
     let items: Vec<HistoryItem> = context.client.call(request).await?;
     let full = flags.is_set("no-trunc");

@@ -14,7 +14,7 @@ use crate::progress::{Output, show};
 const FLAGS: &[Flag] = &[
     flag("change", 'c', Kind::List, "", "Apply Dockerfile instruction to the created image"),
     flag("message", 'm', Kind::Text, "", "Set commit message for imported image"),
-    flag("platform", NONE, Kind::Text, "", "Set platform if server is multi-platform capable"),
+    flag("platform", NONE, Kind::Text, "", "Set platform if server is multi-platform capable").or_variable("DOCKER_DEFAULT_PLATFORM"),
 ];
 
 pub const COMMAND: Command = Command {

@@ -2,7 +2,7 @@
 
 use engine_client::{Request, escape};
 
-use super::push::platform_json;
+use super::platform;
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -25,10 +25,7 @@ pub const COMMAND: Command = Command {
 };
 
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
-    let platform = match flags.text("platform") {
-        "" => String::new(),
-        text => platform_json(text)?,
-    };
+    let platform = platform::parameter(flags.text("platform")).map_err(Failure::Text)?;
     show(flags, async |name: &str| Ok(context.client.bytes(request(name, &platform)).await?.to_vec())).await
 }
 

@@ -3,6 +3,7 @@
 use engine_api::image::Summary;
 use engine_client::Request;
 
+use super::tree;
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::container::list::{FORMAT_USAGE, read_filters};
 use crate::context::{self, Context};
@@ -21,10 +22,16 @@ const FLAGS: &[Flag] = &[
     flag("format", NONE, Kind::Text, "", FORMAT_USAGE),
     flag("no-trunc", NONE, Kind::Bool, "", "Don't truncate output"),
     flag("quiet", 'q', Kind::Bool, "", "Only show image IDs"),
+    flag("tree", NONE, Kind::Bool, "", "List multi-platform images as a tree (EXPERIMENTAL)"),
 ];
 
 /// `docker images`.
-pub const IMAGES: Command = Command { name: "images", names: &[], ..LS };
+pub const IMAGES: Command = Command {
+    name: "images",
+    names: &[],
+    action: Some(|context, flags| Box::pin(images(context, flags))),
+    ..LS
+};
 
 /// `docker image ls`.
 pub const LS: Command = Command {
@@ -35,14 +42,14 @@ pub const LS: Command = Command {
     aliases: "docker image ls, docker image list, docker images",
     flags: &[FLAGS],
     args: Args::AtMost(1),
-    action: Some(|context, flags| Box::pin(execute(context, flags))),
+    action: Some(|context, flags| Box::pin(async { execute(context, flags).await.map(|_| 0) })),
     ..Command::EMPTY
 };
 
 const TABLE: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const TABLE_WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
-const COLUMNS: &[Column] = &[
+pub const COLUMNS: &[Column] = &[
     ("ID", "IMAGE ID"),
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
@@ -58,8 +65,29 @@ const COLUMNS: &[Column] = &[
 
 const NONE_SHOWN: &str = "<none>";
 
-async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
+/// Words that people mean as commands of `docker image`.
+const AMBIGUOUS: &[&str] = &[
+    "build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm", "save", "tag",
+];
+
+async fn images(context: &Context, flags: &Matches) -> Result<u8, Failure> {
+    let wanted = flags.arg(0);
+    if execute(context, flags).await? == 0 && AMBIGUOUS.contains(&wanted) && !flags.is_set("tree") {
+        context::say(&format!("\nNo images found matching {wanted:?}: did you mean \"docker image {wanted}\"?"));
+    }
+    Ok(0)
+}
+
+/// Lists, and answers how many there are.
+async fn execute(context: &Context, flags: &Matches) -> Result<usize, Failure> {
     let quiet = flags.is_set("quiet");
+    if flags.is_set("tree") {
+        let clash = [("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest"), ("format", "format")];
+        if let Some((_, shown)) = clash.iter().find(|(name, _)| flags.is_set(name) || !matches!(flags.text(name), "" | "false")) {
+            return Err(Failure::Text(format!("--{shown} is not yet supported with --tree")));
+        }
+        return tree::show(context, flags).await;
+    }
     let asked = match flags.text("format") {
         "" if quiet => "{{.ID}}",
         "" if !context.config.images_format.is_empty() => context.config.images_format.as_str(),
@@ -67,6 +95,9 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         asked => asked,
     };
     let digests = flags.is_set("digests");
+    let with_digest = format!("{asked}\t{{{{.Digest}}}}");
+    let lacks_digest = asked.starts_with("table ") && digests && !asked.contains("{{.Digest}}");
+    let asked = if lacks_digest { with_digest.as_str() } else { asked };
     let format = Format::new(asked, if digests { TABLE_WITH_DIGESTS } else { TABLE }, "imageContext");
     format.check()?;
     let mut filters = read_filters(flags)?;
@@ -80,9 +111,9 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let wants_digest = digests || format.mentions(".Digest");
     let full = flags.is_set("no-trunc");
     let rows =
-        list.iter().flat_map(|image| names(image, wants_digest).into_iter().map(move |name| row(image, name, full)));
+        list.iter().flat_map(|image| names(image, wants_digest, digests).into_iter().map(move |name| row(image, name, full)));
     context::print(&format.render(COLUMNS, rows.collect())?)?;
-    Ok(0)
+    Ok(list.len())
 }
 
 /// One row of an image: repository, tag, digest.
@@ -94,7 +125,7 @@ struct Name {
 }
 
 /// A row a name; with digests, a row a digest of a name; a row of blanks for an image without any.
-fn names(image: &Summary, wants_digest: bool) -> Vec<Name> {
+fn names(image: &Summary, wants_digest: bool, shows_digests: bool) -> Vec<Name> {
     let tagged =
         image.repo_tags.iter().filter(|name| !name.starts_with(NONE_SHOWN)).filter_map(|name| name.rsplit_once(':'));
     let digested: Vec<(&str, &str)> = image
@@ -113,16 +144,24 @@ fn names(image: &Summary, wants_digest: bool) -> Vec<Name> {
         tagged.map(|(repository, tag)| name(repository, tag, digest_of(repository).filter(|_| wants_digest))).collect();
     if rows.is_empty() {
         let unnamed = |(repository, digest): &(&str, &str)| name(repository, NONE_SHOWN, Some(*digest));
-        if wants_digest {
+        if shows_digests {
             rows.extend(digested.iter().map(unnamed));
         } else {
-            rows.extend(digested.first().map(|(repository, _)| name(repository, NONE_SHOWN, None)));
+            rows.extend(digested.first().map(|(repository, _)| name(repository, NONE_SHOWN, Some(""))));
         }
     }
     if rows.is_empty() {
         rows.push(name(NONE_SHOWN, NONE_SHOWN, None));
     }
     rows
+}
+
+/// One row however many names there are: the first tag's.
+pub fn first_row(image: &Summary, full: bool) -> Vec<Field> {
+    let tag = image.repo_tags.first().filter(|name| !name.starts_with(NONE_SHOWN));
+    let (repository, tag) = tag.and_then(|name| name.rsplit_once(':')).unwrap_or((NONE_SHOWN, NONE_SHOWN));
+    let digest = String::new();
+    row(image, Name { repository: repository.to_owned(), tag: tag.to_owned(), digest }, full)
 }
 
 fn row(image: &Summary, name: Name, full: bool) -> Vec<Field> {
@@ -134,7 +173,7 @@ fn row(image: &Summary, name: Name, full: bool) -> Vec<Field> {
         ("Repository", Value::Text(name.repository)),
         ("Tag", Value::Text(name.tag)),
         ("Digest", Value::Text(name.digest)),
-        ("CreatedSince", Value::text(if image.created <= 0 { "N/A".to_owned() } else { time::ago(image.created) })),
+        ("CreatedSince", Value::text(time::ago(image.created))),
         ("CreatedAt", Value::text(time::local_go(image.created))),
         ("Size", Value::text(human_size_with_precision(image.size, 3))),
         ("Containers", Value::text(counted(image.containers, image.containers.to_string()))),
@@ -154,7 +193,7 @@ mod tests {
             repo_digests: digests.iter().map(|digest| (*digest).to_owned()).collect(),
             ..Summary::default()
         };
-        let rows = names(&image, wants_digest).into_iter();
+        let rows = names(&image, wants_digest, wants_digest).into_iter();
         rows.map(|name| format!("{} {} {}", name.repository, name.tag, name.digest)).collect()
     }
 
@@ -162,7 +201,7 @@ mod tests {
     fn an_image_has_a_row_for_each_of_its_names() {
         assert_eq!(shown(&["a:1", "h:5000/b:2"], &[], false), ["a 1 <none>", "h:5000/b 2 <none>"]);
         assert_eq!(shown(&["a:1"], &["a@sha256:x"], true), ["a 1 sha256:x"]);
-        assert_eq!(shown(&[], &["a@sha256:x", "b@sha256:x"], false), ["a <none> <none>"]);
+        assert_eq!(shown(&[], &["a@sha256:x", "b@sha256:x"], false), ["a <none> "]);
         assert_eq!(shown(&[], &["a@sha256:x", "b@sha256:x"], true), ["a <none> sha256:x", "b <none> sha256:x"]);
         assert_eq!(shown(&["<none>:<none>"], &["<none>@<none>"], true), ["<none> <none> <none>"]);
     }

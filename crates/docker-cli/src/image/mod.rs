@@ -4,10 +4,16 @@ pub mod history;
 pub mod import;
 pub mod inspect;
 pub mod list;
+pub mod load;
+pub mod platform;
+pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod remove;
+pub mod save;
+pub mod search;
 pub mod tag;
+mod tree;
 
 use crate::command::{Args, Command};
 
@@ -21,10 +27,13 @@ pub const NOUN: Command = Command {
         &history::COMMAND,
         &import::COMMAND,
         &inspect::COMMAND,
+        &load::COMMAND,
         &list::LS,
+        &prune::COMMAND,
         &pull::COMMAND,
         &push::COMMAND,
         &remove::RM,
+        &save::COMMAND,
         &tag::COMMAND,
     ],
     ..Command::EMPTY

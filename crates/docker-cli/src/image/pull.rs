@@ -14,7 +14,7 @@ use crate::progress::show;
 const FLAGS: &[Flag] = &[
     flag("all-tags", 'a', Kind::Bool, "", "Download all tagged images in the repository"),
     flag("disable-content-trust", NONE, Kind::Bool, "true", "Skip image verification"),
-    flag("platform", NONE, Kind::Text, "", "Set platform if server is multi-platform capable"),
+    flag("platform", NONE, Kind::Text, "", "Set platform if server is multi-platform capable").or_variable("DOCKER_DEFAULT_PLATFORM"),
     flag("quiet", 'q', Kind::Bool, "", "Suppress verbose output"),
 ];
 
@@ -79,11 +79,6 @@ fn tag_or_digest(reference: &Reference) -> String {
         Some(digest) => digest.to_string(),
         None => reference.tag().unwrap_or_default().to_owned(),
     }
-}
-
-/// The name as `Unable to find image` shows it.
-pub fn shown_name(image: &str) -> String {
-    parse(image).map_or_else(|_| image.to_owned(), |reference| reference.with_default_tag().familiar())
 }
 
 /// A reference, or Docker's words about it.

@@ -2,12 +2,14 @@
 
 use engine_client::Request;
 
+use super::platform;
 use super::pull::parse;
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::messages;
 use crate::progress::{Output, show};
+use crate::terminal;
 
 #[rustfmt::skip]
 const FLAGS: &[Flag] = &[
@@ -28,7 +30,38 @@ pub const COMMAND: Command = Command {
     ..Command::EMPTY
 };
 
+const PLATFORM_NOTE: &str = "Using --platform pushes only the specified platform manifest of a multi-platform image index.\nOther components, like attestations, will not be included.\nTo push the complete multi-platform image, remove the --platform flag.\n";
+
+/// Information in front of the output, its lines below each other.
+fn note(text: &str) -> Result<(), Failure> {
+    let on_terminal = terminal::stdout_is_terminal();
+    let header = if on_terminal {
+        "\x1b[1m\x1b[106m\x1b[30mi\x1b[0m\x1b[0m \x1b[96mInfo → \x1b[0m\x1b[0m"
+    } else {
+        " Info -> "
+    };
+    let margin = " ".repeat(if on_terminal { "i Info → ".chars().count() } else { header.len() });
+    let mut out = String::from("\n");
+    for (at, line) in text.split('\n').enumerate() {
+        out.push_str(if at == 0 { header } else { &margin });
+        if on_terminal {
+            let line = line.replace("--platform", "\x1b[1m--platform\x1b[0m");
+            out.push_str(&format!("\x1b[3m{line}\x1b[0m\n"));
+        } else {
+            out.push_str(&format!("{line}\n"));
+        }
+    }
+    context::print(&out)
+}
+
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
+    let platform = platform::parameter(flags.text("platform")).map_err(|reason| {
+        // Docker's client says both in one line.
+        Failure::Text(format!("Invalid platform {}{reason}", flags.text("platform")))
+    })?;
+    if !platform.is_empty() {
+        note(PLATFORM_NOTE)?;
+    }
     let mut reference = parse(flags.arg(0))?;
     let quiet = flags.is_set("quiet");
     match (flags.is_set("all-tags"), reference.is_name_only()) {
@@ -41,10 +74,6 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         }
         _ => {}
     }
-    let platform = match flags.text("platform") {
-        "" => String::new(),
-        text => platform_json(text)?,
-    };
     let request = Request::post(format!("/images/{}/push", engine_client::escape(&reference.name())))
         .with_some("platform", platform)
         .with_some("tag", reference.tag().unwrap_or_default())
@@ -55,19 +84,4 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         context::print_line(&reference.to_string())?;
     }
     Ok(0)
-}
-
-/// `os[/arch[/variant]]` as the API takes it.
-pub fn platform_json(text: &str) -> Result<String, Failure> {
-    let mut parts = text.split('/');
-    let platform = engine_api::image::Platform {
-        os: parts.next().unwrap_or_default().to_owned(),
-        architecture: parts.next().unwrap_or_default().to_owned(),
-        variant: parts.next().unwrap_or_default().to_owned(),
-        ..engine_api::image::Platform::default()
-    };
-    if platform.os.is_empty() || parts.next().is_some() {
-        return Err(Failure::Text(format!("invalid platform: {text:?}")));
-    }
-    serde_json::to_string(&platform).map_err(|error| Failure::Text(error.to_string()))
 }

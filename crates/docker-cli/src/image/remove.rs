@@ -3,7 +3,7 @@
 use engine_api::image::DeleteResponse;
 use engine_client::{Request, escape};
 
-use super::push::platform_json;
+use super::platform;
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::context::{self, Context};
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
             .with_flag("force", force)
             .with_flag("noprune", flags.is_set("no-prune"));
         for platform in flags.list("platform") {
-            request = request.with("platforms", platform_json(platform)?);
+            request = request.with("platforms", platform::named_parameter(platform)?);
         }
         match context.client.call::<Vec<DeleteResponse>>(request).await {
             Ok(lines) => {

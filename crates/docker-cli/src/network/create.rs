@@ -6,6 +6,7 @@ use engine_api::network::{ConfigReference, CreateRequest, CreateResponse, Ipam, 
 use engine_client::Request;
 
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
+use crate::container::environment::check_label;
 use crate::container::options::pairs;
 use crate::context::{self, Context};
 use crate::failure::Failure;
@@ -25,7 +26,7 @@ const FLAGS: &[Flag] = &[
     flag("ipam-opt", NONE, Kind::Map, "map[]", "Set IPAM driver specific options"),
     flag("ipv4", NONE, Kind::Bool, "true", "Enable or disable IPv4 address assignment"),
     flag("ipv6", NONE, Kind::Bool, "", "Enable or disable IPv6 address assignment"),
-    flag("label", NONE, Kind::List, "", "Set metadata on a network"),
+    flag("label", NONE, Kind::List, "", "Set metadata on a network").checked(check_label),
     flag("opt", 'o', Kind::Map, "map[]", "Set driver specific options"),
     flag("scope", NONE, Kind::Text, "", "Control the network's scope"),
     flag("subnet", NONE, Kind::Strings, "", "Subnet in CIDR format that represents a network segment"),
@@ -66,9 +67,6 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         check_duplicate: None,
     };
     let answer: CreateResponse = context.client.call(Request::post("/networks/create").json(&request)).await?;
-    if !answer.warning.is_empty() {
-        context::say(&format!("WARNING: {}", answer.warning));
-    }
     context::print_line(&answer.id)?;
     Ok(0)
 }
@@ -79,17 +77,18 @@ fn pools(flags: &Matches) -> Result<Vec<IpamConfig>, String> {
     if subnets.len() < ranges.len() || subnets.len() < gateways.len() {
         return Err("every ip-range or gateway must have a corresponding subnet".to_owned());
     }
-    let mut pools: Vec<(Subnet, IpamConfig)> = Vec::new();
+    let mut pools: Vec<IpamConfig> = Vec::new();
     for text in subnets {
-        let subnet = Subnet::parse(text).ok_or_else(|| format!("invalid CIDR address: {text}"))?;
-        if pools.iter().any(|(other, _)| other.holds(subnet.address) || subnet.holds(other.address)) {
-            return Err("multiple overlapping subnet configuration is not supported".to_owned());
+        for other in &pools {
+            if matches(text, &other.subnet)? || matches(&other.subnet, text)? {
+                return Err("multiple overlapping subnet configuration is not supported".to_owned());
+            }
         }
-        pools.push((subnet, IpamConfig { subnet: text.clone(), ..IpamConfig::default() }));
+        pools.push(IpamConfig { subnet: text.clone(), ..IpamConfig::default() });
     }
     for range in ranges {
-        let start = Subnet::parse(range).ok_or_else(|| format!("invalid CIDR address: {range}"))?;
-        let pool = pool_of(&mut pools, start.address).ok_or_else(|| format!("no matching subnet for range {range}"))?;
+        Subnet::parse(range).ok_or_else(|| format!("invalid CIDR address: {range}"))?;
+        let pool = pool_of(&mut pools, range)?.ok_or_else(|| format!("no matching subnet for range {range}"))?;
         if !pool.ip_range.is_empty() {
             return Err(format!(
                 "cannot configure multiple ranges ({range}, {}) on the same subnet ({})",
@@ -99,8 +98,7 @@ fn pools(flags: &Matches) -> Result<Vec<IpamConfig>, String> {
         range.clone_into(&mut pool.ip_range);
     }
     for gateway in gateways {
-        let address = gateway.parse().map_err(|_| format!("invalid gateway address: {gateway}"))?;
-        let pool = pool_of(&mut pools, address).ok_or_else(|| format!("no matching subnet for gateway {gateway}"))?;
+        let pool = pool_of(&mut pools, gateway)?.ok_or_else(|| format!("no matching subnet for gateway {gateway}"))?;
         if !pool.gateway.is_empty() {
             return Err(format!(
                 "cannot configure multiple gateways ({gateway}, {}) for the same subnet ({})",
@@ -110,15 +108,34 @@ fn pools(flags: &Matches) -> Result<Vec<IpamConfig>, String> {
         gateway.clone_into(&mut pool.gateway);
     }
     for (name, text) in pairs(flags.list("aux-address")) {
-        let address = text.parse().map_err(|_| format!("invalid aux-address: {text}"))?;
-        let pool = pool_of(&mut pools, address).ok_or_else(|| format!("no matching subnet for aux-address {text}"))?;
+        let pool = pool_of(&mut pools, &text)?.ok_or_else(|| format!("no matching subnet for aux-address {text}"))?;
         pool.auxiliary_addresses.insert(name, text);
     }
-    Ok(pools.into_iter().map(|(_, pool)| pool).collect())
+    Ok(pools)
 }
 
-fn pool_of(pools: &mut [(Subnet, IpamConfig)], address: IpAddr) -> Option<&mut IpamConfig> {
-    pools.iter_mut().find(|(subnet, _)| subnet.holds(address)).map(|(_, pool)| pool)
+/// The subnet that an address, or the start of a range, lies in.
+fn pool_of<'a>(pools: &'a mut [IpamConfig], address: &str) -> Result<Option<&'a mut IpamConfig>, String> {
+    for pool in pools {
+        if matches(&pool.subnet, address)? {
+            return Ok(Some(pool));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a subnet holds an address or the start of another subnet; what is no address is in none.
+fn matches(subnet: &str, text: &str) -> Result<bool, String> {
+    let invalid = |what: &str, text: &str| format!("invalid {what}: invalid CIDR address: {text}");
+    let holder = Subnet::parse(subnet).ok_or_else(|| invalid("subnet", subnet))?;
+    let address = match text.contains('/') {
+        true => Subnet::parse(text).ok_or_else(|| invalid("CIDR", text))?.address,
+        false => match text.parse() {
+            Ok(address) => address,
+            Err(_) => return Ok(false),
+        },
+    };
+    Ok(holder.holds(address))
 }
 
 /// An address and the length of its prefix.

@@ -54,7 +54,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         "table" if quiet => "{{.ID}}",
         asked => asked,
     };
-    let format = Format::new(asked, TABLE, "networkContext");
+    let format = Format::new(asked, TABLE, "network.networkContext");
     format.check()?;
     let request = Request::get("/networks").with_some("filters", read_filters(flags)?.encode().unwrap_or_default());
     let mut list: Vec<Network> = context.client.call(request).await?;
@@ -66,7 +66,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
 }
 
 /// Text and numbers in turn, so that `net9` stands before `net10`.
-fn natural(name: &str) -> Vec<(String, u64)> {
+pub fn natural(name: &str) -> Vec<(String, u64)> {
     let mut parts = Vec::new();
     let mut rest = name;
     while !rest.is_empty() {

@@ -4,6 +4,7 @@ pub mod connect;
 pub mod create;
 pub mod inspect;
 pub mod list;
+pub mod prune;
 pub mod remove;
 
 use crate::command::{Args, Command};
@@ -20,6 +21,7 @@ pub const NOUN: Command = Command {
         &connect::DISCONNECT,
         &inspect::COMMAND,
         &list::COMMAND,
+        &prune::COMMAND,
         &remove::COMMAND,
     ],
     ..Command::EMPTY

@@ -1,10 +1,12 @@
 //! `docker network rm`.
 
+use engine_api::network::Network;
 use engine_client::{Request, escape};
 
 use crate::command::{Args, Command, Flag, Kind, Matches, flag};
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::prompt::confirm;
 
 #[rustfmt::skip]
 const FLAGS: &[Flag] = &[
@@ -23,9 +25,16 @@ pub const COMMAND: Command = Command {
     ..Command::EMPTY
 };
 
+/// A swarm cannot do without that network.
+const INGRESS: &str = "WARNING! Before removing the routing-mesh network, make sure all the nodes in your swarm run the same docker engine version. Otherwise, removal may not be effective and functionality of newly create ingress networks will be impaired.\nAre you sure you want to continue?";
+
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let mut failed = false;
     for name in &flags.args {
+        let found = context.client.call::<Network>(super::inspect::request(name, false)).await;
+        if found.is_ok_and(|network| network.ingress) && !confirm(INGRESS)? {
+            continue;
+        }
         match context.client.send(Request::delete(format!("/networks/{}", escape(name)))).await {
             Ok(_) => context::print_line(name)?,
             Err(error) if flags.is_set("force") && error.is_not_found() => {}
@@ -35,5 +44,5 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
             }
         }
     }
-    if failed { Err(Failure::silent(1)) } else { Ok(0) }
+    if failed { Err(Failure::text("exit status 1")) } else { Ok(0) }
 }

@@ -3,12 +3,10 @@
 /// What Docker's users have in their fingers.
 const DEFAULT: &[u8] = &[16, 17];
 
-/// Reads `ctrl-a,b`: letters by themselves or with `ctrl-`, and `ctrl-@ [ \ ] ^ _`. Empty text is the default.
-pub fn parse_keys(text: &str) -> Result<Vec<u8>, String> {
-    if text.is_empty() {
-        return Ok(DEFAULT.to_vec());
-    }
-    text.split(',').map(|key| parse_key(key).ok_or_else(|| format!("Unknown character: '{key}'"))).collect()
+/// Reads `ctrl-a,b`: letters by themselves or with `ctrl-`, and `ctrl-@ [ \ ] ^ _`. Empty text is the default, and so is
+/// what cannot be read: the daemon refuses that, in its own words.
+pub fn parse_keys(text: &str) -> Vec<u8> {
+    text.split(',').map(parse_key).collect::<Option<Vec<u8>>>().unwrap_or_else(|| DEFAULT.to_vec())
 }
 
 fn parse_key(key: &str) -> Option<u8> {
@@ -61,10 +59,9 @@ mod tests {
 
     #[test]
     fn keys_are_named_as_in_docker() {
-        assert_eq!(parse_keys(""), Ok(vec![16, 17]));
-        assert_eq!(parse_keys("ctrl-a,x,ctrl-@,ctrl-["), Ok(vec![1, b'x', 0, 27]));
-        assert_eq!(parse_keys("ctrl-foo").unwrap_err(), "Unknown character: 'ctrl-foo'");
-        assert!(parse_keys("ab").is_err());
+        assert_eq!(parse_keys(""), [16, 17]);
+        assert_eq!(parse_keys("ctrl-a,x,ctrl-@,ctrl-["), [1, b'x', 0, 27]);
+        assert_eq!(parse_keys("ctrl-foo"), [16, 17]);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `docker system …`, `docker version`, `docker info`, `docker events`.
 
 pub mod dial;
+pub mod df;
 pub mod events;
 pub mod info;
+pub mod prune;
+mod swarm;
 pub mod version;
 
 use crate::command::{Args, Command};
@@ -13,6 +16,6 @@ pub const NOUN: Command = Command {
     usage: "COMMAND",
     about: "Manage Docker",
     args: Args::None,
-    children: &[&dial::COMMAND, &events::COMMAND, &info::COMMAND],
+    children: &[&df::COMMAND, &dial::COMMAND, &events::COMMAND, &info::COMMAND, &prune::COMMAND],
     ..Command::EMPTY
 };

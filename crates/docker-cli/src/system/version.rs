@@ -52,8 +52,8 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         Err(error) => (None, Some(error)),
     };
     let text = match format {
-        Some(format) => format.render(&object(spoken, server.as_ref()))?,
-        None => page(spoken, server.as_ref()),
+        Some(format) => format.render(&object(spoken, server.as_ref(), &context.current_context))?,
+        None => page(spoken, server.as_ref(), &context.current_context),
     };
     context::print(&text)?;
     match error {
@@ -62,7 +62,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     }
 }
 
-fn object(spoken: ApiVersion, server: Option<&Version>) -> Json {
+fn object(spoken: ApiVersion, server: Option<&Version>, context: &str) -> Json {
     let mut server = server.cloned();
     for component in server.iter_mut().flat_map(|server| &mut server.components) {
         if let Some(built) = component.details.get_mut("BuildTime")
@@ -81,13 +81,13 @@ fn object(spoken: ApiVersion, server: Option<&Version>) -> Json {
             "Os": std::env::consts::OS,
             "Arch": architecture(),
             "BuildTime": local_ansic(messages::BUILT).unwrap_or_default(),
-            "Context": "default",
+            "Context": context,
         },
         "Server": server,
     })
 }
 
-fn page(spoken: ApiVersion, server: Option<&Version>) -> String {
+fn page(spoken: ApiVersion, server: Option<&Version>, context: &str) -> String {
     let default = ApiVersion::MAX;
     let downgraded = if spoken == default { String::new() } else { format!(" (downgraded from {default})") };
     let mut text = String::from("Client:\n");
@@ -100,7 +100,7 @@ fn page(spoken: ApiVersion, server: Option<&Version>) -> String {
     line("Git commit", messages::COMMIT);
     line("Built", &local_ansic(messages::BUILT).unwrap_or_default());
     line("OS/Arch", &format!("{}/{}", std::env::consts::OS, architecture()));
-    line("Context", "default");
+    line("Context", context);
     let mut page = align_with(&text, 20, 1);
     if let Some(server) = server {
         page.push_str(&server_part(server));

@@ -33,6 +33,11 @@ pub fn size() -> Option<Size> {
     size_of(stdout())
 }
 
+/// The same of the terminal behind standard input: pages that go into a pager are made for it.
+pub fn input_size() -> Option<Size> {
+    size_of(stdin())
+}
+
 fn size_of(fd: BorrowedFd<'_>) -> Option<Size> {
     let size = tcgetwinsize(fd).ok()?;
     let size = Size { height: u32::from(size.ws_row), width: u32::from(size.ws_col) };

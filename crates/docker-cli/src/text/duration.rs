@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::quote;
+
 /// How long, as Docker says it in tables.
 pub fn human_duration(span: Duration) -> String {
     let seconds = span.as_secs();
@@ -58,6 +60,25 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     }
     let total = i64::try_from(total).ok()?;
     Some(if negative { -total } else { total })
+}
+
+/// Why Go would not read a duration.
+pub fn duration_refusal(text: &str) -> String {
+    let shown = quote(text);
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    while rest.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let (unit, behind) = rest.split_at(end);
+        if unit.is_empty() {
+            return format!("time: missing unit in duration {shown}");
+        }
+        if !UNITS.iter().any(|(name, _)| *name == unit) {
+            return format!("time: unknown unit {} in duration {shown}", quote(unit));
+        }
+        rest = behind;
+    }
+    format!("time: invalid duration {shown}")
 }
 
 /// A decimal number times a scale, without floating point.
@@ -142,6 +163,13 @@ mod tests {
         for bad in ["", "5", "5x", "s", ".s", "1..2s", "99999999999999999999h", "-", "1h 2m"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn refusals_name_what_is_missing() {
+        assert_eq!(duration_refusal("5"), "time: missing unit in duration \"5\"");
+        assert_eq!(duration_refusal("1s5x"), "time: unknown unit \"x\" in duration \"1s5x\"");
+        assert_eq!(duration_refusal("x"), "time: invalid duration \"x\"");
     }
 
     #[test]

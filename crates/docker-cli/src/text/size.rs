@@ -73,21 +73,46 @@ pub fn parse_bytes(text: &str) -> Option<i64> {
     (bytes.is_finite() && bytes < i64::MAX as f64).then_some(bytes as i64)
 }
 
-/// `1.5` processors in billionths.
+/// Longest number of processors that is read, and the largest power of ten in one.
+const MAX_DIGITS: usize = 18;
+/// A processor in billionths.
+const BILLION: i128 = 1_000_000_000;
+
+/// `1.5`, `1/4` or `5e-1` processors in billionths; nothing finer.
 pub fn parse_nano_cpus(text: &str) -> Result<i64, String> {
     let failure = || format!("failed to parse {text} as a rational number");
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() && fraction.is_empty() || !digits(whole) || !digits(fraction) || whole.len() > 9 {
-        return Err(failure());
-    }
-    if fraction.trim_end_matches('0').len() > 9 {
+    let (number, divisor) = rational(text).ok_or_else(failure)?;
+    let nano = number * BILLION;
+    if nano % divisor != 0 {
         return Err("value is too precise".to_owned());
     }
-    let fraction = &fraction[..fraction.len().min(9)];
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| failure())? };
-    let part: i64 = format!("{fraction:0<9}").parse().map_err(|_| failure())?;
-    Ok(whole * 1_000_000_000 + part)
+    i64::try_from(nano / divisor).map_err(|_| failure())
+}
+
+/// A numerator and a denominator above zero.
+fn rational(text: &str) -> Option<(i128, i128)> {
+    if let Some((above, below)) = text.split_once('/') {
+        let whole = |part: &str| part.parse::<i64>().ok().map(i128::from);
+        let unsigned = below.bytes().all(|b| b.is_ascii_digit());
+        return Some((whole(above)?, whole(below).filter(|below| unsigned && *below > 0)?));
+    }
+    let (decimal, exponent) = match text.split_once(['e', 'E']) {
+        Some((decimal, exponent)) => (decimal, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (sign, decimal) = match decimal.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, decimal.strip_prefix('+').unwrap_or(decimal)),
+    };
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number = sign * digits.parse::<i128>().ok()?;
+    let power = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let scale = 10_i128.checked_pow(power.unsigned_abs()).filter(|_| power.unsigned_abs() as usize <= MAX_DIGITS)?;
+    Some(if power < 0 { (number, scale) } else { (number.checked_mul(scale)?, 1) })
 }
 
 #[cfg(test)]
@@ -139,5 +164,11 @@ mod tests {
         assert_eq!(parse_nano_cpus(".25"), Ok(250_000_000));
         assert_eq!(parse_nano_cpus("x").unwrap_err(), "failed to parse x as a rational number");
         assert_eq!(parse_nano_cpus("0.0000000001").unwrap_err(), "value is too precise");
+        assert_eq!(parse_nano_cpus("1/4"), Ok(250_000_000));
+        assert_eq!(parse_nano_cpus("5e-1"), Ok(500_000_000));
+        assert_eq!(parse_nano_cpus("1/3").unwrap_err(), "value is too precise");
+        for bad in ["", "1/0", "1/-2", ".", "1e", "1e99", "99999999999999999999"] {
+            assert_eq!(parse_nano_cpus(bad).unwrap_err(), format!("failed to parse {bad} as a rational number"));
+        }
     }
 }

@@ -26,8 +26,6 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     pub preserve_fds: u32,
     pub wait_for_start: bool,
-    /// The runtime waits for the end and passes a terminal's output on.
-    pub foreground: bool,
 }
 
 pub fn plan(
@@ -64,7 +62,7 @@ pub fn plan(
             plan.push(Step::WaitParent(Point::RuntimeHooks));
         }
     }
-    push_console(&mut plan, process, &namespaces, options.foreground)?;
+    push_console(&mut plan, process, &namespaces)?;
     push_settings(&mut plan, &context)?;
     let ending = Ending {
         preserve_fds: options.preserve_fds,
@@ -199,16 +197,11 @@ fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Res
     Ok(())
 }
 
-fn push_console(
-    plan: &mut Plan,
-    process: &Process,
-    namespaces: &Namespaces,
-    foreground: bool,
-) -> Result<(), SpecError> {
+fn push_console(plan: &mut Plan, process: &Process, namespaces: &Namespaces) -> Result<(), SpecError> {
     if process.terminal {
         let size = process.console_size.unwrap_or_default();
         let bind_console = namespaces.is_new(CLONE_NEWNS);
-        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console, foreground });
+        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console });
     }
     Ok(())
 }
