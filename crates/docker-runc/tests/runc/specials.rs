@@ -25,6 +25,11 @@ pub const TESTS: &[Test] = &[
     ("a_start_hook_has_the_environment_of_its_program", hook_environment),
     ("a_tmpfs_has_the_mode_of_the_folder_below_it", tmpfs_mode),
     ("a_folder_is_entered_by_whoever_may", working_directory),
+    ("a_file_is_bound_behind_a_link_that_leads_nowhere", dangling_link),
+    ("a_terminal_in_the_foreground_loses_nothing_and_adds_nothing", foreground_terminal),
+    ("a_filter_without_privileges_dropped_lets_the_start_through", early_filter),
+    ("without_a_pivot_no_bare_procfs_is_left", no_bare_proc),
+    ("a_capability_of_an_exec_is_ambient_where_it_is_inheritable", ambient_exec),
     ("a_created_container_keeps_no_descriptor_of_its_creator", kept_descriptors),
     ("a_kill_ends_all_processes_of_a_container_without_a_pid_namespace", kill_all),
     ("a_cgroup_with_processes_is_not_shared", used_cgroup),
@@ -336,4 +341,66 @@ fn used_cgroup() -> Result<(), Failed> {
     contains(&second.run()?.stderr, "container's cgroup is not empty: 1 process(es) found")?;
     check(!first.cgroups().is_empty(), "the first one's cgroup stays")?;
     second.is_gone()
+}
+
+fn dangling_link() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("cat /etc/resolv.conf /run/systemd/resolve/stub.conf; ls /link/below")?;
+    fs::create_dir(bundle.rootfs().join("etc"))?;
+    symlink("../run/systemd/resolve/stub.conf", bundle.rootfs().join("etc/resolv.conf"))?;
+    symlink("/nowhere", bundle.rootfs().join("link"))?;
+    fs::write(bundle.path().join("file"), "nameserver\n")?;
+    let mounts = bundle.config["mounts"].as_array_mut().expect("a list");
+    mounts.push(
+        json!({ "destination": "/etc/resolv.conf", "type": "bind", "source": "file", "options": ["bind", "ro"] }),
+    );
+    mounts.push(json!({ "destination": "/link/below", "type": "tmpfs", "source": "tmpfs" }));
+    let said = bundle.run()?;
+    same("stderr", said.stderr.as_str(), "")?;
+    same("stdout", said.stdout.as_str(), "nameserver\nnameserver\n")?;
+    check(bundle.rootfs().join("nowhere/below").is_dir(), "the folder is made where the link leads")
+}
+
+fn foreground_terminal() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("tty; seq 300")?;
+    bundle.config["process"]["terminal"] = true.into();
+    let numbers: String = (1..=300).map(|number| format!("{number}\n")).collect();
+    for _ in 0..10 {
+        same("output", bundle.run()?.stdout.as_str(), format!("/dev/pts/0\n{numbers}").as_str())?;
+    }
+    bundle.config["hooks"] = json!({ "startContainer": [ { "path": "/bin/cat", "args": ["cat", "/nosuchfile"] } ] });
+    contains(&bundle.run()?.stdout, "cat: can't open '/nosuchfile'")
+}
+
+fn early_filter() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("echo through")?;
+    bundle.config["process"]["noNewPrivileges"] = false.into();
+    let refused = ["close_range", "openat2", "mount_setattr", "clone3"];
+    bundle.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [ { "names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": 38 } ]
+    });
+    same("stdout", bundle.run()?.stdout.as_str(), "through\n")
+}
+
+/// A user namespace made in the container may mount a procfs only where one is seen whole already.
+fn no_bare_proc() -> Result<(), Failed> {
+    let script = "unshare -Urm -pf mount -t proc none /dev/shm 2>&1 && echo mounted";
+    let mut bundle = Bundle::new(script)?;
+    bundle.config["process"]["noNewPrivileges"] = false.into();
+    bundle.save()?;
+    for options in [&["run"][..], &["run", "--no-pivot"]] {
+        let said = bundle.runc(&[options, &[bundle.id.as_str()]].concat())?;
+        check(!said.stdout.contains("mounted"), &format!("{options:?}: {said:?}"))?;
+        contains(&said.stdout.to_lowercase(), "permitted")?;
+    }
+    bundle.is_gone()
+}
+
+fn ambient_exec() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("exec sleep 1000")?;
+    bundle.config["process"]["capabilities"]["inheritable"] = json!(["CAP_KILL"]);
+    bundle.create()?;
+    same("start", &bundle.runc(&["start", &bundle.id])?.code, &0)?;
+    let args = ["exec", "--cap", "CAP_KILL", "--cap", "CAP_CHOWN", &bundle.id, "grep", "CapAmb", "/proc/self/status"];
+    same("ambient", bundle.runc(&args)?.stdout.as_str(), "CapAmb:\t0000000000000020\n")
 }
