@@ -403,6 +403,28 @@ mod tests {
     }
 
     #[test]
+    fn a_follower_beside_a_log_that_turns_reads_each_entry_once() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("c.log");
+        let config =
+            WriterConfig { max_size: Some(3000), max_file: 200, compress: true, ..WriterConfig::new(path.clone()) };
+        let mut log = Writer::open(config).expect("open");
+        write(&mut log, 0..1);
+        let options = ReadOptions { follow: true, ..ReadOptions::default() };
+        let mut reader = Reader::open(&path, options).expect("open");
+        let mut seen = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| write(&mut log, 1..6000));
+            while seen.len() < 6000 {
+                let entries = read(&mut reader);
+                assert!(entries.iter().enumerate().all(|(index, number)| *number == (seen.len() + index) as i64));
+                seen.extend(entries);
+            }
+        });
+        assert_eq!(read(&mut reader), Vec::<i64>::new());
+    }
+
+    #[test]
     fn behind_a_number_only_what_is_newer_is_read() {
         let folder = tempfile::tempdir().expect("tempdir");
         let path = folder.path().join("c.log");

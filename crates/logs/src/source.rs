@@ -141,33 +141,47 @@ impl Source {
 
 /// All files of the log, oldest first.
 pub(crate) fn open_all(path: &Path) -> io::Result<VecDeque<Source>> {
+    let files = open_behind(path, None)?;
+    if files.is_empty() { Err(ErrorKind::NotFound.into()) } else { Ok(files) }
+}
+
+/// The files that are newer than one that is held open, oldest first.
+pub(crate) fn open_newer(path: &Path, current: Option<u64>) -> io::Result<VecDeque<Source>> {
+    open_behind(path, current)
+}
+
+fn open_behind(path: &Path, known: Option<u64>) -> io::Result<VecDeque<Source>> {
     for _ in 0..ATTEMPTS {
-        let (files, is_complete) = open_once(path)?;
+        let (files, is_complete) = open_once(path, known)?;
         // Had there been a rotation meanwhile, a file might have been seen twice, or not at all.
-        if is_complete
-            && Source::open(path).is_ok_and(|now| files.back().is_some_and(|newest| newest.inode == now.inode))
-        {
+        let newest = files.back().map(|newest| newest.inode).or(known);
+        let is_newest = || Source::open(path).ok().map(|now| now.inode) == newest;
+        if is_complete && is_newest() {
             return Ok(files);
         }
         std::thread::yield_now();
     }
     // A kill in the middle of a rotation left a number out, or the log turns faster than it can be opened.
-    Ok(open_once(path)?.0)
+    Ok(open_once(path, known)?.0)
 }
 
-/// Newest first, so that a rotation meanwhile shows one file twice rather than never. False with the files if a number
-/// was missing before the last.
-fn open_once(path: &Path) -> io::Result<(VecDeque<Source>, bool)> {
+/// Newest first, so that a rotation meanwhile shows one file twice rather than never; up to the file that is known. False
+/// with the files if a number was missing before the last.
+fn open_once(path: &Path, known: Option<u64>) -> io::Result<(VecDeque<Source>, bool)> {
     let mut files: VecDeque<Source> = VecDeque::new();
     let (mut missing, mut is_complete) = (false, true);
     for number in 0..MAX_FILES {
         let opened = if number == 0 { Source::open(path) } else { Source::open_rotated(path, number) };
         match opened {
-            Ok(source)
-                if source.is_plain() && files.iter().any(|file| file.is_plain() && file.inode == source.inode) => {}
             Ok(source) => {
                 is_complete &= !missing;
-                files.push_front(source);
+                if Some(source.inode) == known {
+                    break;
+                }
+                let is_seen = |file: &Source| file.is_plain() && file.inode == source.inode;
+                if !source.is_plain() || !files.iter().any(is_seen) {
+                    files.push_front(source);
+                }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if std::mem::replace(&mut missing, true) {
@@ -177,46 +191,7 @@ fn open_once(path: &Path) -> io::Result<(VecDeque<Source>, bool)> {
             Err(error) => return Err(error),
         }
     }
-    if files.is_empty() { Err(ErrorKind::NotFound.into()) } else { Ok((files, is_complete)) }
-}
-
-/// The files that are newer than one that was read to its end. Empty in the middle of a rotation: the next look finds them.
-pub(crate) fn open_newer(path: &Path, current: Option<u64>) -> io::Result<VecDeque<Source>> {
-    for _ in 0..ATTEMPTS {
-        let (files, is_complete) = open_newer_once(path, current)?;
-        if is_complete {
-            return Ok(files);
-        }
-        // Between two renames: what is missing has its name in a moment, unless a kill came in between.
-        std::thread::yield_now();
-    }
-    Ok(open_newer_once(path, current)?.0)
-}
-
-fn open_newer_once(path: &Path, current: Option<u64>) -> io::Result<(VecDeque<Source>, bool)> {
-    let mut newer: VecDeque<Source> = VecDeque::new();
-    let (mut missing, mut is_complete) = (false, true);
-    for number in 0..MAX_FILES {
-        let opened = if number == 0 { Source::open(path) } else { Source::open_rotated(path, number) };
-        match opened {
-            Ok(source) => {
-                is_complete &= !missing;
-                if Some(source.inode) == current {
-                    break;
-                }
-                newer.push_front(source);
-            }
-            // The rotation makes the new file last; its creation is the next event.
-            Err(error) if error.kind() == ErrorKind::NotFound && number == 0 => break,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                if std::mem::replace(&mut missing, true) {
-                    break;
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((newer, is_complete))
+    Ok((files, is_complete))
 }
 
 /// Drops and forwards files so that `wanted` whole messages are left, looking at the files from their ends.

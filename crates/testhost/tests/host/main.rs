@@ -7,6 +7,7 @@ mod events;
 mod hostile;
 mod images;
 mod lifecycle;
+mod log_drivers;
 mod logs;
 mod networks;
 mod processes;
@@ -25,6 +26,8 @@ const NOTHING: &[Needs] = &[];
 const NFT: &[Needs] = &[Needs::Program("nft", "nftables")];
 const TLS: &[Needs] = &[Needs::Program("curl", "curl"), Needs::Program("openssl", "openssl"), DOCKER_OF_DOCKER];
 const CURL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Program("curl", "curl")];
+const JOURNAL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Path("/run/systemd")];
+const RSYSLOG: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Program("rsyslogd", "rsyslog")];
 const CLIENTS: &[Needs] = &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER];
 const DOCKER_OF_DOCKER: Needs = Needs::Program("docker", "docker.io");
 
@@ -44,6 +47,14 @@ const TESTS: &[Test] = &[
     test("a_restart_policy_starts_what_failed_again", BUSYBOX, lifecycle::restarted),
     test("an_exec_runs_beside_the_container_s_process", CLIENTS, lifecycle::exec),
     test("logs_follow_a_container_to_its_end_and_are_cut_by_time_and_count", CLIENTS, logs::selected),
+    test("a_log_is_shipped_without_a_gap_although_dockerd_is_killed", BUSYBOX, log_drivers::shipped),
+    test("what_a_container_left_is_shipped_when_receiver_and_daemon_are_back", BUSYBOX, log_drivers::left_behind),
+    test("journald_gets_dockers_fields", JOURNAL, log_drivers::journal),
+    test("debian_s_rsyslog_takes_every_line", RSYSLOG, log_drivers::rsyslog),
+    test("log_options_are_refused_in_docker_s_words", CLIENTS, log_drivers::words),
+    test("a_log_that_turns_and_is_compressed_is_read_and_followed_whole", BUSYBOX, log_drivers::turning),
+    test("logs_are_followed_through_a_restart_to_the_removal", BUSYBOX, log_drivers::restarted),
+    test("a_full_disk_holds_up_no_container", BUSYBOX, log_drivers::full_disk),
     test("events_tell_a_container_s_life_in_order", CLIENTS, events::life),
     test("a_published_port_answers_the_host_and_the_outside", CURL, networks::published),
     test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
