@@ -267,6 +267,8 @@ pub enum Step {
         rows: u16,
         columns: u16,
         bind_console: bool,
+        /// The runtime itself passes its output on.
+        foreground: bool,
     },
     MakeDirectory {
         path: InRoot,

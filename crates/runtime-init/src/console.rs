@@ -9,7 +9,13 @@ use sys::{Errno, console, mount, socket};
 /// statfs(2) magic of devpts.
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
-pub fn open(root: i32, console_socket: i32, rows: u16, columns: u16, bind_console: bool) -> Outcome {
+pub fn open(
+    root: i32,
+    console_socket: i32,
+    (rows, columns): (u16, u16),
+    bind_console: bool,
+    foreground: bool,
+) -> Outcome {
     let resolve = file::RESOLVE_IN_ROOT | file::RESOLVE_NO_MAGICLINKS | file::RESOLVE_NO_SYMLINKS;
     let root = if root < 0 { file::openat(file::AT_FDCWD, c"/", O_PATH, 0)? } else { root };
     let master = file::openat2(root, c"dev/pts/ptmx", O_RDWR | O_NOCTTY, 0, resolve)?;
@@ -19,6 +25,10 @@ pub fn open(root: i32, console_socket: i32, rows: u16, columns: u16, bind_consol
     let terminal = console::open_peer(master)?;
     if rows != 0 || columns != 0 {
         console::set_size(master, rows, columns)?;
+    }
+    if foreground {
+        // The caller's own terminal adds carriage returns, if it is one.
+        console::clear_onlcr(terminal)?;
     }
     let name = name(console::number(master)?);
     if bind_console {

@@ -7,6 +7,7 @@
 pub mod child;
 pub mod console;
 pub mod copy;
+pub mod links;
 pub mod message;
 pub mod mounts;
 pub mod prepared;

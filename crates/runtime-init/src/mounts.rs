@@ -1,10 +1,10 @@
 //! Mounts by descriptor, below a root that no path leaves (openat2(2), RESOLVE_IN_ROOT).
 
 use crate::child::Failure;
-use crate::copy;
 use crate::message::Detail;
 use crate::prepared::Fds;
 use crate::steps::Outcome;
+use crate::{copy, links};
 use runtime_core::plan::{Attributes, BindMount, Entry, FilesystemMount, InRoot, Propagation, Slot, Target};
 use std::ffi::CStr;
 use sys::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY};
@@ -64,11 +64,15 @@ fn depth_path(path: &InRoot, depth: usize) -> Option<&CStr> {
 fn open_target(root: i32, target: &Target, directory: bool) -> Result<Fd, Failure> {
     let resolve = if target.plain { file::RESOLVE_NO_SYMLINKS } else { 0 };
     let path = &target.path;
-    let opened = if directory {
+    let mut opened = if directory {
         make_directory_with(root, path, path.prefixes.len(), resolve)
     } else {
         open_or_make_file(root, path)
     };
+    if opened == Err(Errno::ENOENT) && resolve == 0 {
+        // A link on the way leads nowhere.
+        opened = links::make(root, &path.path, directory);
+    }
     let fd = Fd(opened.map_err(Failure::at(Detail::Target))?);
     if !target.on_procfs && file::fstatfs_magic(fd.0)? == file::PROC_SUPER_MAGIC && !is_proc_root(target) {
         return Err(Failure { errno: Errno::EPERM, detail: Detail::Forbidden, number: 0 });
@@ -299,6 +303,11 @@ pub fn pivot(fds: &mut Fds) -> Outcome {
 
 /// For a root that cannot be pivoted away from (an initramfs): moves the new one over `/`.
 pub fn move_root(fds: &mut Fds) -> Outcome {
+    // What lies below the moved root stays mounted, and a procfs that hides nothing would let a user namespace in the
+    // container mount another one (mount_namespaces(7)).
+    for bare in [c"/proc", c"/sys"] {
+        while mount::umount(bare, mount::MNT_DETACH).is_ok() {}
+    }
     file::fchdir(fds.get(Slot::ROOT))?;
     match mount::mount(Some(c"."), c"/", None, mount::MS_MOVE, None) {
         // It lies there already.

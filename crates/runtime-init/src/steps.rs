@@ -65,8 +65,9 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::PivotRoot => mounts::pivot(fds)?,
         Step::MoveRoot => mounts::move_root(fds)?,
         Step::MakeReadonly { path } => mounts::make_readonly(fds.get(Slot::ROOT), path)?,
-        Step::OpenConsole { rows, columns, bind_console } => {
-            console::open(fds.get(Slot::ROOT), fds.get(Slot::CONSOLE), *rows, *columns, *bind_console)?;
+        Step::OpenConsole { rows, columns, bind_console, foreground } => {
+            let size = (*rows, *columns);
+            console::open(fds.get(Slot::ROOT), fds.get(Slot::CONSOLE), size, *bind_console, *foreground)?;
         }
         Step::MakeDirectory { path } => file::close(mounts::make_directory(fds.get(Slot::ROOT), path)?),
         Step::SetHostname(name) => process::set_hostname(name.to_bytes())?,
@@ -221,6 +222,14 @@ fn set_capabilities(sets: CapabilitySets, ambient: u64) -> Outcome {
     Ok(())
 }
 
+/// Kernels before 5.9 close at execve(2) only.
+fn close_range(first: i32, last: i32) -> Result<(), Errno> {
+    match file::close_range(first, last) {
+        Err(Errno::ENOSYS) => Ok(()),
+        other => other,
+    }
+}
+
 /// Closes everything from `first` on that no later step needs. Until `start` a created container keeps what its process
 /// has open: pipes of whoever created it, that would never end, and descriptors of the host's (CVE-2024-21626).
 fn close_others(fds: &crate::Fds, first: i32) -> Outcome {
@@ -229,11 +238,11 @@ fn close_others(fds: &crate::Fds, first: i32) -> Outcome {
     let mut next = first;
     for fd in kept.into_iter().filter(|fd| *fd >= first) {
         if next < fd {
-            file::close_range(next, fd - 1)?;
+            close_range(next, fd - 1)?;
         }
         next = fd + 1;
     }
-    file::close_range(next, i32::MAX)?;
+    close_range(next, i32::MAX)?;
     Ok(file::close_on_exec_from(first)?)
 }
 

@@ -101,6 +101,7 @@ impl Container<'_> {
             no_new_keyring: self.request.no_new_keyring,
             preserve_fds: self.request.preserve_fds + self.request.listen_fds,
             wait_for_start: self.mode == Mode::Create,
+            foreground: matches!(self.mode, Mode::Foreground { .. }),
         };
         let plan = planner::plan(spec, &facts, filter.as_ref(), &options)?;
         let rules = device_rules::normalise(&spec.linux.resources.devices)?;

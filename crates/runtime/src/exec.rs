@@ -81,6 +81,7 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
         no_new_keyring: record.no_new_keyring,
         personality: record.personality,
         memory_policy: record.memory_policy.clone(),
+        foreground: !request.detach,
     };
     let plan = planner::plan(&process, &facts, filter.as_ref(), &options)?;
     let init = record.pidfd()?;
@@ -163,7 +164,8 @@ fn changed(bundle_path: &str, changes: &Changes) -> Result<Process, RuntimeError
     Ok(process)
 }
 
-/// Inheritable and ambient stay as they are: a capability given to one exec does not pass through files (CVE-2022-29162).
+/// Inheritable stays as it is: a capability given to one exec does not pass through files (CVE-2022-29162). What the container
+/// has as inheritable becomes ambient as well.
 fn add_capabilities(process: &mut Process, names: &[String]) {
     if names.is_empty() {
         return;
@@ -172,6 +174,8 @@ fn add_capabilities(process: &mut Process, names: &[String]) {
     for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
         set.extend(names.iter().map(|name| name.to_uppercase()));
     }
+    let inheritable = names.iter().map(|name| name.to_uppercase()).filter(|name| sets.inheritable.contains(name));
+    sets.ambient.extend(inheritable);
 }
 
 /// `NAME`, or `CONTROLLER:NAME` on v1, below the container's cgroup.

@@ -59,8 +59,6 @@ pub fn wait(pid: i32, terminal: Option<Terminal>, subreaper: bool) -> Result<i32
     let raw = match &master {
         Some(master) => {
             copy_size(master);
-            // The caller's own terminal adds carriage returns, if it is one.
-            let _ = console::clear_onlcr(master.raw());
             RawMode(console::make_raw(0).ok())
         }
         None => RawMode(None),

@@ -26,6 +26,8 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     pub preserve_fds: u32,
     pub wait_for_start: bool,
+    /// The runtime waits for the end and passes a terminal's output on.
+    pub foreground: bool,
 }
 
 pub fn plan(
@@ -62,7 +64,7 @@ pub fn plan(
             plan.push(Step::WaitParent(Point::RuntimeHooks));
         }
     }
-    push_console(&mut plan, process, &namespaces)?;
+    push_console(&mut plan, process, &namespaces, options.foreground)?;
     push_settings(&mut plan, &context)?;
     let ending = Ending {
         preserve_fds: options.preserve_fds,
@@ -197,11 +199,16 @@ fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Res
     Ok(())
 }
 
-fn push_console(plan: &mut Plan, process: &Process, namespaces: &Namespaces) -> Result<(), SpecError> {
+fn push_console(
+    plan: &mut Plan,
+    process: &Process,
+    namespaces: &Namespaces,
+    foreground: bool,
+) -> Result<(), SpecError> {
     if process.terminal {
         let size = process.console_size.unwrap_or_default();
         let bind_console = namespaces.is_new(CLONE_NEWNS);
-        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console });
+        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console, foreground });
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ pub struct ExecOptions {
     /// The container's own.
     pub personality: Option<u64>,
     pub memory_policy: Option<(u32, Vec<u64>)>,
+    /// The runtime waits for the end and passes a terminal's output on.
+    pub foreground: bool,
 }
 
 pub fn plan(
@@ -64,7 +66,8 @@ pub fn plan(
         let size = process.console_size.unwrap_or_default();
         // The container's /dev/console is its first process's.
         let bind_console = false;
-        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console });
+        let foreground = options.foreground;
+        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console, foreground });
     }
     let ending =
         Ending { preserve_fds: options.preserve_fds, setgroups_denied: facts.setgroups_denied, ..Ending::default() };

@@ -79,13 +79,14 @@ pub(super) fn push(plan: &mut Plan, process: &Process, facts: &HostFacts, ending
     push_labels(plan, process, facts)?;
     let user = &process.user;
     let filtered = !plan.seccomp.is_empty();
+    // Before a filter that may know nothing of close_range(2).
+    plan.push(Step::CloseOnExec { first: STANDARD_STREAMS + ending.preserve_fds });
     if process.no_new_privileges {
         plan.push(Step::NoNewPrivileges);
     } else if filtered {
         // Without no_new_privs a filter needs CAP_SYS_ADMIN (seccomp(2)): it comes before the capabilities go.
         plan.push(Step::InstallSeccomp);
     }
-    plan.push(Step::CloseOnExec { first: STANDARD_STREAMS + ending.preserve_fds });
     let cwd = if process.cwd.is_empty() { "/" } else { process.cwd.as_str() };
     let cwd = c_string("cwd", paths::absolute(cwd))?;
     plan.push(Step::ChangeDirectory { path: cwd.clone(), required: false });
