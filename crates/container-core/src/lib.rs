@@ -12,6 +12,7 @@ mod config;
 mod detach;
 mod environment;
 mod error;
+pub mod health;
 mod list_filter;
 mod merge;
 mod mounts;

@@ -27,7 +27,8 @@ pub struct ListFacts<'a> {
     pub published: Vec<String>,
     /// Names of volumes and places of mounts.
     pub volumes: Vec<&'a str>,
-    pub has_healthcheck: bool,
+    /// `none` where nothing is probed.
+    pub health: &'static str,
 }
 
 const KEYS: [&str; 15] = [
@@ -123,7 +124,7 @@ fn holds(key: &str, value: &str, facts: &ListFacts<'_>) -> bool {
         "volume" => facts.volumes.contains(&value),
         "publish" => in_range(value, facts.published.iter().map(String::as_str)),
         "expose" => in_range(value, facts.exposed.iter().copied()),
-        "health" => (value == "none") != facts.has_healthcheck,
+        "health" => value == facts.health,
         "is-task" => value == "false" || value == "0",
         // A word of Windows: everything else has it, as in Docker.
         "isolation" => true,
@@ -183,7 +184,7 @@ mod tests {
             exposed: vec!["80/tcp"],
             published: vec!["8080/tcp".to_owned()],
             volumes: vec!["data", "/var/data"],
-            has_healthcheck: false,
+            health: "none",
         };
         ListFilter::new(wanted).unwrap().accepts(&facts)
     }

@@ -1,13 +1,21 @@
 //! The STATUS column of `docker ps`.
 
+use crate::health::HealthStatus;
 use crate::state::State;
 use crate::time::{Timestamp, human_duration};
 
-/// "Up 2 seconds", "Exited (0) 3 hours ago", … at `now`. Health stands behind it once probes run.
-pub fn status(state: &State, now: Timestamp) -> String {
+/// "Up 2 seconds (healthy)", "Exited (0) 3 hours ago", … at `now`.
+pub fn status(state: &State, health: Option<HealthStatus>, now: Timestamp) -> String {
     match state {
         State::Created { .. } => "Created".to_owned(),
-        State::Running { started, .. } => format!("Up {}", human_duration(now.since(*started))),
+        State::Running { started, .. } => {
+            let up = human_duration(now.since(*started));
+            match health {
+                None => format!("Up {up}"),
+                Some(HealthStatus::Starting) => format!("Up {up} (health: starting)"),
+                Some(known) => format!("Up {up} ({})", known.as_str()),
+            }
+        }
         State::Paused { started, .. } => format!("Up {} (Paused)", human_duration(now.since(*started))),
         State::Restarting { .. } => format!("Restarting ({}) {}", state.exit_code(), ago(state, now)),
         State::Exited { .. } => format!("Exited ({}) {}", state.exit_code(), ago(state, now)),
@@ -32,11 +40,14 @@ mod tests {
         let created = State::default();
         let running = created.after(Event::Started { pid: 1, at: Timestamp::from_parts(998, 0) }).unwrap();
         let exit = |restart| Event::Exited { code: 2, at: Timestamp::from_parts(995, 0), restart };
-        assert_eq!(status(&created, NOW), "Created");
-        assert_eq!(status(&running, NOW), "Up 2 seconds");
-        assert_eq!(status(&running.after(Event::Paused).unwrap(), NOW), "Up 2 seconds (Paused)");
-        assert_eq!(status(&running.after(exit(false)).unwrap(), NOW), "Exited (2) 5 seconds ago");
-        assert_eq!(status(&running.after(exit(true)).unwrap(), NOW), "Restarting (2) 5 seconds ago");
-        assert_eq!(status(&created.after(Event::RemovalBegun).unwrap(), NOW), "Removal In Progress");
+        assert_eq!(status(&created, None, NOW), "Created");
+        assert_eq!(status(&running, None, NOW), "Up 2 seconds");
+        let with = |health| status(&running, Some(health), NOW);
+        assert_eq!(with(HealthStatus::Starting), "Up 2 seconds (health: starting)");
+        assert_eq!(with(HealthStatus::Unhealthy), "Up 2 seconds (unhealthy)");
+        assert_eq!(status(&running.after(Event::Paused).unwrap(), None, NOW), "Up 2 seconds (Paused)");
+        assert_eq!(status(&running.after(exit(false)).unwrap(), None, NOW), "Exited (2) 5 seconds ago");
+        assert_eq!(status(&running.after(exit(true)).unwrap(), None, NOW), "Restarting (2) 5 seconds ago");
+        assert_eq!(status(&created.after(Event::RemovalBegun).unwrap(), None, NOW), "Removal In Progress");
     }
 }

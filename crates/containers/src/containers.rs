@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use container_core::health::HealthStatus;
 use container_core::{EndpointRequest, HostConfig, ListFacts, MountKind, NetworkMode, State, status};
 use errors::ErrorKind;
 use ids::check_container_name;
@@ -218,6 +219,7 @@ impl Containers {
             args: arguments(&record),
             state: record.state.clone(),
             restart_count: record.restart_count,
+            health: record.health.as_deref().cloned(),
             config: (*record.config).clone(),
             host_config: HostConfig { links: links::shown(&self.shared, &record), ..(*record.host_config).clone() },
             mounts: record.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs).cloned().collect(),
@@ -280,6 +282,7 @@ fn accepts(request: &ListRequest, record: &Record) -> bool {
     networks.extend(record.endpoints.iter().map(|endpoint| endpoint.network.as_str()));
     networks.push(&record.host_config.network_mode);
     let published = record.sandbox.as_deref().map_or(&[][..], |sandbox| &sandbox.published);
+    let health = record.health.as_ref().map(|health| health.status);
     request.filter.accepts(&ListFacts {
         id: &record.id,
         name: &record.name,
@@ -293,7 +296,7 @@ fn accepts(request: &ListRequest, record: &Record) -> bool {
             .iter()
             .flat_map(|m| [m.name.as_str(), m.source.as_str(), m.destination.as_str()])
             .collect(),
-        has_healthcheck: record.config.healthcheck.is_some(),
+        health: health.map_or("none", HealthStatus::as_str),
     })
 }
 
@@ -312,7 +315,7 @@ fn summary(record: &Record, now: container_core::Timestamp) -> ContainerSummary 
         command: command_line(record),
         created: record.created,
         state: record.state.clone(),
-        status: status(&record.state, now),
+        status: status(&record.state, record.health.as_ref().map(|health| health.status), now),
         labels: record.config.labels.clone(),
         exposed_ports: record.config.exposed_ports.iter().cloned().collect(),
         sandbox: record.sandbox.as_deref().cloned(),

@@ -51,6 +51,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
         history: restart::History::default(),
         restart_count: 0,
         sandbox: None,
+        health: None,
         untold: None,
     };
     match keep(shared, record, &image).await {

@@ -66,6 +66,18 @@ impl Exec {
         }
     }
 
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The exit code, once there is one.
+    pub async fn wait(&self) -> i32 {
+        let mut ended = self.ended.subscribe();
+        // The sender is this exec's own: it lives as long as the wait.
+        let _ = ended.wait_for(|ended| *ended).await;
+        if let Phase::Ended { code } = *self.phase() { code } else { -1 }
+    }
+
     /// `true` when it was not known yet.
     fn end(&self, code: i32) -> bool {
         let mut phase = self.phase();
@@ -98,29 +110,7 @@ impl Execs {
             return Err(messages::no_exec_command());
         }
         may_run_in(&container, reference)?;
-        let id = new_id()?;
-        let mut config = config;
-        if config.user.is_empty() {
-            config.user.clone_from(&container.record().config.user);
-        }
-        let command = told(&config);
-        let exec = Exec {
-            id: id.clone(),
-            container_id: container.id.clone(),
-            config,
-            phase: Mutex::new(Phase::Created),
-            ended: watch::Sender::new(false),
-            ready: watch::Sender::new(false),
-        };
-        let mut execs = self.shared.execs();
-        if execs.len() >= MOST_EXECS {
-            let message = format!("too many execs: at most {MOST_EXECS} are kept");
-            return Err(Error::Refused { kind: ErrorKind::ResourceExhausted, message });
-        }
-        execs.insert(id.clone(), Arc::new(exec));
-        drop(execs);
-        self.shared.publish(&container.record(), format!("exec_create: {command}"), &[("execID", id.clone())]);
-        Ok(id)
+        Ok(add(&self.shared, &container, config)?.id.clone())
     }
 
     /// Whether [`Execs::start`] may be tried: what is wrong is known before a connection is hijacked.
@@ -184,6 +174,58 @@ impl Execs {
         let execs = self.shared.execs();
         execs.get(exec_id).cloned().ok_or_else(|| messages::no_such_exec(exec_id))
     }
+}
+
+/// Makes an exec known, and tells of it.
+fn add(shared: &Shared, container: &Container, config: ExecConfig) -> Result<Arc<Exec>, Error> {
+    let mut config = config;
+    if config.user.is_empty() {
+        config.user.clone_from(&container.record().config.user);
+    }
+    let command = told(&config);
+    let exec = Arc::new(Exec {
+        id: new_id()?,
+        container_id: container.id.clone(),
+        config,
+        phase: Mutex::new(Phase::Created),
+        ended: watch::Sender::new(false),
+        ready: watch::Sender::new(false),
+    });
+    {
+        let mut execs = shared.execs();
+        if execs.len() >= MOST_EXECS {
+            let message = format!("too many execs: at most {MOST_EXECS} are kept");
+            return Err(Error::Refused { kind: ErrorKind::ResourceExhausted, message });
+        }
+        execs.insert(exec.id.clone(), Arc::clone(&exec));
+    }
+    shared.publish(&container.record(), format!("exec_create: {command}"), &[("execID", exec.id.clone())]);
+    Ok(exec)
+}
+
+/// A process of the engine's own beside a container's, and its output.
+pub(crate) struct Begun {
+    pub exec: Arc<Exec>,
+    pub stream: Option<UnixStream>,
+}
+
+/// Runs a probe.
+pub(crate) async fn begin(shared: &Arc<Shared>, container: &Arc<Container>, config: ExecConfig) -> Result<Begun, Error> {
+    may_run_in(container, &container.id)?;
+    let exec = add(shared, container, config)?;
+    *exec.phase() = Phase::Starting;
+    match run(shared, container, &exec, ExecStart::default()).await {
+        Ok(stream) => Ok(Begun { exec, stream }),
+        Err(error) => {
+            forget(shared, &exec.id);
+            Err(error)
+        }
+    }
+}
+
+/// Nobody asks for it any more.
+pub(crate) fn forget(shared: &Shared, exec_id: &str) {
+    shared.execs().remove(exec_id);
 }
 
 /// The command as events tell it: the program, a blank, and the words behind it, which may be none.

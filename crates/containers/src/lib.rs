@@ -26,6 +26,7 @@ mod export;
 mod file_systems;
 mod files;
 mod follow;
+mod health;
 mod host;
 mod index;
 mod inside_path;

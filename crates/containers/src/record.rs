@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
+use container_core::health::Health;
 use container_core::{Config, EndpointRequest, Forbidden, HostConfig, MountPoint, State, Timestamp, restart};
 use containerd_api::types::Mount;
 use metadata::{Database, Durability, Table};
@@ -41,6 +42,9 @@ pub(crate) struct Record {
     pub history: restart::History,
     pub restart_count: u32,
     pub sandbox: Option<Arc<Sandbox>>,
+    /// As the last probe found it; of containers that are probed.
+    #[serde(default)]
+    pub health: Option<Arc<Health>>,
     /// The end of the last run, which nobody has been told of yet.
     #[serde(default)]
     pub untold: Option<Untold>,

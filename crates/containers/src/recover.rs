@@ -15,7 +15,7 @@ use crate::ports::LiveSandbox;
 use crate::record::Container;
 use crate::service::Shared;
 use crate::start::{self, Cause};
-use crate::{ending, files, logging, remove, staging};
+use crate::{ending, files, health, logging, remove, staging};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, Error> {
             Found::Running => {
                 recovered.running += 1;
                 let pid = container.record().state.pid();
+                health::watch(shared, container);
                 live.push(LiveSandbox { container_id: container.id.clone(), pid });
             }
             Found::Ended(exit) => ended.push((Arc::clone(container), exit)),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use container_core::health::Health;
 use container_core::{
     Config, EndpointRequest, ExecConfig, HostConfig, ListFilter, MountPoint, Resources, RestartPolicy, State, Timestamp,
 };
@@ -37,6 +38,7 @@ pub struct ContainerView {
     pub args: Vec<String>,
     pub state: State,
     pub restart_count: u32,
+    pub health: Option<Health>,
     pub config: Config,
     pub host_config: HostConfig,
     pub mounts: Vec<MountPoint>,

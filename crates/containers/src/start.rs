@@ -22,7 +22,7 @@ use crate::runtimes::Chosen;
 use crate::service::{Shared, now};
 use crate::staging::{self, Staged};
 use crate::stdio::{self, Stdin};
-use crate::{cdi, devices, files, links, logging, messages, propagation, remove, runtimes};
+use crate::{cdi, devices, files, health, links, logging, messages, propagation, remove, runtimes};
 
 /// How long a shim may go on with a Create whose caller has died.
 const CREATE_LIMIT: Duration = Duration::from_secs(10);
@@ -64,9 +64,11 @@ pub(crate) async fn start(shared: &Arc<Shared>, container: &Arc<Container>, caus
             container
                 .take(event)
                 .map_err(|refused| Error::Refused { kind: ErrorKind::Internal, message: refused.to_string() })?;
+            let health = health::fresh(container);
             let record = container.change(|record| {
                 record.starting = None;
                 record.sandbox = Some(Arc::new(sandbox));
+                record.health = health;
             });
             container.store(&shared.database, Durability::Lazy).await?;
             container.notify(|progress| {
@@ -74,6 +76,7 @@ pub(crate) async fn start(shared: &Arc<Shared>, container: &Arc<Container>, caus
                 progress.code = 0;
                 progress.error = None;
             });
+            health::watch(shared, container);
             links::tell_parents(shared, container);
             shared.publish(&record, "start", &[]);
             Ok(())

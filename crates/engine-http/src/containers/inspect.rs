@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use container_core::health::{Health, ProbeResult};
 use container_core::{MountPoint, State, rfc3339};
 use containers::{ContainerView, Endpoint, GraphDirs, Sandbox};
 use engine_api::Empty;
@@ -19,7 +20,7 @@ pub fn to_wire(view: ContainerView) -> wire::Inspect {
         created: rfc3339(Some(view.created)),
         path,
         args,
-        state: state(&view.state),
+        state: wire::State { health: view.health.as_ref().map(health), ..state(&view.state) },
         image: view.image_id.clone(),
         resolv_conf_path: view.files.resolv_conf.clone(),
         hostname_path: view.files.hostname.clone(),
@@ -61,6 +62,20 @@ pub fn state(state: &State) -> wire::State {
         started_at: rfc3339(state.started()),
         finished_at: rfc3339(state.finished()),
         health: None,
+    }
+}
+
+fn health(health: &Health) -> wire::Health {
+    let result = |probe: &ProbeResult| wire::HealthResult {
+        start: rfc3339(Some(probe.start)),
+        end: rfc3339(Some(probe.end)),
+        exit_code: i64::from(probe.code),
+        output: probe.output.clone(),
+    };
+    wire::Health {
+        status: health.status.as_str().to_owned(),
+        failing_streak: i64::from(health.failing_streak),
+        log: health.log.iter().map(result).collect(),
     }
 }
 
