@@ -121,7 +121,7 @@ pub fn journal(host: &Host) -> Result<()> {
     std::fs::create_dir_all("/run/systemd/journal")?;
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
-    let refused = engine.docker.try_run(&["run", "--log-driver", "journald", &image, "true"])?;
+    let refused = engine.docker.try_run(&["run", "--rm", "--log-driver", "journald", &image, "true"])?;
     ensure!(refused.stderr.contains("failed to initialize logging driver: journald is not enabled on this host"));
     let socket = UnixDatagram::bind("/run/systemd/journal/socket")?;
     socket.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
