@@ -48,6 +48,10 @@ impl<'h> Dockerd<'h> {
         Ok("busybox")
     }
 
+    pub fn data_root(&self) -> PathBuf {
+        self.roots[0].clone()
+    }
+
     /// Ends it and takes down what Docker leaves on a host: mounts of its roots, its bridge, its firewall rules.
     fn end(&self) -> Result<()> {
         self.host.end_early(self.pid)?;

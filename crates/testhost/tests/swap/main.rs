@@ -8,6 +8,7 @@ mod containerd;
 mod dockerd;
 mod images;
 mod life;
+mod log_files;
 mod on_containerd;
 
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ const TESTS: &[Test] = &[
     test("debian_s_dockerd_runs_on_our_containerd_and_debian_s_shim", DOCKER, |host| {
         by_docker::debian_runs_on_our_containerd(host, ShimOf::Debian)
     }),
+    test("log_files_of_either_engine_are_read_by_the_other", DOCKER, log_files::exchanged),
     test("our_docker_drives_debian_s_dockerd", DOCKER, by_docker::our_client_drives_debian),
     test("docker_20_drives_our_dockerd", DOCKER, |host| by_docker::docker_drives_ours(host, CLIENT)),
     test("docker_28_drives_our_dockerd", CLIENT_28_NEEDS, |host| by_docker::docker_drives_ours(host, CLIENT_28)),
