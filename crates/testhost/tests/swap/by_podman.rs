@@ -82,8 +82,12 @@ pub fn podman_runs_our_runtime(host: &Host) -> Result<()> {
     let ran = try_run(&["--rm"], &["no-such-program"])?;
     ensure!(ran.code == 127 && ran.stderr.contains("executable file"), "{ran:?}");
     // podman's own scratch folders of --read-only want tmpcopyup, an option of runc's that is no mount option.
-    let ran = try_run(&["--rm", "--read-only"], &["true"])?;
-    ensure!(ran.stderr.contains("mount option") && ran.stderr.contains("tmpcopyup"), "{ran:?}");
+    let ran = try_run(&["--rm", "--read-only"], &["sh", "-c", "echo x > /tmp/x && cat /tmp/x; touch /y"])?;
+    ensure!(ran.stdout == "x\n" && ran.stderr.contains("Read-only file system"), "{ran:?}");
+    let mapped = ["--rm", "--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"];
+    let ran = try_run(&mapped, &["sh", "-c", "id -u; cat /proc/self/uid_map; touch /made && stat -c %u /made"])?;
+    let said: Vec<&str> = ran.stdout.split_whitespace().collect();
+    ensure!(said == ["0", "0", "100000", "65536", "0"], "{ran:?}");
     let read_only = ["--rm", "--user", "1000:1001", "--read-only", "--read-only-tmpfs=false"];
     let ran = try_run(&read_only, &["sh", "-c", "id -u; id -g; touch /x"])?;
     ensure!(ran.stdout == "1000\n1001\n" && ran.stderr.contains("Read-only file system"), "{ran:?}");
