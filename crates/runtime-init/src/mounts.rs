@@ -178,9 +178,18 @@ pub fn filesystem(root: i32, step: &FilesystemMount) -> Outcome {
 }
 
 /// Puts the root file system that the parent has made over the old root: the only place that is sure to be in reach.
-pub fn attach_root(tree: i32) -> Outcome {
+pub fn attach_root(fds: &mut Fds, tree: Slot) -> Outcome {
     let over = Fd(file::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?);
-    Ok(mount::move_mount(tree, over.0)?)
+    mount::move_mount(fds.get(tree), over.0)?;
+    fds.set(Slot::ROOT, fds.get(tree));
+    Ok(())
+}
+
+/// Makes the root file system a mount of its own, where it lies.
+pub fn bind_root(fds: &mut Fds, path: &CStr) -> Outcome {
+    mount::mount(Some(path), path, None, mount::MS_BIND | mount::MS_REC, None)?;
+    fds.set(Slot::ROOT, file::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0)?);
+    Ok(())
 }
 
 pub fn bind(fds: &mut Fds, step: &BindMount) -> Outcome {

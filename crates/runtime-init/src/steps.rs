@@ -9,7 +9,7 @@ use runtime_core::plan::{CapabilitySets, Plan, Slot, Step};
 use runtime_core::seccomp::FLAG_NEW_LISTENER;
 use std::ffi::CStr;
 use sys::capability::{self, Sets};
-use sys::file::{self, AT_FDCWD};
+use sys::file;
 use sys::process::Sibling;
 use sys::{Errno, keyring, mount, process, scheduling, seccomp, signal, socket};
 
@@ -25,41 +25,30 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::JoinCgroup { tasks } => file::write(fds.get(*tasks), b"0").map(drop)?,
         Step::WaitParent(point) => wait_parent(fds.get(Slot::SYNC), *point as u32)?,
         Step::CloneAgain { namespaces } => clone_again(fds.get(Slot::SYNC), *namespaces)?,
-        Step::BecomeNamespaceRoot => {
-            process::set_gid(0)?;
-            process::set_uid(0)?;
-        }
+        Step::BecomeNamespaceRoot => set_user(0, 0, None)?,
         Step::EnterNamespaceFile { slot, kind } => process::setns(fds.get(*slot), *kind)?,
         Step::EnterNamespacesOf { init, kinds } => process::setns(fds.get(*init), *kinds)?,
         Step::NewCgroupNamespace => process::unshare(process::CLONE_NEWCGROUP)?,
         Step::NewTimeNamespace => process::unshare(process::CLONE_NEWTIME)?,
         Step::EnterTimeNamespace => enter_time_namespace(fds.get(Slot::PROC))?,
-        Step::SetPersonality(persona) => scheduling::set_personality(*persona)?,
-        Step::SetScheduler(wanted) => set_scheduler(*wanted)?,
-        Step::SetIoPriority { class, priority } => scheduling::set_io_priority(*class, *priority)?,
-        Step::SetAffinity(mask) => scheduling::set_affinity(mask)?,
-        Step::SetMemoryPolicy { mode, nodes } => scheduling::set_memory_policy(*mode, nodes)?,
+        Step::SetPersonality(_)
+        | Step::SetScheduler(_)
+        | Step::SetIoPriority { .. }
+        | Step::SetAffinity(_)
+        | Step::SetMemoryPolicy { .. } => schedule(step)?,
         Step::NewSession => process::session_leader()?,
         Step::SessionKeyring { name } => session_keyring(name)?,
         Step::WriteProc { path, value, lenient, .. } => {
-            match write_proc(fds.get(Slot::PROC), path, value) {
-                Err(Errno::EACCES | Errno::EPERM) if *lenient => {}
-                other => return Ok(other?),
+            if !write_proc_or_not(fds.get(Slot::PROC), path, value, *lenient)? {
+                degrade(prepared, progress, Errno::EACCES);
             }
-            degrade(prepared, progress, Errno::EACCES);
         }
         Step::LoopbackUp => process::loopback_up()?,
         Step::SetRootPropagation { kind } => mount::mount(None, c"/", None, *kind, None)?,
         Step::SetPathPropagation { path, kind } => mount::mount(None, path, None, *kind, None)?,
-        Step::BindRoot { path } => {
-            mount::mount(Some(path), path, None, mount::MS_BIND | mount::MS_REC, None)?;
-            fds.set(Slot::ROOT, file::openat(AT_FDCWD, path, file::O_PATH | file::O_DIRECTORY, 0)?);
-        }
+        Step::BindRoot { path } => mounts::bind_root(fds, path)?,
         Step::MountFilesystem(step) => mounts::filesystem(fds.get(Slot::ROOT), step)?,
-        Step::AttachRoot { tree } => {
-            mounts::attach_root(fds.get(*tree))?;
-            fds.set(Slot::ROOT, fds.get(*tree));
-        }
+        Step::AttachRoot { tree } => mounts::attach_root(fds, *tree)?,
         Step::MountBind(step) => mounts::bind(fds, step)?,
         Step::Populate { directory, entries } => mounts::populate(fds.get(Slot::ROOT), directory, entries)?,
         Step::PivotRoot => mounts::pivot(fds)?,
@@ -76,9 +65,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::MaskPath(path) => mounts::mask_path(fds, path)?,
         Step::SetRlimit { resource, soft, hard, .. } => process::set_rlimit(*resource, *soft, *hard)?,
         Step::OwnStandardStreams { uid } => own_standard_streams(*uid)?,
-        Step::SetUmask(mask) => {
-            process::umask(*mask);
-        }
+        Step::SetUmask(mask) => _ = process::umask(*mask),
         Step::NoNewPrivileges => process::set_no_new_privileges()?,
         Step::InstallSeccomp => install_filter(prepared)?,
         Step::DropBounding { keep, highest } => drop_bounding(*keep, *highest)?,
@@ -129,6 +116,19 @@ fn enter_time_namespace(proc: i32) -> Outcome {
     Ok(answer?)
 }
 
+/// How the kernel shall schedule this process.
+fn schedule(step: &Step) -> Outcome {
+    match step {
+        Step::SetPersonality(persona) => scheduling::set_personality(*persona)?,
+        Step::SetScheduler(wanted) => set_scheduler(*wanted)?,
+        Step::SetIoPriority { class, priority } => scheduling::set_io_priority(*class, *priority)?,
+        Step::SetAffinity(mask) => scheduling::set_affinity(mask)?,
+        Step::SetMemoryPolicy { mode, nodes } => scheduling::set_memory_policy(*mode, nodes)?,
+        _ => {}
+    }
+    Ok(())
+}
+
 fn set_scheduler(wanted: Scheduler) -> Outcome {
     let Scheduler { policy, flags, nice, priority, runtime, deadline, period } = wanted;
     let mut attributes = scheduling::SchedulerAttributes::default();
@@ -162,6 +162,14 @@ fn session_keyring(name: &CStr) -> Outcome {
             Err(Errno::EACCES | Errno::EPERM) | Ok(()) => Ok(()),
             Err(errno) => Err(errno.into()),
         },
+    }
+}
+
+/// Answers whether it was written: what is lenient may be refused.
+fn write_proc_or_not(proc: i32, path: &CStr, value: &CStr, lenient: bool) -> Result<bool, Errno> {
+    match write_proc(proc, path, value) {
+        Err(Errno::EACCES | Errno::EPERM) if lenient => Ok(false),
+        other => other.map(|()| true),
     }
 }
 
