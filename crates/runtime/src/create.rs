@@ -57,7 +57,8 @@ pub fn create(root: &Root, request: &CreateRequest, mode: Mode, warnings: &mut W
     let terminal = bundle.spec.process.as_ref().is_some_and(|process| process.terminal);
     foreground::check_terminal(terminal, request.console_socket.is_some(), matches!(mode, Mode::Foreground { .. }))?;
     let folder = root.claim(&request.id)?;
-    let mut container = Container { root, request, mode, bundle, folder, group: Group::default(), claimed: true };
+    let mut container =
+        Container { root, request, mode, bundle, folder, group: Group::default(), claimed: true, signals: None };
     let set_up = container.set_up(warnings);
     let (launched, mut record, ours) = match set_up {
         Ok(parts) => parts,
@@ -77,6 +78,8 @@ struct Container<'a> {
     folder: PathBuf,
     group: Group,
     claimed: bool,
+    /// What is told to a process in the foreground.
+    signals: Option<Fd>,
 }
 
 impl Container<'_> {
@@ -122,6 +125,9 @@ impl Container<'_> {
         }
         let mut record = self.record(rootfs, filter.as_ref())?;
         let (given, ours) = self.given(&plan)?;
+        if matches!(self.mode, Mode::Foreground { .. }) {
+            self.signals = Some(foreground::take_signals()?);
+        }
         let mut launched = launch::launch(plan, &given)?;
         record.pid = launched.pid;
         let followed = self.follow(&mut launched, &mut record, &given, spec);
@@ -244,7 +250,8 @@ impl Container<'_> {
         warnings.append(&mut launched.warnings);
         hooks::run("poststart", &record.hooks.poststart, record, Status::Running).inspect_err(|_| launched.abort())?;
         let Mode::Foreground { keep, subreaper } = self.mode else { return Ok(0) };
-        let code = foreground::wait(pid, ours, subreaper)?;
+        let signals = self.signals.take().map_or_else(foreground::take_signals, Ok)?;
+        let code = foreground::wait(pid, ours, signals, subreaper)?;
         if !keep {
             delete::remove(self.root, record, warnings)?;
         }

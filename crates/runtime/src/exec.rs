@@ -94,6 +94,7 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
     if process.terminal {
         (given.console, ours) = console_ends(request.console_socket.as_deref())?;
     }
+    let signals = if request.detach { None } else { Some(foreground::take_signals()?) };
     let mut launched = launch::launch(plan, &given)?;
     drop(given);
     let pid = launched.pid;
@@ -110,10 +111,10 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
         launched.abort();
         return Err(error);
     }
-    if request.detach {
-        return Ok(0);
+    match signals {
+        Some(signals) => foreground::wait(launched.pid, ours, signals, false),
+        None => Ok(0),
     }
-    foreground::wait(launched.pid, ours, false)
 }
 
 /// Where an exec is born on v2: the container's folder, unless its program (an init system) has made folders of its own

@@ -49,12 +49,16 @@ impl Drop for RawMode {
     }
 }
 
+/// Keeps signals for the process that is to be started: from its first moment on they are its own.
+pub fn take_signals() -> Result<Fd, RuntimeError> {
+    signal::block_all_into_fd().map(Fd::new).map_err(RuntimeError::system("signalfd"))
+}
+
 /// Waits for the process and answers its exit code.
-pub fn wait(pid: i32, terminal: Option<Terminal>, subreaper: bool) -> Result<i32, RuntimeError> {
+pub fn wait(pid: i32, terminal: Option<Terminal>, signals: Fd, subreaper: bool) -> Result<i32, RuntimeError> {
     if subreaper {
         process::set_child_subreaper().map_err(RuntimeError::system("become a subreaper"))?;
     }
-    let signals = signal::block_all_into_fd().map(Fd::new).map_err(RuntimeError::system("signalfd"))?;
     let master = terminal.map(|terminal| terminal.receive_master()).transpose()?;
     let raw = match &master {
         Some(master) => {
