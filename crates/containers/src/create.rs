@@ -31,6 +31,9 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     let links = links::resolve(shared, &host_config.links)?;
     let mut endpoints = endpoints(request.endpoints, &host_config);
     links::as_aliases(&links, &mut endpoints, &host_config.network_mode);
+    if endpoints.iter().any(|endpoint| !endpoint.links.is_empty()) {
+        return Err(ConfigError::NotBuilt("a link on a network other than the default bridge".to_owned()).into());
+    }
     let mounts = mounts(shared, &config, &host_config)?;
     check_here(shared, &host_config, &mounts)?;
     let name = take_name(shared, request.name.as_deref(), &id)?;
@@ -129,7 +132,6 @@ fn complete(shared: &Shared, config: &mut Config, host_config: &mut HostConfig, 
         }
         _ if own_hostname => {}
         NetworkMode::Host => config.hostname = host::hostname(),
-        _ if host_config.uts_mode == "host" => config.hostname = host::hostname(),
         _ => config.hostname = ids::short(id).to_owned(),
     }
     logging::complete(&mut host_config.log_config, &shared.settings.log_defaults)?;

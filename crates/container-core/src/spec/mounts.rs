@@ -107,7 +107,12 @@ fn user_mount(mount: &MountPoint, input: &Input<'_>) -> Result<Mount, ConfigErro
     if !mount.read_write {
         options.push(if is_recursively_read_only(mount, input.host)? { "rro" } else { "ro" });
     }
-    options.push(if mount.propagation.is_empty() { "rprivate" } else { &mount.propagation });
+    match (mount.propagation.as_str(), mount.kind) {
+        // As Docker has it: a volume's mount asks for none.
+        ("", MountKind::Volume) => {}
+        ("", _) => options.push("rprivate"),
+        (asked, _) => options.push(asked),
+    }
     let options = options.into_iter().map(str::to_owned).collect();
     Ok(Mount { destination, kind: "bind".into(), source: mount.source.clone(), options })
 }

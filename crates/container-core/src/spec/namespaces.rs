@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Host, Remap};
-use crate::config::HostConfig;
+use crate::config::{Config, HostConfig};
 use crate::error::ConfigError;
 use crate::oci;
 
@@ -120,8 +120,12 @@ pub fn check_modes(host_config: &HostConfig, host: &Host) -> Result<(), ConfigEr
 
 /// Docker's two network settings in a namespace of the container's own, then the user's: ping without CAP_NET_RAW, and
 /// ports below 1024 without CAP_NET_BIND_SERVICE.
-pub(super) fn sysctls(namespaces: &Namespaces, host: &HostConfig) -> BTreeMap<String, String> {
+pub(super) fn sysctls(namespaces: &Namespaces, config: &Config, host: &HostConfig) -> BTreeMap<String, String> {
     let mut sysctls = BTreeMap::new();
+    if namespaces.uts == Join::Own && !config.domainname.is_empty() {
+        // Older runtimes do not know the member of the specification.
+        sysctls.insert("kernel.domainname".to_owned(), config.domainname.clone());
+    }
     if namespaces.network_is_own {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
         // Groups of a user namespace do not reach that far (icmp(7)).
