@@ -79,7 +79,7 @@ impl Failure {
 
     /// A line of a stream of this type, for who asked for one.
     pub fn into_line(self, content_type: http::HeaderValue) -> Reply {
-        let mut reply = reply::line(self.status, self.message);
+        let mut reply = reply::line(self.status, format!("{}\r", self.message));
         reply.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
         reply
     }

@@ -32,6 +32,8 @@ pub struct Difference {
     pub versions: Vec<String>,
 }
 
+/// How much of a body is shown beside its status.
+const SHORT: usize = 300;
 /// What a side lacks.
 pub const ABSENT: &str = "(absent)";
 
@@ -51,6 +53,10 @@ pub fn transcripts(pair: Pair, ours: &[Transcript], theirs: &[Transcript]) -> Ve
                     versions: Some(ours.version.clone()).filter(|version| !version.is_empty()).into_iter().collect(),
                 });
             };
+            if let Some((our, their)) = one_refused(&our.parts, &their.parts) {
+                add("answer".to_owned(), our, their);
+                continue;
+            }
             let ours: BTreeMap<_, _> = our.parts.iter().map(|(name, part)| (*name, part)).collect();
             let theirs: BTreeMap<_, _> = their.parts.iter().map(|(name, part)| (*name, part)).collect();
             for name in ours.keys().chain(theirs.keys().filter(|name| !ours.contains_key(*name))) {
@@ -59,6 +65,21 @@ pub fn transcripts(pair: Pair, ours: &[Transcript], theirs: &[Transcript]) -> Ve
         }
     }
     found
+}
+
+/// Where one side refuses what the other does, nothing else is to be compared: both answers in short.
+fn one_refused(ours: &[(&str, Part)], theirs: &[(&str, Part)]) -> Option<(String, String)> {
+    let part = |parts: &[(&str, Part)], wanted: &str| {
+        parts.iter().find(|(name, _)| *name == wanted).map(|(_, part)| shown(Some(part)))
+    };
+    let (our, their) = (part(ours, "status")?, part(theirs, "status")?);
+    let fails = |status: &str| !status.starts_with(['1', '2', '3']);
+    let short = |status: &str, parts: &[(&str, Part)]| {
+        let body = part(parts, "body").unwrap_or_default();
+        let line: String = body.lines().next().unwrap_or_default().chars().take(SHORT).collect();
+        format!("{status} {line}")
+    };
+    (fails(&our) != fails(&their)).then(|| (short(&our, ours), short(&their, theirs)))
 }
 
 fn parts(name: &str, ours: Option<&Part>, theirs: Option<&Part>, add: &mut impl FnMut(String, String, String)) {
@@ -96,7 +117,7 @@ fn json(at: &str, ours: &Value, theirs: &Value, add: &mut impl FnMut(String, Str
                 add(format!("{at}.{key}"), ABSENT.to_owned(), their.to_string());
             }
         }
-        (Value::Array(ours), Value::Array(theirs)) if ours.len() == theirs.len() => {
+        (Value::Array(ours), Value::Array(theirs)) if ours.len() == theirs.len() && !are_events(ours) => {
             for (index, (our, their)) in ours.iter().zip(theirs).enumerate() {
                 json(&format!("{at}[{index}]"), our, their, add);
             }
@@ -108,6 +129,11 @@ fn json(at: &str, ours: &Value, theirs: &Value, add: &mut impl FnMut(String, Str
         (ours, theirs) if ours == theirs => {}
         (ours, theirs) => add(at.to_owned(), ours.to_string(), theirs.to_string()),
     }
+}
+
+/// Of events the order is compared, too.
+fn are_events(items: &[Value]) -> bool {
+    items.iter().all(|item| item["Action"].is_string() && item["Actor"].is_object())
 }
 
 /// One difference for each run of lines that differ.
@@ -186,6 +212,15 @@ mod tests {
         let theirs = Part::Json(value!({"a": {"b": 2}, "l": [1, 3], "d": []}));
         let expected = ["body.a.b: 1 | 2", "body.a.c: null | (absent)", "body.l[1]: 2 | 3", "body.d: (absent) | []"];
         assert_eq!(of(&ours, &theirs), expected);
+    }
+
+    #[test]
+    fn an_answer_that_one_side_refuses_is_one_difference() {
+        let ours = [("status", Part::Text("501".into())), ("body", Part::Json(value!({"message": "no"})))];
+        let theirs = [("status", Part::Text("200".into())), ("body", Part::Json(value!({"a": 1, "b": 2})))];
+        let short = (r#"501 {"message":"no"}"#.to_owned(), r#"200 {"a":1,"b":2}"#.to_owned());
+        assert_eq!(one_refused(&ours, &theirs), Some(short));
+        assert_eq!(one_refused(&ours, &ours), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use regex_lite::{Captures, Regex};
 use serde_json::Value;
 
 /// Members whose numbers are times, process ids and sizes on this machine.
-const NUMBERS: [&str; 6] = ["Created", "time", "timeNano", "Pid", "execDuration", "NEventsListener"];
+const NUMBERS: [&str; 5] = ["Created", "time", "timeNano", "Pid", "NEventsListener"];
 /// The time that is none.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
@@ -27,6 +27,12 @@ impl Mask {
             (r"\b[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}(\.[0-9]+)? [-+][0-9]{4} [A-Z]{3,4}\b", "<time>"),
             (r"\b(Less than a second|About a minute|[0-9]+ (second|minute)s?) ago", "<some time> ago"),
             (r"\bUp (Less than a second|About a minute|[0-9]+ (second|minute)s?)", "Up <some time>"),
+            (r"\b(br|docker)-[0-9a-f]{8}\b", "<bridge>"),
+            (r"/snapshots/[0-9]+/", "/snapshots/<number>/"),
+            (r"\b[0-9]+: eth0@if[0-9]+:", "<number>: eth0@if<number>:"),
+            (r"\b(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +[0-9]+ [0-9]{2}:[0-9]{2}\b", "<time>"),
+            (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +[0-9]+ [0-9:]{8} [0-9]{4}\b", "<time>"),
+            (r"%2Ftmp%2Flsh-[A-Za-z0-9]+%2F[a-z]+\.sock", "<socket>"),
             (r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b", "<mac>"),
             (r"\b1[789][0-9]{8}(\.[0-9]+)?\b", "<seconds>"),
         ];
@@ -59,7 +65,9 @@ impl Mask {
             Value::Number(number) if NUMBERS.contains(&key) && number.as_i64() != Some(0) => "<number>".into(),
             Value::Array(items) => items.into_iter().map(|item| self.member(key, item)).collect(),
             Value::Object(members) => {
-                members.into_iter().map(|(key, value)| (self.text(&key), self.member(&key, value))).collect()
+                // How long it ran: only newer engines tell.
+                let shown = members.into_iter().filter(|(key, _)| key != "execDuration");
+                shown.map(|(key, value)| (self.text(&key), self.member(&key, value))).collect()
             }
             other => other,
         }

@@ -215,7 +215,7 @@ impl Stage<'_> {
             }
             return Ok(Part::Json(self.mask.json(sorted(json))));
         }
-        if content_type.starts_with("application/x-tar") {
+        if body.get(257..262) == Some(b"ustar") {
             return Ok(Part::Text(self.mask.text(&tar_listing::list(body)?)));
         }
         let text = match frames(body) {
@@ -290,8 +290,11 @@ fn encode(path: &str) -> String {
         .collect()
 }
 
-/// Networks come in no order: by name.
+/// Networks come in no order: by name. Nor do the ports of a container in a list.
 fn sorted(mut value: Value) -> Value {
+    for ports in value.as_array_mut().into_iter().flatten().filter_map(|item| item.get_mut("Ports")?.as_array_mut()) {
+        ports.sort_by_key(|port| port["PrivatePort"].as_u64());
+    }
     if let Some(networks) = value.as_array_mut().filter(|list| list.iter().all(|item| item["IPAM"].is_object())) {
         networks.sort_by_key(|network| network["Name"].to_string());
     }

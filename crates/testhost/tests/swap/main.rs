@@ -2,6 +2,7 @@
 
 mod by_ctr;
 mod by_docker;
+mod by_libraries;
 mod by_podman;
 mod by_python;
 mod containerd;
@@ -57,6 +58,15 @@ const PODMAN: &[Needs] = &[
     Needs::Program("docker-registry", "docker-registry"),
     Needs::Path("/bin/busybox"),
 ];
+const DOCKER_PY: &[Needs] = &[
+    Needs::Path(by_libraries::DOCKER_PY),
+    Needs::Program("skopeo", "skopeo"),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Path("/bin/busybox"),
+];
+const TESTCONTAINERS_PY: &[Needs] = &[Needs::Path(by_libraries::TESTCONTAINERS_PY), Needs::Path("/bin/busybox")];
+const TESTCONTAINERS_JS: &[Needs] =
+    &[Needs::Program("node", "nodejs"), Needs::Path(by_libraries::TESTCONTAINERS_JS), Needs::Path("/bin/busybox")];
 const PYTHON: &[Needs] = &[
     Needs::Path(by_python::PYTHON),
     Needs::Path("/usr/lib/python3/dist-packages/docker"),
@@ -91,6 +101,9 @@ const TESTS: &[Test] = &[
     test("our_engine_reads_what_skopeo_and_podman_push", PODMAN, by_podman::we_read_what_others_push),
     test("skopeo_podman_and_umoci_read_what_we_push", PODMAN, by_podman::others_read_what_we_push),
     test("docker_py_drives_our_dockerd", PYTHON, by_python::docker_py),
+    test("docker_py_7_drives_our_dockerd", DOCKER_PY, by_libraries::docker_py),
+    test("testcontainers_of_python_drive_our_dockerd", TESTCONTAINERS_PY, by_libraries::testcontainers_of_python),
+    test("testcontainers_of_node_drive_our_dockerd", TESTCONTAINERS_JS, by_libraries::testcontainers_of_node),
     test("docker_compose_drives_our_dockerd", PYTHON, by_python::compose),
     test("our_dockerd_runs_on_debian_s_containerd_and_our_shim", CTR, on_containerd::with_our_shim),
     test("our_dockerd_says_what_debian_s_shim_cannot_do", CTR, on_containerd::with_debian_s_shim),
