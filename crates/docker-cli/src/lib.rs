@@ -17,6 +17,7 @@ mod failure;
 mod format;
 mod image;
 mod inspect;
+mod manual;
 mod messages;
 mod network;
 mod plugin;

@@ -1,5 +1,7 @@
 //! Commands as data, and the way from a command line to the one that is meant.
 
+#[cfg(test)]
+mod conformance;
 pub mod flag;
 pub mod globals;
 pub mod help;

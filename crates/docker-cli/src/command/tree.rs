@@ -1,7 +1,7 @@
 //! The commands of `docker`.
 
 use super::{Args, Command};
-use crate::{completion, container, contexts, image, inspect, network, registry, system, volume};
+use crate::{completion, container, contexts, image, inspect, manual, network, registry, system, volume};
 
 /// `docker`.
 pub const ROOT: Command = Command {
@@ -12,6 +12,7 @@ pub const ROOT: Command = Command {
     children: &[
         &HELP,
         &completion::scripts::NOUN,
+        &manual::COMMAND,
         &container::run::COMMAND,
         &container::exec::COMMAND,
         &container::list::PS,

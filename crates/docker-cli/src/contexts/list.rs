@@ -8,6 +8,7 @@ use crate::container::list::FORMAT_USAGE;
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::format::{Column, Field, Format};
+use crate::network::list::natural;
 use crate::template::Value;
 use crate::text::ellipsis::ellipsis;
 
@@ -81,7 +82,7 @@ fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         let error = context.contexts.get(current).err().map(|failure| failure.to_string()).unwrap_or_default();
         rows.push(Row { name: current.to_owned(), description: String::new(), host: String::new(), error });
     }
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    rows.sort_by_key(|row| natural(&row.name));
     let rows = rows.into_iter().map(|row| fields(row, current)).collect();
     context::print(&format.render(COLUMNS, rows)?)?;
     if !env(HOST_VARIABLE).is_empty() {
