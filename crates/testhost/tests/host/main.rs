@@ -4,6 +4,7 @@
 mod authorization;
 mod daemon;
 mod events;
+mod host_config;
 mod hostile;
 mod images;
 mod lifecycle;
@@ -71,6 +72,10 @@ const TESTS: &[Test] = &[
     test("configurations_are_validated_in_docker_s_words", NOTHING, daemon::configuration),
     test("prometheus_reads_docker_s_metrics", BUSYBOX, daemon::metrics),
     test("nothing_passes_an_authorization_plugin_unseen", BUSYBOX, authorization::plugins),
+    test("a_container_is_as_healthy_as_its_probes_over_a_daemon_s_death_too", BUSYBOX, host_config::health),
+    test("an_init_stands_before_the_command_and_ends_as_it_does", BUSYBOX, host_config::init),
+    test("memory_is_shared_with_whom_it_may_be_and_links_name_their_targets", BUSYBOX, host_config::shared),
+    test("images_and_parts_of_volumes_are_mounted", CLIENTS, host_config::mounts),
 ];
 
 fn main() -> ExitCode {
