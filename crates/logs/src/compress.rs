@@ -188,11 +188,11 @@ impl std::fmt::Debug for Inflating {
 }
 
 impl Inflating {
-    pub fn open(path: &std::path::Path) -> io::Result<Self> {
-        let decoder = flate2::read::GzDecoder::new(File::open(path)?);
+    pub fn new(file: File) -> Self {
+        let decoder = flate2::read::GzDecoder::new(file);
         let header = decoder.header().and_then(flate2::GzHeader::extra);
         let extra = header.and_then(|extra| serde_json::from_slice(extra).ok()).unwrap_or_default();
-        Ok(Self { decoder, extra })
+        Self { decoder, extra }
     }
 
     /// When its last message was written, where the file tells.

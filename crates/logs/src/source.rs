@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::Timestamp;
 use crate::compress::Inflating;
@@ -13,8 +14,9 @@ use crate::names::{compressed, rotated};
 
 /// Files of one log that are looked for.
 const MAX_FILES: u32 = 1000;
-/// How often the files are opened anew because a rotation came in between.
-const ATTEMPTS: u32 = 20;
+/// How often the files are opened anew because a rotation came in between, and the pause before.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_micros(200);
 
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -22,6 +24,8 @@ pub(crate) struct Source {
     /// Of the file as it was written, even if it has been compressed since. A number that is free is taken again: it tells
     /// a file that somebody holds open from what is newer, no more.
     pub inode: u64,
+    /// Of the file that is read: another one once it is compressed.
+    on_disk: u64,
     /// Behind what was read.
     pub offset: u64,
     /// Nothing beyond is read: what is written during a reading that does not follow is not part of it.
@@ -39,14 +43,14 @@ enum Content {
 }
 
 impl Source {
-    fn new(content: Content, inode: u64, limit: u64) -> Self {
-        Self { content, inode, offset: 0, limit, skipped: 0, skipping: false }
+    fn new(content: Content, inode: u64, on_disk: u64, limit: u64) -> Self {
+        Self { content, inode, on_disk, offset: 0, limit, skipped: 0, skipping: false }
     }
 
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
-        Ok(Self::new(Content::Plain(file), metadata.ino(), metadata.len()))
+        Ok(Self::new(Content::Plain(file), metadata.ino(), metadata.ino(), metadata.len()))
     }
 
     fn is_plain(&self) -> bool {
@@ -57,9 +61,11 @@ impl Source {
     fn open_rotated(path: &Path, number: u32) -> io::Result<Self> {
         match Self::open(&rotated(path, number)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let inflating = Box::new(Inflating::open(&compressed(path, number))?);
+                let file = File::open(compressed(path, number))?;
+                let on_disk = file.metadata()?.ino();
+                let inflating = Box::new(Inflating::new(file));
                 let inode = inflating.extra.inode;
-                Ok(Self::new(Content::Compressed(inflating), inode, u64::MAX))
+                Ok(Self::new(Content::Compressed(inflating), inode, on_disk, u64::MAX))
             }
             other => other,
         }
@@ -150,48 +156,50 @@ pub(crate) fn open_newer(path: &Path, current: Option<u64>) -> io::Result<VecDeq
     open_behind(path, current)
 }
 
+/// A rotation goes from the oldest name to the newest, a look the other way: where they meet, a file may be seen twice, or
+/// not at all. So the names are looked at until two looks agree, none is missing, and the newest is still the newest.
 fn open_behind(path: &Path, known: Option<u64>) -> io::Result<VecDeque<Source>> {
+    let (mut files, _) = open_once(path, known)?;
     for _ in 0..ATTEMPTS {
-        let (files, is_complete) = open_once(path, known)?;
-        // Had there been a rotation meanwhile, a file might have been seen twice, or not at all.
+        let before: Vec<u64> = files.iter().map(|file| file.on_disk).collect();
+        let (looked, is_complete) = open_once(path, known)?;
+        files = looked;
         let newest = files.back().map(|newest| newest.inode).or(known);
         let is_newest = || Source::open(path).ok().map(|now| now.inode) == newest;
-        if is_complete && is_newest() {
+        if is_complete && files.iter().map(|file| file.on_disk).eq(before) && is_newest() {
             return Ok(files);
         }
-        std::thread::yield_now();
+        std::thread::sleep(PAUSE);
     }
     // A kill in the middle of a rotation left a number out, or the log turns faster than it can be opened.
-    Ok(open_once(path, known)?.0)
+    Ok(files)
 }
 
-/// Newest first, so that a rotation meanwhile shows one file twice rather than never; up to the file that is known. False
-/// with the files if a number was missing before the last.
+/// Newest first, up to the file that is known. False with the files if a number was missing before the last.
 fn open_once(path: &Path, known: Option<u64>) -> io::Result<(VecDeque<Source>, bool)> {
     let mut files: VecDeque<Source> = VecDeque::new();
-    let (mut missing, mut is_complete) = (false, true);
+    let (mut is_missing, mut is_complete, mut is_known) = (false, true, known.is_none());
     for number in 0..MAX_FILES {
         let opened = if number == 0 { Source::open(path) } else { Source::open_rotated(path, number) };
         match opened {
             Ok(source) => {
-                is_complete &= !missing;
+                is_complete &= !is_missing;
                 if Some(source.inode) == known {
+                    is_known = true;
                     break;
                 }
-                let is_seen = |file: &Source| file.is_plain() && file.inode == source.inode;
-                if !source.is_plain() || !files.iter().any(is_seen) {
-                    files.push_front(source);
-                }
+                files.push_front(source);
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if std::mem::replace(&mut missing, true) {
+                if std::mem::replace(&mut is_missing, true) {
                     break;
                 }
             }
             Err(error) => return Err(error),
         }
     }
-    Ok((files, is_complete))
+    // The file that is known may be gone for good, too: then every look says so.
+    Ok((files, is_complete && is_known))
 }
 
 /// Drops and forwards files so that `wanted` whole messages are left, looking at the files from their ends.

@@ -314,8 +314,8 @@ fn last_ordinal(config: &WriterConfig, file: &File) -> io::Result<u64> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         Err(_) => {}
     }
-    match Inflating::open(&compressed(&config.path, 1)) {
-        Ok(inflating) => last_inflated_ordinal(inflating, config.format),
+    match File::open(compressed(&config.path, 1)) {
+        Ok(file) => last_inflated_ordinal(Inflating::new(file), config.format),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }
