@@ -382,3 +382,37 @@ async fn a_paused_container_is_thawed_for_its_stop() {
     assert_eq!(state(&service, "web").await, "exited");
     assert!(service.lifecycle.unpause("web").await.unwrap_err().to_string().ends_with(" is not paused"));
 }
+
+/// What a daemon leaves that dies between storing an exit and telling of it.
+#[tokio::test]
+async fn an_exit_that_was_stored_and_not_told_is_told_once_by_the_next_daemon() {
+    const STORED: metadata::Table<serde_json::Value> = metadata::Table::new("containers");
+    let world = World::new();
+    let service = world.daemon().await;
+    let id = created(&service, "web", HostConfig::default()).await;
+    service.lifecycle.start("web").await.unwrap();
+    world.fake.end(&id, 3);
+    within(service.lifecycle.wait("web", WaitCondition::NotRunning).unwrap().done()).await;
+    // At its gate: the end is dealt with when this is refused.
+    assert_eq!(service.lifecycle.stop("web", StopOptions::default()).await.unwrap_err().kind(), ErrorKind::NotModified);
+    service.shutdown().await;
+    drop(service);
+    let database = open_database(&world.folder.path().join("longshore.db"));
+    let mut record = database.view(|tx| STORED.get(tx, &id)).unwrap().unwrap();
+    assert_eq!(record["untold"], serde_json::Value::Null, "it was told, and that is stored");
+    record["untold"] = serde_json::json!({"code": 3, "ran_s": 7});
+    let key = id.clone();
+    database.write(metadata::Durability::Synced, move |tx| STORED.put(tx, &key, &record)).await.unwrap();
+    drop(database);
+    for expected in [1, 0] {
+        world.neighbours.events.lock().unwrap().clear();
+        let service = world.daemon().await;
+        let told = world.neighbours.events.lock().unwrap().clone();
+        let died: Vec<_> = told.iter().filter(|event| event.action == "die").collect();
+        assert_eq!(died.len(), expected);
+        if let Some(event) = died.first() {
+            assert_eq!((event.attributes["exitCode"].as_str(), event.attributes["execDuration"].as_str()), ("3", "7"));
+        }
+        service.shutdown().await;
+    }
+}
