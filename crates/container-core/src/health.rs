@@ -175,7 +175,8 @@ mod tests {
 
     fn check(test: &[&str], start_period_s: i64, retries: i64) -> Check {
         let test = test.iter().map(|word| (*word).to_owned()).collect();
-        let healthcheck = Healthcheck { test, start_period_ns: start_period_s * 1_000_000_000, retries, ..Healthcheck::default() };
+        let healthcheck =
+            Healthcheck { test, start_period_ns: start_period_s * 1_000_000_000, retries, ..Healthcheck::default() };
         Check::of(&Config { healthcheck: Some(healthcheck), ..Config::default() }).unwrap()
     }
 

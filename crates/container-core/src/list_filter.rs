@@ -153,9 +153,7 @@ fn port_range(text: &str) -> Option<(u16, u16, &str)> {
 
 fn in_range<'a>(wanted: &str, mut ports: impl Iterator<Item = &'a str>) -> bool {
     let Some((first, last, protocol)) = port_range(wanted) else { return false };
-    ports.any(|port| {
-        port_range(port).is_some_and(|(port, _, of)| of == protocol && (first..=last).contains(&port))
-    })
+    ports.any(|port| port_range(port).is_some_and(|(port, _, of)| of == protocol && (first..=last).contains(&port)))
 }
 
 #[cfg(test)]
@@ -220,10 +218,7 @@ mod tests {
             ListFilter::new(BTreeMap::from([(key.to_owned(), vec![value.to_owned()])])).unwrap_err().to_string()
         };
         assert_eq!(refuse("colour", "x"), "invalid filter 'colour'");
-        assert_eq!(
-            refuse("exited", "x"),
-            "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid syntax"
-        );
+        assert_eq!(refuse("exited", "x"), "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid syntax");
         assert!(refuse("status", "up").starts_with("invalid filter 'status=up': invalid value for state (up)"));
         assert!(refuse("name", "(").starts_with("invalid filter 'name=('"));
     }

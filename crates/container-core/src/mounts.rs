@@ -205,9 +205,9 @@ fn from_request(request: &MountRequest) -> Result<MountPoint, ConfigError> {
 
 fn read_only(request: &MountRequest) -> Result<ReadOnly, ConfigError> {
     match (request.read_only_non_recursive, request.read_only_force_recursive) {
-        (true, true) => Err(ConfigError::Value(
-            "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive".to_owned(),
-        )),
+        (true, true) => {
+            Err(ConfigError::Value("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive".to_owned()))
+        }
         (true, false) => Ok(ReadOnly::Shallow),
         (false, true) => Ok(ReadOnly::Forced),
         (false, false) => Ok(ReadOnly::Default),

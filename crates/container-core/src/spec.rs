@@ -116,9 +116,7 @@ pub struct Remap {
 impl Remap {
     /// Who root in a container is on the host.
     pub fn root(&self) -> (u32, u32) {
-        let of = |maps: &[oci::IdMapping]| {
-            maps.iter().find(|map| map.container_id == 0).map_or(0, |map| map.host_id)
-        };
+        let of = |maps: &[oci::IdMapping]| maps.iter().find(|map| map.container_id == 0).map_or(0, |map| map.host_id);
         (of(&self.uids), of(&self.gids))
     }
 }

@@ -94,7 +94,8 @@ fn node(text: &NodeText) -> Result<DeviceNode, Error> {
     if !node.kind.is_empty() && (node.kind == "p" || node.major != 0 || node.minor != 0) {
         return Ok(node);
     }
-    let failed = |why: String| Error::Config(ConfigError::Cdi(format!("failed to stat CDI host device \"{host_path}\": {why}")));
+    let failed =
+        |why: String| Error::Config(ConfigError::Cdi(format!("failed to stat CDI host device \"{host_path}\": {why}")));
     let stat = fs::metadata(host_path).map_err(|error| failed(error.to_string()))?;
     node.kind = match stat.file_type() {
         kind if kind.is_char_device() => "c",
@@ -135,6 +136,8 @@ mod tests {
         let value: serde_json::Value = serde_saphyr::from_str(&json).unwrap();
         fs::write(folders[1].join("v.json"), value.to_string()).unwrap();
         assert_eq!(edits(&[request("vendor.com/dev=null")], &folders).unwrap()[1].env, ["FROM=json"]);
-        assert!(edits(&[request("vendor.com/dev=zero")], &folders).unwrap_err().to_string().contains("unresolvable CDI"));
+        assert!(
+            edits(&[request("vendor.com/dev=zero")], &folders).unwrap_err().to_string().contains("unresolvable CDI")
+        );
     }
 }

@@ -210,7 +210,11 @@ pub(crate) struct Begun {
 }
 
 /// Runs a probe.
-pub(crate) async fn begin(shared: &Arc<Shared>, container: &Arc<Container>, config: ExecConfig) -> Result<Begun, Error> {
+pub(crate) async fn begin(
+    shared: &Arc<Shared>,
+    container: &Arc<Container>,
+    config: ExecConfig,
+) -> Result<Begun, Error> {
     may_run_in(container, &container.id)?;
     let exec = add(shared, container, config)?;
     *exec.phase() = Phase::Starting;

@@ -58,7 +58,13 @@ async fn probe_for_ever(shared: &Arc<Shared>, container: &Arc<Container>, check:
     }
 }
 
-async fn take(shared: &Arc<Shared>, container: &Arc<Container>, check: &Check, started: Timestamp, result: ProbeResult) {
+async fn take(
+    shared: &Arc<Shared>,
+    container: &Arc<Container>,
+    check: &Check,
+    started: Timestamp,
+    result: ProbeResult,
+) {
     let _gate = container.gate.lock().await;
     let before = container.record();
     // A probe that the container's end took along says nothing.

@@ -58,7 +58,8 @@ pub(crate) async fn stage(shared: &Shared, record: &Record) -> Result<Staged, Er
                 stage_image(&layers, &mount.subpath, &place).map_err(failed)?;
             }
             MountKind::Volume if !mount.subpath.is_empty() => {
-                let failed = |source| Error::file("mount the volume's folder at", Path::new(&mount.destination), source);
+                let failed =
+                    |source| Error::file("mount the volume's folder at", Path::new(&mount.destination), source);
                 let volume = open_folder(Path::new(&mount.source)).map_err(|error| failed(error.into()))?;
                 bind_inside(volume.as_fd(), &mount.subpath, &place).map_err(failed)?;
             }

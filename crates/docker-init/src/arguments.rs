@@ -107,7 +107,9 @@ mod tests {
     #[test]
     fn the_environment_says_it_too() {
         let words = vec!["--".into(), "true".into()];
-        let Ok(Asked::Run(options)) = parse(words, |name| name == "TINI_KILL_PROCESS_GROUP") else { panic!("no command") };
+        let Ok(Asked::Run(options)) = parse(words, |name| name == "TINI_KILL_PROCESS_GROUP") else {
+            panic!("no command")
+        };
         assert!(options.whole_group && !options.subreaper);
     }
 }

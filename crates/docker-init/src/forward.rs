@@ -29,7 +29,9 @@ pub fn until_end(signals: RawFd, child: Pid, whole_group: bool) -> io::Result<Wa
                 }
             }
             Ok(signal) => hand_on(signal, child, whole_group)?,
-            Err(errno) if errno.0 == Errno::AGAIN.raw_os_error() => sys::signal::wait_readable(signals).map_err(io_error)?,
+            Err(errno) if errno.0 == Errno::AGAIN.raw_os_error() => {
+                sys::signal::wait_readable(signals).map_err(io_error)?
+            }
             Err(errno) => return Err(io_error(errno)),
         }
     }

@@ -62,7 +62,8 @@ fn a_fault_s_signal_is_not_handed_on() {
 #[test]
 fn with_the_group_asked_for_the_command_s_children_hear_it_too() {
     let script = "(trap 'echo child >&2; exit 0' TERM; echo ready; while :; do sleep 0.02; done) & wait $!; exit 3";
-    let mut child = init(&["-g", "--", "bash", "-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        init(&["-g", "--", "bash", "-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     signal(&child, 15);
@@ -74,7 +75,8 @@ fn with_the_group_asked_for_the_command_s_children_hear_it_too() {
 #[test]
 fn orphans_are_reaped() {
     // The orphan's zombie is gone before the command looks for it.
-    let script = "sh -c 'sleep 0.05 & echo $! > /proc/self/fd/3' 3>&1 | { read orphan; sleep 0.5; test ! -e /proc/$orphan; }";
+    let script =
+        "sh -c 'sleep 0.05 & echo $! > /proc/self/fd/3' 3>&1 | { read orphan; sleep 0.5; test ! -e /proc/$orphan; }";
     assert_eq!(code(&["--", "bash", "-c", script]), Some(0));
 }
 

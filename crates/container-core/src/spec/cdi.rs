@@ -117,7 +117,8 @@ pub fn requested(requests: &[DeviceRequest], documents: &[Document]) -> Result<V
 
 /// `--gpus`: by the first vendor's files, as far as they are there.
 fn graphics(request: &DeviceRequest, documents: &[Document]) -> Option<Vec<String>> {
-    let wants = request.capabilities.iter().any(|set| set.iter().all(|capability| capability == "gpu") && !set.is_empty());
+    let wants =
+        request.capabilities.iter().any(|set| set.iter().all(|capability| capability == "gpu") && !set.is_empty());
     let kind = |vendor: &str| format!("{vendor}/gpu");
     let there = |vendor: &&str| documents.iter().any(|document| document.kind == kind(vendor));
     let vendor = match request.driver.as_str() {
@@ -298,10 +299,7 @@ mod tests {
         assert_eq!(edits.len(), 3);
         assert_eq!(edits[0].mounts[0].container_path, "/lib/v");
         let error = select(&["vendor.com/net=three".to_owned(), "x".to_owned()], &documents).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "CDI device injection failed: unresolvable CDI devices vendor.com/net=three, x"
-        );
+        assert_eq!(error.to_string(), "CDI device injection failed: unresolvable CDI devices vendor.com/net=three, x");
     }
 
     #[test]
@@ -340,7 +338,10 @@ mod tests {
         edits.apply(&mut spec);
         assert_eq!(spec.process.env, ["ONE=1"]);
         assert_eq!(spec.process.user.additional_gids, [7]);
-        assert_eq!((spec.linux.devices[0].path.as_str(), spec.linux.resources.devices[0].access.as_str()), ("/dev/one", "rw"));
+        assert_eq!(
+            (spec.linux.devices[0].path.as_str(), spec.linux.resources.devices[0].access.as_str()),
+            ("/dev/one", "rw")
+        );
         assert_eq!((spec.mounts[0].destination.as_str(), spec.hooks.create_container.len()), ("/lib/v", 1));
     }
 

@@ -78,7 +78,8 @@ impl Namespaces {
 
 /// Words that are no modes, and what a remapping daemon cannot share with the host.
 pub fn check_modes(host_config: &HostConfig, host: &Host) -> Result<(), ConfigError> {
-    let wrong = |namespace: &'static str, mode: &str| Err(ConfigError::NamespaceMode { namespace, mode: mode.to_owned() });
+    let wrong =
+        |namespace: &'static str, mode: &str| Err(ConfigError::NamespaceMode { namespace, mode: mode.to_owned() });
     let of_container = |mode: &str| mode.strip_prefix("container:").is_some_and(|id| !id.is_empty());
     match host_config.ipc_mode.as_str() {
         "" | "private" | "host" | "none" | "shareable" => {}

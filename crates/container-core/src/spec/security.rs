@@ -1,8 +1,8 @@
 //! `--security-opt`, and the paths of /proc and /sys that a container must not read or write.
 
+use super::{AppArmor, Host};
 use crate::config::HostConfig;
 use crate::error::ConfigError;
-use super::{AppArmor, Host};
 use crate::seccomp::ProfileChoice;
 
 /// Docker's list: what would tell about the host or other containers (CVE-2025-31133 is why the runtime checks each mask).

@@ -185,7 +185,8 @@ fn parse_set(text: &str) -> Option<Vec<(u32, u32)>> {
 
 fn block_io(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     let has = &host.supports;
-    let discarded = |what: &str, rest: &str| format!("Your kernel does not support {what} or the cgroup is not mounted. {rest}");
+    let discarded =
+        |what: &str, rest: &str| format!("Your kernel does not support {what} or the cgroup is not mounted. {rest}");
     if wanted.blkio_weight > 0 && !has.block_io_weight {
         warnings.push(discarded("Block I/O weight", "Weight discarded."));
         wanted.blkio_weight = 0;
@@ -256,7 +257,10 @@ mod tests {
                 "Minimum memory limit can not be less than memory reservation limit, see usage",
             ),
             (Resources { memory_reservation: 1, ..of() }, "Minimum memory reservation allowed is 6MB"),
-            (Resources { memory_swappiness: Some(101), ..of() }, "Invalid value: 101, valid memory swappiness range is 0-100"),
+            (
+                Resources { memory_swappiness: Some(101), ..of() },
+                "Invalid value: 101, valid memory swappiness range is 0-100",
+            ),
             (
                 Resources { nano_cpus: 3_000_000_000, ..of() },
                 "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
@@ -274,10 +278,7 @@ mod tests {
                 Resources { cpuset_cpus: "0-7".into(), ..of() },
                 "Requested CPUs are not available - requested 0-7, available: 0-1",
             ),
-            (
-                Resources { cpuset_cpus: "a".into(), ..of() },
-                "Invalid value a for cpuset cpus: invalid format: a",
-            ),
+            (Resources { cpuset_cpus: "a".into(), ..of() }, "Invalid value a for cpuset cpus: invalid format: a"),
             (
                 Resources { cpuset_mems: "1".into(), ..of() },
                 "Requested memory nodes are not available - requested 1, available: 0",

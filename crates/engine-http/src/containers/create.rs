@@ -2,6 +2,7 @@
 //!
 //! Every member has its place in the service, which refuses what it cannot honour: nothing is taken and forgotten.
 
+use crate::status::Failure;
 use container_core::{
     Config, DeviceMapping, DeviceRequest, EndpointRequest, Healthcheck, HostConfig, LogConfig, MountKind, MountRequest,
     PortBinding, Resources, RestartPolicy, StrayOptions, ThrottleDevice, Ulimit, WeightDevice,
@@ -11,7 +12,6 @@ use engine_api::container as wire;
 use engine_api::host_config as wire_host;
 use engine_api::mount as wire_mount;
 use engine_api::network::EndpointSettings;
-use crate::status::Failure;
 
 /// The body understood, and what the client is to be told beside the service's own warnings.
 pub struct Understood {
@@ -44,7 +44,9 @@ fn place_mac(mac: &str, mode: &str, endpoints: &mut Vec<EndpointRequest>) -> Res
         return Err(Failure::bad_request("conflicting options: mac-address and the network mode"));
     }
     let network = if mode.is_empty() { "default" } else { mode };
-    let is_own = |known: &str| known == network || (matches!(network, "default" | "bridge") && matches!(known, "default" | "bridge"));
+    let is_own = |known: &str| {
+        known == network || (matches!(network, "default" | "bridge") && matches!(known, "default" | "bridge"))
+    };
     let own = match endpoints.iter().position(|endpoint| is_own(&endpoint.network)) {
         Some(at) => &mut endpoints[at],
         None => {
@@ -60,8 +62,7 @@ fn place_mac(mac: &str, mode: &str, endpoints: &mut Vec<EndpointRequest>) -> Res
         )),
         _ => {
             own.mac = Some(mac.to_owned());
-            let warning =
-                "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
+            let warning = "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
             Ok(vec![warning.to_owned()])
         }
     }

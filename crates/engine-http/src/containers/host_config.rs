@@ -102,7 +102,8 @@ fn block_io(resources: &Resources, answer: &mut wire::HostConfig) {
         Some(list.iter().map(device).collect())
     };
     let weights = resources.blkio_weight_device.iter();
-    let weight = |limit: &container_core::WeightDevice| wire::WeightDevice { path: limit.path.clone(), weight: limit.weight };
+    let weight =
+        |limit: &container_core::WeightDevice| wire::WeightDevice { path: limit.path.clone(), weight: limit.weight };
     answer.blkio_weight_device = Some(weights.map(weight).collect());
     answer.blkio_device_read_bps = throttles(&resources.blkio_device_read_bps);
     answer.blkio_device_write_bps = throttles(&resources.blkio_device_write_bps);
@@ -135,8 +136,7 @@ fn mount(mount: &MountRequest) -> wire_mount::Mount {
         read_only_non_recursive: mount.read_only_non_recursive,
         read_only_force_recursive: mount.read_only_force_recursive,
     };
-    let driver =
-        wire_mount::Driver { name: mount.volume_driver.clone(), options: mount.volume_driver_options.clone() };
+    let driver = wire_mount::Driver { name: mount.volume_driver.clone(), options: mount.volume_driver_options.clone() };
     let volume = wire_mount::VolumeOptions {
         no_copy: mount.no_copy,
         labels: mount.volume_labels.clone(),

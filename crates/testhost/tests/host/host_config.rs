@@ -57,7 +57,8 @@ pub fn mounts(host: &Host) -> Result<()> {
     let write = docker.try_run(&["run", "--rm", "--mount", &whole, &image, "touch", "/img/x"])?;
     assert!(write.stderr.contains("Read-only file system"), "{}", write.stderr);
     docker.run(&["run", "--rm", "-v", "data:/d", &image, "sh", "-c", "mkdir /d/sub; echo hi > /d/sub/f"])?;
-    let part = ["run", "--rm", "--mount", "type=volume,source=data,target=/d,volume-subpath=sub", &image, "cat", "/d/f"];
+    let part =
+        ["run", "--rm", "--mount", "type=volume,source=data,target=/d,volume-subpath=sub", &image, "cat", "/d/f"];
     assert_eq!(docker.run(&part)?, "hi");
     Ok(())
 }
