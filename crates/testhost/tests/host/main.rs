@@ -4,6 +4,7 @@
 mod authorization;
 mod daemon;
 mod events;
+mod file_systems;
 mod host_config;
 mod hostile;
 mod images;
@@ -15,6 +16,7 @@ mod processes;
 mod run;
 mod storage;
 mod terminal;
+mod upkeep;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,15 @@ const TESTS: &[Test] = &[
     test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
     test("the_host_s_network_is_shared_and_none_is_empty", BUSYBOX, networks::host_and_none),
     test("folders_volumes_and_memory_are_mounted", CLIENTS, storage::mounts),
+    test("files_go_in_and_out_of_containers_that_run_and_that_do_not", CLIENTS, file_systems::copied),
+    test("archives_of_containers_are_refused_in_docker_s_words", CLIENTS, file_systems::archives),
+    test("a_container_that_swaps_links_leads_a_copy_nowhere", CLIENTS, file_systems::swapped),
+    test("diff_tells_what_a_container_changed_and_nothing_else", CLIENTS, file_systems::changed),
+    test("a_container_becomes_an_image", CLIENTS, file_systems::committed),
+    test("an_exported_container_can_be_imported", CLIENTS, file_systems::exported),
+    test("limits_policies_and_names_change_while_a_container_runs", CLIENTS, upkeep::updated),
+    test("what_does_not_run_is_pruned_and_its_size_told", CLIENTS, upkeep::pruned),
+    test("a_websocket_attaches_to_both_streams", CLIENTS, upkeep::websocket),
     test("a_shim_is_the_parent_of_its_container_and_the_runtime_is_gone", BUSYBOX, processes::tree),
     test("several_sockets_are_served_and_only_left_over_ones_replaced", CURL, daemon::sockets),
     test("tls_lets_in_who_has_a_certificate_of_the_authority", TLS, daemon::tls),
