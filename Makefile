@@ -12,6 +12,15 @@ stop:
 build:
 	cargo build --release --bins
 
+# `make build` first, as whoever builds; this as root. PREFIX, DESTDIR, SYSCONFDIR and UNITDIR as usual.
+PROGRAMS ?= target/$(shell rustc --print host-tuple)/release
+install:
+	PROGRAMS='$(PROGRAMS)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/stage
+
+# The Debian package, from what `make build` made.
+deb:
+	scripts/deb '$(PROGRAMS)'
+
 # T0 to T3, and T4 where QEMU can be installed: DESIGN of the tests in ARCHITECTURE.md.
 test: packages-test
 	scripts/test

@@ -17,7 +17,9 @@ use engine_api::system::{
 use engine_http::Engine;
 use jiff::Timestamp;
 
-pub use build::{COMMIT, ENGINE_VERSION, VERSION};
+pub use build::{ENGINE_VERSION, VERSION};
+
+use self::build::COMMIT;
 
 use self::host::{Host, NO_NEW_PRIVILEGES};
 use crate::options::{self, Config};

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match options::read(&words) {
         Ok(Asked::Help) => print!("{}", options::help(terminal_width())),
-        Ok(Asked::Version) => println!("Docker version {}, build {}", facts::ENGINE_VERSION, facts::COMMIT),
+        Ok(Asked::Version) => println!("Docker version {}, build longshore-{}", facts::ENGINE_VERSION, facts::VERSION),
         Ok(Asked::Validate) => eprintln!("configuration OK"),
         Ok(Asked::Serve(options)) => return serve(*options),
         Err(error) => {

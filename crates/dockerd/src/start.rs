@@ -32,7 +32,7 @@ const CONTAINERD_LIMIT: Duration = Duration::from_secs(15);
 /// Docker's default of `--shutdown-timeout`, in seconds.
 const SHUTDOWN_TIMEOUT: i64 = 15;
 
-/// Serves until SIGTERM or SIGINT. Containers run on, unless `live-restore` is off.
+/// Serves until SIGTERM, SIGINT or SIGPWR. Containers run on, unless `live-restore` is off or the machine goes down.
 pub async fn run(options: Options, level: Level, oldest: ApiVersion) -> Result<()> {
     let options = Arc::new(options);
     let config = Arc::new(options.config.clone());
@@ -50,7 +50,7 @@ pub async fn run(options: Options, level: Level, oldest: ApiVersion) -> Result<(
     };
     let daemon = Daemon::open(&config, &places, oldest).await.context("failed to start daemon")?;
     let measuring = measured.map(|listener| metrics::serve(listener, Arc::clone(&daemon.api)));
-    daemon
+    let asked = daemon
         .serve(
             listeners,
             Reloading { options, facts: Arc::clone(&daemon.facts), api: Arc::clone(&daemon.api), level },
@@ -60,7 +60,7 @@ pub async fn run(options: Options, level: Level, oldest: ApiVersion) -> Result<(
     if let Some(measuring) = measuring {
         measuring.abort();
     }
-    daemon.close().await;
+    daemon.close(asked).await;
     drop(pid_file);
     tracing::info!("Daemon shutdown complete");
     Ok(())
@@ -124,7 +124,7 @@ impl Daemon {
     }
 
     /// Until somebody ends it.
-    async fn serve(&self, listeners: Vec<Listener>, reloading: Reloading, mut signals: Signals) {
+    async fn serve(&self, listeners: Vec<Listener>, reloading: Reloading, mut signals: Signals) -> Asked {
         let limit = descriptors::raise_limit();
         let serving = serve::serve(listeners, &self.api, limit);
         for host in &self.facts.config().listen_on {
@@ -132,17 +132,21 @@ impl Daemon {
         }
         activation::notify("READY=1");
         tracing::info!("Daemon has completed initialization");
-        while signals.wait().await == Asked::Reload {
-            reloading.reload().await;
-        }
+        let asked = loop {
+            match signals.wait().await {
+                Asked::Reload => reloading.reload().await,
+                asked => break asked,
+            }
+        };
         activation::notify("STOPPING=1");
         tracing::info!("Processing signal to end");
         serving.end().await;
+        asked
     }
 
-    async fn close(self) {
+    async fn close(self, asked: Asked) {
         let config = self.facts.config();
-        if !config.live_restore() {
+        if asked == Asked::PowerOff || !config.live_restore() {
             let seconds = config.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT);
             let limit = u64::try_from(seconds).ok().map(Duration::from_secs);
             self.containers.stop_all(limit).await;
@@ -161,7 +165,10 @@ impl Daemon {
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
+    /// Containers run on where `live-restore` says so.
     End,
+    /// The machine goes down: containers are stopped first, whatever `live-restore` says.
+    PowerOff,
     Reload,
 }
 
@@ -170,6 +177,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    power: Signal,
 }
 
 impl Signals {
@@ -178,6 +186,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            power: signal(SignalKind::from_raw(rustix::process::Signal::POWER.as_raw()))?,
         })
     }
 
@@ -186,6 +195,7 @@ impl Signals {
             _ = self.terminate.recv() => Asked::End,
             _ = self.interrupt.recv() => Asked::End,
             _ = self.hang_up.recv() => Asked::Reload,
+            _ = self.power.recv() => Asked::PowerOff,
         }
     }
 }
