@@ -12,9 +12,9 @@ use std::time::Duration;
 /// How often the thread looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A process that used less processor time than this between two looks is quiet.
-const QUIET: Duration = Duration::from_millis(5);
+const QUIET: Duration = Duration::from_millis(4);
 /// Work after which there is something to give back.
-const WORTH_IT: Duration = Duration::from_millis(25);
+const WORTH_IT: Duration = Duration::from_millis(8);
 const STACK: usize = 64 << 10;
 
 /// Starts the thread, which lives as long as the process; a process that gets none keeps its memory.
