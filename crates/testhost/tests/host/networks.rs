@@ -14,15 +14,18 @@ pub fn published(host: &Host) -> Result<()> {
     outside.spawn("greeter", &["busybox", "nc", "-ll", "-p", "7000", "-e", "busybox", "echo", "greetings"])?;
     for docker in clients(&engine) {
         docker.run(
-            &[&["run", "-d", "--name", "served", "-p", "8080:80", "-p", "127.0.0.1:8081:80", &image], &SERVE[..]].concat(),
+            &[&["run", "-d", "--name", "served", "-p", "8080:80", "-p", "127.0.0.1:8081:80", &image], &SERVE[..]]
+                .concat(),
         )?;
         assert!(docker.run(&["port", "served", "80"]).is_ok_and(|ports| ports.contains("0.0.0.0:8080")));
         let own = docker.run(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", "served"])?;
         let fetch = |url: &str| host.command("curl", &["-sf", "--max-time", "5", "--noproxy", "*", url]);
         wait_until("the published page", || fetch("http://127.0.0.1:8080/group").ok())?;
-        for url in
-            [&format!("http://{own}/group"), "http://127.0.0.1:8081/group", &format!("http://{HOST_ADDRESS}:8080/group")]
-        {
+        for url in [
+            &format!("http://{own}/group"),
+            "http://127.0.0.1:8081/group",
+            &format!("http://{HOST_ADDRESS}:8080/group"),
+        ] {
             assert!(fetch(url)?.contains("root:x:0:"), "{url}");
         }
         let from_outside = |port: u16| {
