@@ -19,6 +19,7 @@ mod pty;
 mod registry;
 mod runner;
 mod running;
+mod soak;
 mod traces;
 
 pub use busybox::archive as busybox_archive;
@@ -34,3 +35,4 @@ pub use pty::Terminal;
 pub use registry::Registry;
 pub use runner::{Needs, Test, in_fresh_host, run, test};
 pub use running::Running;
+pub use soak::{Soak, run as run_soak};

@@ -3,6 +3,7 @@
 mod bench;
 mod differ;
 mod kill;
+mod soak;
 mod tidy;
 mod tiers;
 mod trace;
@@ -27,6 +28,7 @@ usage: cargo xtask CHORE
   swap [F]   T3: our programs with the originals of Debian's packages on the other side
   differ [F] the same requests and command lines at Docker's engine and ours (those cases that are called F)
   kill       --rounds N [--seed S] [--profile P]: kill -9 of the daemons at random moments while containers run
+  soak       [--containers N] [--profile P]: 20,000 containers through one engine, which is to stay as it was
   tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
 ";
 
@@ -54,6 +56,7 @@ fn perform(words: &[&str]) -> Result<()> {
         ["vm", profile] => vm::vm(&workspace_root(), profile),
         ["differ", words @ ..] => differ::differ(words),
         ["kill", options @ ..] => kill::kill(options),
+        ["soak", options @ ..] => soak::soak(options),
         ["host", filter @ ..] => tiers::host(&workspace_root(), filter),
         ["swap", filter @ ..] => tiers::swap(&workspace_root(), filter),
         ["tidy"] => tidy::check(&workspace_root()),

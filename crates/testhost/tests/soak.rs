@@ -1,0 +1,15 @@
+//! The short form of `cargo xtask soak`: some hundred containers leave nothing behind.
+
+use std::process::ExitCode;
+
+use testhost::{Needs, Soak, Test, run, run_soak, test};
+
+const BUSYBOX: &[Needs] = &[Needs::Path("/bin/busybox")];
+
+const TESTS: &[Test] = &[test("containers_that_come_and_go_leave_the_daemons_as_they_were", BUSYBOX, |host| {
+    run_soak(host, Soak { containers: 320, portions: 4 })
+})];
+
+fn main() -> ExitCode {
+    run(TESTS)
+}
