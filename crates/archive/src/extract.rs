@@ -239,14 +239,9 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    fn hard_link(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        target: &[u8],
-        entry: &Entry,
-    ) -> Result<(), ArchiveError> {
-        let refuse = |_| ArchiveError::HardLink { name: self.place.join(PathBuf::from(shown(target))), target: shown(target) };
+    fn hard_link(&self, parent: BorrowedFd<'_>, name: &[u8], target: &[u8], entry: &Entry) -> Result<(), ArchiveError> {
+        let refuse =
+            |_| ArchiveError::HardLink { name: self.place.join(PathBuf::from(shown(target))), target: shown(target) };
         let target = Inside::parse(target).map_err(refuse)?;
         let (directory, from) = target.split();
         let fail = |errno: Errno| failed("link", &shown(&entry.path), errno);

@@ -73,7 +73,8 @@ impl Upper {
     pub fn changes(&self) -> Result<Vec<Change>, ArchiveError> {
         let mut found = Vec::new();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(&self.root, ".", flags, Mode::empty()).map_err(|errno| wrong("open", Path::new("/"), errno))?;
+        let root =
+            openat(&self.root, ".", flags, Mode::empty()).map_err(|errno| wrong("open", Path::new("/"), errno))?;
         self.walk(root.as_fd(), &mut PathBuf::new(), 0, &mut found)?;
         found.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(found)
@@ -145,7 +146,9 @@ impl Upper {
         match kind {
             None if changed => found.push(Change { path, kind: ChangeKind::Modified }),
             // It was only made to hold places of the runtime's.
-            Some(ChangeKind::Added) if found.len() == before + 1 && is_folder_of_places(inside) => found.truncate(before),
+            Some(ChangeKind::Added) if found.len() == before + 1 && is_folder_of_places(inside) => {
+                found.truncate(before)
+            }
             _ => {}
         }
         Ok(())

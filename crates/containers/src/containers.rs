@@ -11,8 +11,8 @@ use ids::check_container_name;
 use crate::error::Error;
 use crate::exec;
 use crate::messages;
-use crate::record::{Container, Record};
 use crate::ports::PublishedPort;
+use crate::record::{Container, Record};
 use crate::request::{
     ContainerFiles, ContainerSize, ContainerSummary, ContainerView, CreateRequest, Created, GraphDirs, ListRequest,
     PruneRequest, Pruned, RemoveOptions, UpdateRequest,

@@ -77,11 +77,7 @@ mod tests {
     use crate::record::Record;
 
     fn container(id: &str, name: &str) -> Arc<Container> {
-        Arc::new(Container::new(Record {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            ..Record::default()
-        }))
+        Arc::new(Container::new(Record { id: id.to_owned(), name: name.to_owned(), ..Record::default() }))
     }
 
     fn index() -> Index {

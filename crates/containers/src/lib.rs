@@ -31,9 +31,9 @@ mod host;
 mod index;
 mod inside_path;
 mod lifecycle;
+mod links;
 mod logging;
 mod membership;
-mod links;
 mod messages;
 mod mountpoints;
 mod ports;
@@ -69,8 +69,8 @@ pub use file_systems::FileSystems;
 pub use lifecycle::{Lifecycle, Waiting};
 pub use log_drivers::DRIVERS as LOG_DRIVERS;
 pub use ports::{
-    ContainerEvent, Endpoint, EventSink, EventSubject, Image, ImageCommit, ImageSource, LiveSandbox, PortError, PublishedPort,
-    Sandbox, SandboxMode, SandboxRequest, Sandboxes,
+    ContainerEvent, Endpoint, EventSink, EventSubject, Image, ImageCommit, ImageSource, LiveSandbox, PortError,
+    PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes,
 };
 pub use recover::Recovered;
 pub use request::{

@@ -29,7 +29,8 @@ impl MountPoints {
         let layer = data_root.join("mountpoints");
         if !layer.exists() {
             let draft = data_root.join("mountpoints.new");
-            let made = fill(&draft, |path| lchown(path, Some(uid), Some(gid))).and_then(|()| fs::rename(&draft, &layer));
+            let made =
+                fill(&draft, |path| lchown(path, Some(uid), Some(gid))).and_then(|()| fs::rename(&draft, &layer));
             made.map_err(|source| Error::file("make the layer of mount points", &layer, source))?;
         }
         Ok(Self(layer))

@@ -60,9 +60,10 @@ impl Layers {
     fn mount_overlay(&self) -> std::io::Result<OwnedFd> {
         let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         // One by one, since a value has at most 255 bytes (fsconfig(2)); before Linux 6.5 they come in one.
-        let added = self.directories.iter().try_for_each(|layer| {
-            rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", layer.as_os_str())
-        });
+        let added = self
+            .directories
+            .iter()
+            .try_for_each(|layer| rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", layer.as_os_str()));
         if added.is_err() {
             let lower: Vec<String> = self.directories.iter().map(|path| path.to_string_lossy().into_owned()).collect();
             rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", lower.join(":"))?;

@@ -173,7 +173,8 @@ fn interfaces_of(shared: &Shared, record: &Record) -> Option<u32> {
 
 /// Reads everything as close together as can be. What has ended meanwhile has nothing.
 fn read(cgroup: &str, pid: Option<u32>) -> Sample {
-    let figures = Layout::detect().and_then(|layout| Group::plan(&layout, cgroup, "")).and_then(|group| group.statistics());
+    let figures =
+        Layout::detect().and_then(|layout| Group::plan(&layout, cgroup, "")).and_then(|group| group.statistics());
     let Ok(figures) = figures else { return Sample::default() };
     let (system_cpu_ns, online_cpus) = system_cpu(&fs::read_to_string("/proc/stat").unwrap_or_default());
     let networks = pid.map(|pid| {
@@ -192,10 +193,12 @@ fn read(cgroup: &str, pid: Option<u32>) -> Sample {
 
 /// Time of all processors and their number (proc(5), /proc/stat): seven columns count, guests are in the first two.
 fn system_cpu(text: &str) -> (u64, u32) {
-    let total = text.lines().find_map(|line| line.strip_prefix("cpu ")).map_or(0, |line| {
-        line.split_whitespace().take(7).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>()
-    });
-    let is_one = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("cpu "))
+        .map_or(0, |line| line.split_whitespace().take(7).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>());
+    let is_one =
+        |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     let processors = text.lines().filter(is_one).count();
     (total.saturating_mul(TICK_NS), u32::try_from(processors).unwrap_or(u32::MAX))
 }

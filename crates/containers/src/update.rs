@@ -36,12 +36,15 @@ pub(crate) async fn update(
     // What runs first: a limit that the kernel refuses is no limit of the container's.
     if record.state.has_process() {
         let resources = spec::updated_resources(&request.resources);
-        let json = serde_json::to_vec(&resources).map_err(|error| messages::update_failed(&record.id, &error.to_string()))?;
+        let json =
+            serde_json::to_vec(&resources).map_err(|error| messages::update_failed(&record.id, &error.to_string()))?;
         let updated = shared.containerd.update(&record.id, json).await;
         updated.map_err(|error| messages::update_failed(&record.id, &errors::chain(&error)))?;
     }
     let updated = container.change(|record| record.host_config = Arc::new(host_config));
-    if let Err(error) = container.store(&shared.database, durability(&updated.host_config.restart_policy, &record)).await {
+    if let Err(error) =
+        container.store(&shared.database, durability(&updated.host_config.restart_policy, &record)).await
+    {
         container.change(|changed| changed.host_config = Arc::clone(&record.host_config));
         return Err(error);
     }
@@ -136,7 +139,9 @@ mod tests {
         let nano = Resources { nano_cpus: 1, ..Resources::default() };
         let quota = Resources { cpu_quota_us: 1, ..Resources::default() };
         assert!(merged(nano.clone(), quota.clone()).unwrap_err().starts_with("Conflicting options: CPU Quota cannot"));
-        assert!(merged(quota, nano).unwrap_err().starts_with("Conflicting options: Nano CPUs cannot be updated as CPU Q"));
+        assert!(
+            merged(quota, nano).unwrap_err().starts_with("Conflicting options: Nano CPUs cannot be updated as CPU Q")
+        );
         let memory = |memory, memory_swap| Resources { memory, memory_swap, ..Resources::default() };
         assert!(merged(memory(0, 0), memory(1 << 20, 0)).unwrap_err().starts_with("Memory limit should be smaller"));
         assert!(merged(memory(0, 0), memory(1 << 20, 2 << 20)).is_ok());

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use container_core::{Config, ExecConfig, HostConfig, ImageDefaults};
 use containerd_api::services::snapshots::v1 as snapshots;
 use containers::{
-    AttachRequest, ContainerEvent, CreateRequest, EventSink, ExecStart, Image, ImageCommit, ImageSource, LiveSandbox, LogsRequest,
-    Neighbours, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions,
-    WaitCondition,
+    AttachRequest, ContainerEvent, CreateRequest, EventSink, ExecStart, Image, ImageCommit, ImageSource, LiveSandbox,
+    LogsRequest, Neighbours, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings,
+    StopOptions, WaitCondition,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

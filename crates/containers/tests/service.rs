@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use container_core::{Config, EndpointRequest, HostConfig, ImageDefaults, RestartPolicy};
 use containers::{
-    AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageCommit, ImageSource, ListRequest, LiveSandbox, Neighbours,
-    PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions, WaitCondition,
+    AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageCommit, ImageSource, ListRequest, LiveSandbox,
+    Neighbours, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions,
+    WaitCondition,
 };
 use errors::{ErrorKind, Kind};
 use fake::Fake;

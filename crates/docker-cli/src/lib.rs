@@ -101,10 +101,9 @@ fn check_daemon(globals: &Globals, command: &Command, matches: &Matches) -> Resu
             "\"--{}\" is only supported on a Docker daemon running on windows, but the Docker daemon is running on {}",
             flag.long, daemon.os
         )),
-        Daemons::Experimental => Some(format!(
-            "\"--{}\" is only supported on a Docker daemon with experimental features enabled",
-            flag.long
-        )),
+        Daemons::Experimental => {
+            Some(format!("\"--{}\" is only supported on a Docker daemon with experimental features enabled", flag.long))
+        }
         Daemons::All | Daemons::SwarmManager => None,
     });
     let refused: Vec<String> = refused.collect();

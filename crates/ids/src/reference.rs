@@ -71,7 +71,11 @@ impl Reference {
         if path.bytes().any(|b| b.is_ascii_uppercase()) && path.to_ascii_lowercase().split('/').all(is_path_component) {
             // Docker names what is left of it behind the registry.
             let official = domain == HUB && !path.contains('/');
-            return Err(ReferenceError::Uppercase(if official { format!("{OFFICIAL}/{path}") } else { path.to_owned() }));
+            return Err(ReferenceError::Uppercase(if official {
+                format!("{OFFICIAL}/{path}")
+            } else {
+                path.to_owned()
+            }));
         }
         if !path.split('/').all(is_path_component) {
             return Err(ReferenceError::Format);

@@ -24,8 +24,8 @@ pub use choice::{candidates, choose};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use descriptor::{Descriptor, media_type};
 pub use error::ImageError;
-pub use merge::{apply_changes, merge_container};
 pub use manifest::{Document, Index, Manifest};
+pub use merge::{apply_changes, merge_container};
 pub use platform::Platform;
 
 /// The most bytes of a manifest or an index: what containerd and Docker read of one.

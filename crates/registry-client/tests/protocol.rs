@@ -418,8 +418,5 @@ async fn a_login_is_right_or_wrong_in_docker_s_words() {
     let domain = basic.address.to_string();
     registries.login(&domain, password()).await.unwrap();
     let error = registries.login(&domain, wrong).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("login attempt to http://{domain}/v2/ failed with status: 401 Unauthorized")
-    );
+    assert_eq!(error.to_string(), format!("login attempt to http://{domain}/v2/ failed with status: 401 Unauthorized"));
 }

@@ -138,11 +138,13 @@ fn borders(events: &[Event]) -> Result<Vec<f64>> {
     }
     let child = |parent: u32, nth: usize| children.get(&parent).and_then(|list| list.get(nth)).copied();
     let exec_of = |pid: u32| {
-        events.iter().rfind(|event| event.pid == pid && matches!(event.what, What::Executed(_))).map(|event| event.at_us)
+        events
+            .iter()
+            .rfind(|event| event.pid == pid && matches!(event.what, What::Executed(_)))
+            .map(|event| event.at_us)
     };
-    let end_of = |pid: u32| {
-        events.iter().rfind(|event| event.pid == pid && event.what == What::Ended).map(|event| event.at_us)
-    };
+    let end_of =
+        |pid: u32| events.iter().rfind(|event| event.pid == pid && event.what == What::Ended).map(|event| event.at_us);
     let found = || {
         let docker = executed("docker")?;
         let start = executed("docker-containerd-shim")?;
@@ -189,7 +191,8 @@ mod tests {
 
     #[test]
     fn lines_of_the_trace_become_events() {
-        let fork = " a b-c-61 [000] ..... 12.000250: sched_process_fork: comm=a b-c pid=61 child_comm=a b-c child_pid=62";
+        let fork =
+            " a b-c-61 [000] ..... 12.000250: sched_process_fork: comm=a b-c pid=61 child_comm=a b-c child_pid=62";
         assert_eq!(Event::parse(fork), Some(Event { at_us: 12_000_250.0, pid: 61, what: What::Forked(62) }));
         let exec = " x-62 [001] ..... 12.5: sched_process_exec: filename=/proc/self/fd/14 pid=62 old_pid=62";
         let what = What::Executed("/proc/self/fd/14".to_owned());

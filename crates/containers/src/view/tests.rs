@@ -22,7 +22,13 @@ fn overlay(folder: &Path) -> Mount {
 }
 
 fn bind(source: &Path, destination: &str, read_write: bool) -> Bind {
-    Bind { source: source.to_owned(), subpath: PathBuf::new(), destination: destination.into(), read_write, recursive: true }
+    Bind {
+        source: source.to_owned(),
+        subpath: PathBuf::new(),
+        destination: destination.into(),
+        read_write,
+        recursive: true,
+    }
 }
 
 fn read(view: &View, path: &str) -> io::Result<String> {

@@ -63,9 +63,8 @@ pub const ROOT: Command = Command {
 };
 
 /// Commands that the page of `docker` names first.
-pub const COMMON: &[&str] = &[
-    "run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info",
-];
+pub const COMMON: &[&str] =
+    &["run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info"];
 
 /// `docker help`; how a line with it is read stands in `plan`.
 pub const HELP: Command = Command {

@@ -66,7 +66,9 @@ pub async fn create(context: &Context, flags: &Matches, request: &mut CreateRequ
         "" => String::new(),
         text => {
             let parsed = platform::parse(text);
-            platform::shown(&parsed.map_err(|error| Failure::Text(format!("error parsing specified platform: {error}")))?)
+            platform::shown(
+                &parsed.map_err(|error| Failure::Text(format!("error parsing specified platform: {error}")))?,
+            )
         }
     };
     let policy = flags.text("pull");
@@ -114,7 +116,8 @@ enum ImageName {
 
 impl ImageName {
     fn parse(image: &str) -> Result<Self, Failure> {
-        let is_hexadecimal = |text: &str| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_hexadecimal =
+            |text: &str| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if is_hexadecimal(image.strip_prefix("sha256:").unwrap_or(image)) {
             return Ok(Self::Id);
         }

@@ -34,7 +34,8 @@ pub fn requests(gpus: &[String], named: Vec<String>) -> Result<Vec<DeviceRequest
 
 /// CDI specification 0.6, "fully qualified device name": vendor, class and name with their own alphabets.
 fn is_cdi_name(text: &str) -> bool {
-    let Some(((vendor, class), name)) = text.split_once('=').and_then(|(kind, name)| Some((kind.split_once('/')?, name)))
+    let Some(((vendor, class), name)) =
+        text.split_once('=').and_then(|(kind, name)| Some((kind.split_once('/')?, name)))
     else {
         return false;
     };
@@ -92,7 +93,8 @@ pub fn check_cgroup_rule(rule: &str) -> Result<(), String> {
     let mut parts = rule.split(' ');
     let kind = parts.next().is_some_and(|kind| matches!(kind, "a" | "b" | "c"));
     let place = parts.next().and_then(|place| place.split_once(':'));
-    let mode = parts.next().is_some_and(|mode| (1..=3).contains(&mode.len()) && mode.chars().all(|c| "rwm".contains(c)));
+    let mode =
+        parts.next().is_some_and(|mode| (1..=3).contains(&mode.len()) && mode.chars().all(|c| "rwm".contains(c)));
     if kind && place.is_some_and(|(major, minor)| number(major) && number(minor)) && mode && parts.next().is_none() {
         return Ok(());
     }
@@ -179,9 +181,7 @@ pub fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
         [both] => (number(both)?, number(both)?),
         [soft, hard] => (number(soft)?, number(hard)?),
         _ => {
-            return Err(format!(
-                "too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
-            ));
+            return Err(format!("too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"));
         }
     };
     if hard != -1 && (soft == -1 || soft > hard) {

@@ -65,10 +65,8 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         cmd: Some(flags.args[1..].to_vec().into()),
         detach,
     };
-    let created: IdResponse = context
-        .client
-        .call(Request::post(format!("/containers/{}/exec", escape(flags.arg(0)))).json(&request))
-        .await?;
+    let created: IdResponse =
+        context.client.call(Request::post(format!("/containers/{}/exec", escape(flags.arg(0)))).json(&request)).await?;
     if created.id.is_empty() {
         return Err(Failure::text("exec ID empty"));
     }

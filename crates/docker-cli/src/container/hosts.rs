@@ -66,7 +66,8 @@ pub fn check_domain(value: &str) -> Result<(), String> {
         let inner = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         !label.is_empty() && inner && !label.starts_with('-') && !label.ends_with('-')
     };
-    let is_name = bare.len() < MAX_DOMAIN && bare.split('.').all(is_label) && bare.contains(|c: char| c.is_ascii_alphabetic());
+    let is_name =
+        bare.len() < MAX_DOMAIN && bare.split('.').all(is_label) && bare.contains(|c: char| c.is_ascii_alphabetic());
     if name == "." || is_name { Ok(()) } else { Err(format!("{value} is not a valid domain")) }
 }
 

@@ -65,9 +65,9 @@ async fn check_experimental(context: &Context, flags: &Matches) -> Result<(), Fa
     if given.is_empty() || context.client.ping().await?.experimental {
         return Ok(());
     }
-    let refused = given.iter().map(|name| {
-        format!("\"--{name}\" is only supported on a Docker daemon with experimental features enabled")
-    });
+    let refused = given
+        .iter()
+        .map(|name| format!("\"--{name}\" is only supported on a Docker daemon with experimental features enabled"));
     Err(Failure::Text(refused.collect::<Vec<_>>().join("\n")))
 }
 

@@ -77,8 +77,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         let all = flags.is_set("all");
         // Subscribed first: what starts between the list and the events would be missed.
         let events = subscribe(&context.client).await?;
-        let list: Vec<Summary> =
-            context.client.call(Request::get("/containers/json").with_flag("all", all)).await?;
+        let list: Vec<Summary> = context.client.call(Request::get("/containers/json").with_flag("all", all)).await?;
         let first: Vec<Arc<Followed>> = list.iter().filter_map(|one| followers.add(short(&one.id))).collect();
         watch = Some(tokio::spawn(followers.clone().watch(events, all)));
         followers.wait_for(&first).await;

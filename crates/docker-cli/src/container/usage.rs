@@ -163,10 +163,7 @@ mod tests {
             "blkio_stats":{"io_service_bytes_recursive":[{"op":"Read","value":1000},{"op":"write","value":5},{"op":"Total","value":9}]},
             "networks":{"eth0":{"rx_bytes":1500,"tx_bytes":10},"eth1":{"rx_bytes":500}}}"#,
         );
-        assert_eq!(
-            shown(&usage),
-            "x | web | 0123456789ab | 40.00% | 2MiB / 10MiB | 20.00% | 2kB / 10B | 1kB / 5B | 3"
-        );
+        assert_eq!(shown(&usage), "x | web | 0123456789ab | 40.00% | 2MiB / 10MiB | 20.00% | 2kB / 10B | 1kB / 5B | 3");
     }
 
     #[test]

@@ -26,12 +26,8 @@ const FLAGS: &[Flag] = &[
 ];
 
 /// `docker images`.
-pub const IMAGES: Command = Command {
-    name: "images",
-    names: &[],
-    action: Some(|context, flags| Box::pin(images(context, flags))),
-    ..LS
-};
+pub const IMAGES: Command =
+    Command { name: "images", names: &[], action: Some(|context, flags| Box::pin(images(context, flags))), ..LS };
 
 /// `docker image ls`.
 pub const LS: Command = Command {
@@ -66,9 +62,8 @@ pub const COLUMNS: &[Column] = &[
 const NONE_SHOWN: &str = "<none>";
 
 /// Words that people mean as commands of `docker image`.
-const AMBIGUOUS: &[&str] = &[
-    "build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm", "save", "tag",
-];
+const AMBIGUOUS: &[&str] =
+    &["build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm", "save", "tag"];
 
 async fn images(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let wanted = flags.arg(0);
@@ -83,7 +78,9 @@ async fn execute(context: &Context, flags: &Matches) -> Result<usize, Failure> {
     let quiet = flags.is_set("quiet");
     if flags.is_set("tree") {
         let clash = [("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest"), ("format", "format")];
-        if let Some((_, shown)) = clash.iter().find(|(name, _)| flags.is_set(name) || !matches!(flags.text(name), "" | "false")) {
+        if let Some((_, shown)) =
+            clash.iter().find(|(name, _)| flags.is_set(name) || !matches!(flags.text(name), "" | "false"))
+        {
             return Err(Failure::Text(format!("--{shown} is not yet supported with --tree")));
         }
         return tree::show(context, flags).await;
@@ -110,8 +107,9 @@ async fn execute(context: &Context, flags: &Matches) -> Result<usize, Failure> {
     let list: Vec<Summary> = context.client.call(request).await?;
     let wants_digest = digests || format.mentions(".Digest");
     let full = flags.is_set("no-trunc");
-    let rows =
-        list.iter().flat_map(|image| names(image, wants_digest, digests).into_iter().map(move |name| row(image, name, full)));
+    let rows = list
+        .iter()
+        .flat_map(|image| names(image, wants_digest, digests).into_iter().map(move |name| row(image, name, full)));
     context::print(&format.render(COLUMNS, rows.collect())?)?;
     Ok(list.len())
 }

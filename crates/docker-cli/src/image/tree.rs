@@ -77,8 +77,7 @@ const DEFAULT_WIDTH: usize = 80;
 const MIN_WIDTH: usize = 20;
 /// The first column is not made narrower than this; others go first.
 const MIN_NAME: usize = 12;
-const WARNING: &str =
-    "WARNING: This is an experimental feature. The output may change and shouldn't be depended on.";
+const WARNING: &str = "WARNING: This is an experimental feature. The output may change and shouldn't be depended on.";
 
 /// Prints the tree, newest image first, and answers how many images there are.
 pub async fn show(context: &Context, flags: &Matches) -> Result<usize, Failure> {
@@ -274,7 +273,13 @@ fn cells(out: &mut String, details: &Details, layout: &Layout, style: Style, cod
             (true, true) => style.chip(),
             (true, false) => style.no_chip().to_owned(),
         };
-        let taken = if !layout.with_chip { 0 } else if style.is_terminal { 3 } else { 1 };
+        let taken = if !layout.with_chip {
+            0
+        } else if style.is_terminal {
+            3
+        } else {
+            1
+        };
         out.push_str(&chip);
         out.push_str(&" ".repeat(WIDTHS[3] - taken));
     }

@@ -1,6 +1,5 @@
 //! `docker system df`.
 
-
 use engine_api::container::Summary as Container;
 use engine_api::image::Summary as Image;
 use engine_api::system::DiskUsage;
@@ -44,7 +43,8 @@ const COLUMNS: &[Column] = &[
     ("Reclaimable", "RECLAIMABLE"),
 ];
 const IMAGES: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
-const CONTAINERS: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
+const CONTAINERS: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
 const VOLUMES: &str = "{{.Name}}\t{{.Links}}\t{{.Size}}";
 const CACHE: &str =
     "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}";
@@ -202,7 +202,8 @@ fn details(
 
 fn template(asked: &str, rows: [Vec<Vec<Field>>; 4]) -> Result<String, Failure> {
     let text = if asked == "json" { "{{json .}}" } else { asked };
-    let template = Template::parse(text).map_err(|error| Failure::Text(format!("failed to parse template: {error}")))?;
+    let template =
+        Template::parse(text).map_err(|error| Failure::Text(format!("failed to parse template: {error}")))?;
     let list = |rows: Vec<Vec<Field>>| {
         let row = |mut row: Vec<Field>| {
             row.sort_by_key(|(name, _)| *name);

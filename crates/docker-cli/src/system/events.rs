@@ -58,7 +58,8 @@ enum EventFormat {
 impl EventFormat {
     /// A template that names what no event has is refused before anything is asked.
     fn new(asked: &str) -> Result<Self, Failure> {
-        let refused = |error: String| Failure::Status { code: USAGE, message: format!("Error parsing format: {error}") };
+        let refused =
+            |error: String| Failure::Status { code: USAGE, message: format!("Error parsing format: {error}") };
         match asked {
             "" => Ok(Self::Plain),
             "json" | "{{json .}}" => Ok(Self::Json),
@@ -76,9 +77,7 @@ impl EventFormat {
         match self {
             Self::Plain => Ok(plain(&read(event)?)),
             Self::Json => Ok(format!("{event}\n")),
-            Self::Template(template) => {
-                fill(template, &read(event)?).map(|text| text + "\n").map_err(Failure::Text)
-            }
+            Self::Template(template) => fill(template, &read(event)?).map(|text| text + "\n").map_err(Failure::Text),
         }
     }
 }

@@ -162,9 +162,7 @@ fn plugin_object(plugin: &Plugin) -> Json {
     });
     if let Some(members) = object.as_object_mut() {
         let keeps = |name: &str| matches!(name, "Name" | "Path");
-        members.retain(|name, value| {
-            keeps(name) || !(value.is_null() || *value == json!("") || *value == json!([]))
-        });
+        members.retain(|name, value| keeps(name) || !(value.is_null() || *value == json!("") || *value == json!([])));
     }
     object
 }

@@ -1,7 +1,7 @@
 //! `docker system …`, `docker version`, `docker info`, `docker events`.
 
-pub mod dial;
 pub mod df;
+pub mod dial;
 pub mod events;
 pub mod info;
 pub mod prune;

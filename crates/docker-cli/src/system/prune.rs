@@ -65,7 +65,11 @@ fn question(all: bool, volumes: bool, filters: &Filters) -> String {
     if volumes {
         parts.push("all anonymous volumes not used by at least one container");
     }
-    parts.push(if all { "all images without at least one container associated to them" } else { "all dangling images" });
+    parts.push(if all {
+        "all images without at least one container associated to them"
+    } else {
+        "all dangling images"
+    });
     parts.push(if all { "all build cache" } else { "unused build cache" });
     let list = |lines: &[String]| lines.iter().map(|line| format!("\n  - {line}")).collect::<String>();
     let parts: Vec<String> = parts.into_iter().map(str::to_owned).collect();
@@ -91,9 +95,8 @@ struct CacheReport {
 }
 
 async fn build_cache(context: &Context, all: bool, filters: &Filters) -> Result<Report, Failure> {
-    let request = Request::post("/build/prune")
-        .with_flag("all", all)
-        .with("filters", filters.encode().unwrap_or_default());
+    let request =
+        Request::post("/build/prune").with_flag("all", all).with("filters", filters.encode().unwrap_or_default());
     let report: CacheReport = context.client.call(request).await?;
     let names = report.caches_deleted.unwrap_or_default();
     let text = Report::new("Deleted build cache objects", names, 0).text;

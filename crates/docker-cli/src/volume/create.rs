@@ -78,10 +78,8 @@ fn cluster_spec(flags: &Matches) -> serde_json::Value {
         let segments = |text: &String| pairs(&text.split(',').map(str::to_owned).collect::<Vec<_>>());
         flags.list(name).iter().map(|text| json!({ "Segments": segments(text) })).collect()
     };
-    let secrets: Vec<serde_json::Value> = pairs(flags.list("secret"))
-        .into_iter()
-        .map(|(key, secret)| json!({ "Key": key, "Secret": secret }))
-        .collect();
+    let secrets: Vec<serde_json::Value> =
+        pairs(flags.list("secret")).into_iter().map(|(key, secret)| json!({ "Key": key, "Secret": secret })).collect();
     let bytes = |name: &str| crate::container::options::bytes(flags, name);
     let mut access = json!({ "Scope": flags.text("scope"), "Sharing": flags.text("sharing") });
     match flags.text("type") {

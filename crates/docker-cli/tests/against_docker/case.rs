@@ -22,7 +22,10 @@ pub enum Answer {
     /// Lines of JSON, after which the body ends.
     Lines(&'static str),
     /// A tar archive, with `X-Docker-Container-Path-Stat` in front where it is not empty.
-    Tar { stat: &'static str, members: &'static [Member] },
+    Tar {
+        stat: &'static str,
+        members: &'static [Member],
+    },
     /// The answer to a HEAD of a path.
     Stat(&'static str),
     /// An upgraded connection: what the process says, as frames of standard output.

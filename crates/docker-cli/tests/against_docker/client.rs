@@ -27,7 +27,10 @@ const FILES: &[(&str, &str)] = &[
         "config/contexts/meta/3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3/meta.json",
         r#"{"Name":"two","Metadata":{"Description":"two words"},"Endpoints":{"docker":{"Host":"tcp://127.0.0.1:1","SkipTLSVerify":false}}}"#,
     ),
-    ("config/contexts/tls/3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3/docker/ca.pem", "not really a certificate"),
+    (
+        "config/contexts/tls/3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3/docker/ca.pem",
+        "not really a certificate",
+    ),
     ("archive.tar", "not really an archive"),
     ("taken.cid", "x"),
 ];

@@ -18,10 +18,8 @@ const IMAGES: &[(&str, Answer)] = &[(
     "GET /images/json",
     Answer::Json(200, r#"[{"Id":"sha256:aa","RepoTags":["busybox:latest","r.example:5000/b:1"],"RepoDigests":[]}]"#),
 )];
-const UNNAMED: &[(&str, Answer)] = &[(
-    "GET /images/json",
-    Answer::Json(200, r#"[{"Id":"sha256:aa","RepoTags":["<none>:<none>"],"RepoDigests":[]}]"#),
-)];
+const UNNAMED: &[(&str, Answer)] =
+    &[("GET /images/json", Answer::Json(200, r#"[{"Id":"sha256:aa","RepoTags":["<none>:<none>"],"RepoDigests":[]}]"#))];
 const NETWORKS: &[(&str, Answer)] =
     &[("GET /networks", Answer::Json(200, r#"[{"Name":"bridge","Id":"n1"},{"Name":"front","Id":"n2"}]"#))];
 const VOLUMES: &[(&str, Answer)] =

@@ -53,11 +53,8 @@ const PUT: (&str, Answer) = ("PUT /containers/a/archive", Answer::Json(200, ""))
 const TO_DIRECTORY: &[(&str, Answer)] = &[("HEAD /containers/a/archive", Answer::Stat(DIRECTORY)), PUT];
 const TO_FILE: &[(&str, Answer)] = &[("HEAD /containers/a/archive", Answer::Stat(FILE)), PUT];
 const TO_NOTHING: &[(&str, Answer)] = &[("HEAD /containers/a/archive", Answer::Json(404, "")), PUT];
-const TO_LINK: &[(&str, Answer)] = &[
-    ("HEAD /containers/a/archive", Answer::Stat(LINK)),
-    ("HEAD /containers/a/archive", Answer::Stat(DIRECTORY)),
-    PUT,
-];
+const TO_LINK: &[(&str, Answer)] =
+    &[("HEAD /containers/a/archive", Answer::Stat(LINK)), ("HEAD /containers/a/archive", Answer::Stat(DIRECTORY)), PUT];
 
 const WAITED: (&str, Answer) = ("POST /containers/a/wait", Answer::Json(200, r#"{"StatusCode":0}"#));
 const WAIT: &str = "Docker's client asks for the end before it knows whether it can attach";
@@ -81,7 +78,10 @@ pub const CASES: &[Case] = &[
     answered("ps --format '{{.Nope}}'", LISTED),
     answered("ps -f status=running -f label=a=1 -f name=x -f volume=/v", LISTED),
     answered("ps -f status", LISTED),
-    answered("ps -f status=nope", &[("GET /containers/json", Answer::Json(400, r#"{"message":"invalid filter 'status=nope'"}"#))]),
+    answered(
+        "ps -f status=nope",
+        &[("GET /containers/json", Answer::Json(400, r#"{"message":"invalid filter 'status=nope'"}"#))],
+    ),
     answered("container ls -a", &[("GET /containers/json", Answer::Json(200, "[]"))]),
     answered("container ls --format json", &[("GET /containers/json", Answer::Json(200, "[]"))]),
     // One thing to each.
@@ -119,15 +119,39 @@ pub const CASES: &[Case] = &[
     answered("port a 53/udp", INSPECT),
     answered("port a 81", INSPECT),
     answered("port a 443", INSPECT),
-    answered("top a", &[("GET /containers/a/top", Answer::Json(200, r#"{"Titles":["UID","PID","CMD"],"Processes":[["root","1","sleep 100"],["nobody","12345","x"]]}"#))]),
-    answered("top a -eo pid,cmd", &[("GET /containers/a/top", Answer::Json(200, r#"{"Titles":["PID"],"Processes":[["1"]]}"#))]),
+    answered(
+        "top a",
+        &[(
+            "GET /containers/a/top",
+            Answer::Json(
+                200,
+                r#"{"Titles":["UID","PID","CMD"],"Processes":[["root","1","sleep 100"],["nobody","12345","x"]]}"#,
+            ),
+        )],
+    ),
+    answered(
+        "top a -eo pid,cmd",
+        &[("GET /containers/a/top", Answer::Json(200, r#"{"Titles":["PID"],"Processes":[["1"]]}"#))],
+    ),
     answered("top a", &[("GET /containers/a/top", STOPPED)]),
-    answered("diff a", &[("GET /containers/a/changes", Answer::Json(200, r#"[{"Path":"/etc","Kind":0},{"Path":"/etc/new","Kind":1},{"Path":"/gone","Kind":2}]"#))]),
+    answered(
+        "diff a",
+        &[(
+            "GET /containers/a/changes",
+            Answer::Json(200, r#"[{"Path":"/etc","Kind":0},{"Path":"/etc/new","Kind":1},{"Path":"/gone","Kind":2}]"#),
+        )],
+    ),
     answered("diff a", &[("GET /containers/a/changes", Answer::Json(200, "null"))]),
     answered("diff a", &[("GET /containers/a/changes", GONE)]),
     line("diff ''"),
     answered("logs a", &[("GET /containers/a/json", INSPECTED), ("GET /containers/abc/logs", Answer::Text(""))]),
-    answered("logs --tail 5 -t --details --since 2001-01-02T03:04:05Z --until 2001-01-03 a", &[("GET /containers/a/json", INSPECTED), ("GET /containers/abc/logs", Answer::Text("\u{1}\0\0\0\0\0\0\u{3}hi\n"))]),
+    answered(
+        "logs --tail 5 -t --details --since 2001-01-02T03:04:05Z --until 2001-01-03 a",
+        &[
+            ("GET /containers/a/json", INSPECTED),
+            ("GET /containers/abc/logs", Answer::Text("\u{1}\0\0\0\0\0\0\u{3}hi\n")),
+        ],
+    ),
     answered("logs a", &[("GET /containers/a/json", GONE)]),
     answered("logs --since nope a", &[("GET /containers/a/json", INSPECTED)]),
     answered("container inspect a", INSPECT),
@@ -136,26 +160,97 @@ pub const CASES: &[Case] = &[
     answered("container inspect -f '{{.Nope}}' a", INSPECT),
     answered("container inspect -f '{{' a", INSPECT),
     // Attaching.
-    answered("attach a", &[WAITED, ("GET /containers/a/json", Answer::Json(200, r#"{"Id":"abc","State":{"Running":false},"Config":{},"HostConfig":{}}"#))]).differs(WAIT),
-    answered("attach a", &[WAITED, ("GET /containers/a/json", Answer::Json(200, r#"{"Id":"abc","State":{"Running":true,"Paused":true},"Config":{},"HostConfig":{}}"#))]).differs(WAIT),
-    answered("attach a", &[WAITED, ("GET /containers/a/json", Answer::Json(200, r#"{"Id":"abc","State":{"Running":true,"Restarting":true},"Config":{},"HostConfig":{}}"#))]).differs(WAIT),
+    answered(
+        "attach a",
+        &[
+            WAITED,
+            (
+                "GET /containers/a/json",
+                Answer::Json(200, r#"{"Id":"abc","State":{"Running":false},"Config":{},"HostConfig":{}}"#),
+            ),
+        ],
+    )
+    .differs(WAIT),
+    answered(
+        "attach a",
+        &[
+            WAITED,
+            (
+                "GET /containers/a/json",
+                Answer::Json(200, r#"{"Id":"abc","State":{"Running":true,"Paused":true},"Config":{},"HostConfig":{}}"#),
+            ),
+        ],
+    )
+    .differs(WAIT),
+    answered(
+        "attach a",
+        &[
+            WAITED,
+            (
+                "GET /containers/a/json",
+                Answer::Json(
+                    200,
+                    r#"{"Id":"abc","State":{"Running":true,"Restarting":true},"Config":{},"HostConfig":{}}"#,
+                ),
+            ),
+        ],
+    )
+    .differs(WAIT),
     answered("attach a", &[("GET /containers/a/json", GONE)]).differs(WAIT),
     answered("exec a true", &[("GET /containers/a/json", GONE)]),
-    answered("exec a true", &[("GET /containers/a/json", INSPECTED), ("POST /containers/a/exec", Answer::Json(201, r#"{"Id":"e1"}"#)), ("POST /exec/e1/start", Answer::Output("out\n")), ("GET /exec/e1/json", Answer::Json(200, r#"{"ID":"e1","ExitCode":3}"#))]),
-    answered("exec -i -e A=1 -e FROM_OUTSIDE --env-file env -u 1:2 -w /srv --privileged a sh -c 'exit 3'", &[("GET /containers/a/json", INSPECTED), ("POST /containers/a/exec", Answer::Json(201, r#"{"Id":"e1"}"#)), ("POST /exec/e1/start", Answer::Output("out\n")), ("GET /exec/e1/json", Answer::Json(200, r#"{"ID":"e1","ExitCode":0}"#))]),
-    answered("exec -d a true", &[("GET /containers/a/json", INSPECTED), ("POST /containers/a/exec", Answer::Json(201, r#"{"Id":"e1"}"#)), ("POST /exec/e1/start", Answer::Json(200, ""))]),
+    answered(
+        "exec a true",
+        &[
+            ("GET /containers/a/json", INSPECTED),
+            ("POST /containers/a/exec", Answer::Json(201, r#"{"Id":"e1"}"#)),
+            ("POST /exec/e1/start", Answer::Output("out\n")),
+            ("GET /exec/e1/json", Answer::Json(200, r#"{"ID":"e1","ExitCode":3}"#)),
+        ],
+    ),
+    answered(
+        "exec -i -e A=1 -e FROM_OUTSIDE --env-file env -u 1:2 -w /srv --privileged a sh -c 'exit 3'",
+        &[
+            ("GET /containers/a/json", INSPECTED),
+            ("POST /containers/a/exec", Answer::Json(201, r#"{"Id":"e1"}"#)),
+            ("POST /exec/e1/start", Answer::Output("out\n")),
+            ("GET /exec/e1/json", Answer::Json(200, r#"{"ID":"e1","ExitCode":0}"#)),
+        ],
+    ),
+    answered(
+        "exec -d a true",
+        &[
+            ("GET /containers/a/json", INSPECTED),
+            ("POST /containers/a/exec", Answer::Json(201, r#"{"Id":"e1"}"#)),
+            ("POST /exec/e1/start", Answer::Json(200, "")),
+        ],
+    ),
     answered("exec -it a true", &[("GET /containers/a/json", INSPECTED)]),
     answered("exec a true", &[("GET /containers/a/json", INSPECTED), ("POST /containers/a/exec", STOPPED)]),
     line("exec -e =x a true"),
     line("exec a"),
     // Changes.
-    answered("update -m 512m --memory-swap -1 --cpus 1.5 a", &[("POST /containers/a/update", Answer::Json(200, r#"{"Warnings":null}"#))]),
-    answered("update --restart on-failure:3 --pids-limit -1 --blkio-weight 300 a b", &[("POST /containers/a/update", Answer::Json(200, r#"{"Warnings":["careful"]}"#)), ("POST /containers/b/update", GONE)]),
-    answered("update -c 512 --cpu-period 1 --cpu-quota 2 --cpu-rt-period 3 --cpu-rt-runtime 4 --cpuset-cpus 0 --cpuset-mems 0 --memory-reservation 1g a", &[("POST /containers/a/update", Answer::Json(200, "{}"))]),
+    answered(
+        "update -m 512m --memory-swap -1 --cpus 1.5 a",
+        &[("POST /containers/a/update", Answer::Json(200, r#"{"Warnings":null}"#))],
+    ),
+    answered(
+        "update --restart on-failure:3 --pids-limit -1 --blkio-weight 300 a b",
+        &[
+            ("POST /containers/a/update", Answer::Json(200, r#"{"Warnings":["careful"]}"#)),
+            ("POST /containers/b/update", GONE),
+        ],
+    ),
+    answered(
+        "update -c 512 --cpu-period 1 --cpu-quota 2 --cpu-rt-period 3 --cpu-rt-runtime 4 --cpuset-cpus 0 --cpuset-mems 0 --memory-reservation 1g a",
+        &[("POST /containers/a/update", Answer::Json(200, "{}"))],
+    ),
     line("update a"),
     line("update --restart x:y a"),
     answered("commit a", &[("POST /commit", Answer::Json(201, r#"{"Id":"sha256:abc"}"#))]),
-    answered("commit -a me -m 'a message' -c 'CMD [\"x\"]' -c 'ENV A=1' -p=false a repo/name:tag", &[("POST /commit", Answer::Json(201, r#"{"Id":"sha256:abc"}"#))]),
+    answered(
+        "commit -a me -m 'a message' -c 'CMD [\"x\"]' -c 'ENV A=1' -p=false a repo/name:tag",
+        &[("POST /commit", Answer::Json(201, r#"{"Id":"sha256:abc"}"#))],
+    ),
     answered("commit a name", &[("POST /commit", GONE)]),
     line("commit a UPPER"),
     line("commit a n@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
@@ -181,15 +276,35 @@ pub const CASES: &[Case] = &[
     answered("cp --quiet=false a:/f out", FROM_FILE),
     answered("cp -q a:/f out", FROM_FILE),
     answered("cp -a a:/f out", FROM_FILE),
-    answered("cp a:/f out", &[("GET /containers/a/archive", Answer::Json(404, r#"{"message":"Could not find the file /f in container a"}"#))]),
-    answered("cp a:/f out", &[("GET /containers/a/archive", Answer::Text("x"))]),
-    answered("cp -L a:/l out", &[("HEAD /containers/a/archive", Answer::Stat(LINK)), ("GET /containers/a/archive", TREE)]),
-    answered("cp -L a:/f out", &[("HEAD /containers/a/archive", Answer::Stat(FILE)), ("GET /containers/a/archive", ONE)]),
-    answered("cp a:/f here", &[("GET /containers/a/archive", Answer::Tar { stat: FILE, members: &[("../f", 'f', "x")] })]).differs(
-        "Docker's client reports the name after joining it to the place, ours as the archive has it",
+    answered(
+        "cp a:/f out",
+        &[(
+            "GET /containers/a/archive",
+            Answer::Json(404, r#"{"message":"Could not find the file /f in container a"}"#),
+        )],
     ),
-    answered("cp a:/f here", &[("GET /containers/a/archive", Answer::Tar { stat: FILE, members: &[("sub", 'f', "x")] })]),
-    answered("cp a:/file here", &[("GET /containers/a/archive", Answer::Tar { stat: DIRECTORY, members: &[("file/", 'd', "")] })]),
+    answered("cp a:/f out", &[("GET /containers/a/archive", Answer::Text("x"))]),
+    answered(
+        "cp -L a:/l out",
+        &[("HEAD /containers/a/archive", Answer::Stat(LINK)), ("GET /containers/a/archive", TREE)],
+    ),
+    answered(
+        "cp -L a:/f out",
+        &[("HEAD /containers/a/archive", Answer::Stat(FILE)), ("GET /containers/a/archive", ONE)],
+    ),
+    answered(
+        "cp a:/f here",
+        &[("GET /containers/a/archive", Answer::Tar { stat: FILE, members: &[("../f", 'f', "x")] })],
+    )
+    .differs("Docker's client reports the name after joining it to the place, ours as the archive has it"),
+    answered(
+        "cp a:/f here",
+        &[("GET /containers/a/archive", Answer::Tar { stat: FILE, members: &[("sub", 'f', "x")] })],
+    ),
+    answered(
+        "cp a:/file here",
+        &[("GET /containers/a/archive", Answer::Tar { stat: DIRECTORY, members: &[("file/", 'd', "")] })],
+    ),
     // Copies into a container.
     answered("cp here a:/d", TO_DIRECTORY),
     answered("cp here/ a:/d", TO_DIRECTORY),
@@ -212,7 +327,13 @@ pub const CASES: &[Case] = &[
     answered("cp --quiet=false here/file a:/d", TO_DIRECTORY),
     answered("cp - a:/d", TO_DIRECTORY).stdin("an archive"),
     answered("cp - a:/f", TO_FILE).stdin("an archive"),
-    answered("cp here/file a:/d", &[("HEAD /containers/a/archive", Answer::Stat(DIRECTORY)), ("PUT /containers/a/archive", Answer::Json(403, r#"{"message":"container rootfs is marked read-only"}"#))]),
+    answered(
+        "cp here/file a:/d",
+        &[
+            ("HEAD /containers/a/archive", Answer::Stat(DIRECTORY)),
+            ("PUT /containers/a/archive", Answer::Json(403, r#"{"message":"container rootfs is marked read-only"}"#)),
+        ],
+    ),
     line("cp a:/x b:/y"),
     line("cp x y"),
     line("cp '' a:/x"),
@@ -226,11 +347,24 @@ pub const CASES: &[Case] = &[
     answered("stats --no-stream --format '{{.Container}} {{.CPUPerc}} {{.PIDs}}' a", SAMPLES),
     answered("stats --no-stream --format '{{.Nope}}' a", SAMPLES),
     answered("stats --no-stream a b", SAMPLES),
-    answered("stats --no-stream", &[("GET /containers/json", Answer::Json(500, r#"{"message":"no list"}"#)), ("GET /events", Answer::Lines(""))]),
+    answered(
+        "stats --no-stream",
+        &[("GET /containers/json", Answer::Json(500, r#"{"message":"no list"}"#)), ("GET /events", Answer::Lines(""))],
+    ),
     // Pruning.
-    answered("container prune -f", &[("POST /containers/prune", Answer::Json(200, r#"{"ContainersDeleted":["a","b"],"SpaceReclaimed":1234567}"#))]),
-    answered("container prune -f --filter until=24h --filter label=a", &[("POST /containers/prune", Answer::Json(200, r#"{"ContainersDeleted":null,"SpaceReclaimed":0}"#))]),
-    answered("container prune", &[("POST /containers/prune", Answer::Json(200, r#"{"ContainersDeleted":["a"],"SpaceReclaimed":5}"#))]).stdin("y\n"),
+    answered(
+        "container prune -f",
+        &[("POST /containers/prune", Answer::Json(200, r#"{"ContainersDeleted":["a","b"],"SpaceReclaimed":1234567}"#))],
+    ),
+    answered(
+        "container prune -f --filter until=24h --filter label=a",
+        &[("POST /containers/prune", Answer::Json(200, r#"{"ContainersDeleted":null,"SpaceReclaimed":0}"#))],
+    ),
+    answered(
+        "container prune",
+        &[("POST /containers/prune", Answer::Json(200, r#"{"ContainersDeleted":["a"],"SpaceReclaimed":5}"#))],
+    )
+    .stdin("y\n"),
     answered("container prune", &[]).stdin("n\n"),
     answered("container prune", &[]).stdin("\n"),
     answered("container prune", &[]),

@@ -18,7 +18,12 @@ const REFUSED: &[(&str, Answer)] = &[("POST /containers/create", Answer::Json(40
 const MISSING: &[(&str, Answer)] = &[
     ("POST /containers/create", Answer::Json(404, r#"{"message":"No such image: busybox:latest"}"#)),
     ("POST /containers/create", Answer::Json(201, r#"{"Id":"abc","Warnings":null}"#)),
-    ("POST /images/create", Answer::Lines("{\"status\":\"Pulling from library/busybox\",\"id\":\"latest\"}\n{\"status\":\"Digest: sha256:0\"}\n{\"status\":\"Status: Downloaded newer image for busybox:latest\"}\n")),
+    (
+        "POST /images/create",
+        Answer::Lines(
+            "{\"status\":\"Pulling from library/busybox\",\"id\":\"latest\"}\n{\"status\":\"Digest: sha256:0\"}\n{\"status\":\"Status: Downloaded newer image for busybox:latest\"}\n",
+        ),
+    ),
 ];
 const MISSING_AND_STARTED: &[(&str, Answer)] = &[
     MISSING[0],
@@ -30,7 +35,10 @@ const MISSING_AND_STARTED: &[(&str, Answer)] = &[
 const NOT_STARTED: &[(&str, Answer)] = &[
     (
         "POST /containers/c0ffee0123456789c0ffee0123456789c0ffee0123456789c0ffee0123456789/start",
-        Answer::Json(400, r#"{"message":"failed to create task: exec: \"nope\": executable file not found in $PATH: unknown"}"#),
+        Answer::Json(
+            400,
+            r#"{"message":"failed to create task: exec: \"nope\": executable file not found in $PATH: unknown"}"#,
+        ),
     ),
     WAITED,
 ];
@@ -212,11 +220,12 @@ pub const CASES: &[Case] = &[
     line("create --mount type=bind,src=/a,dst=/b,bind-recursive=readonly,ro busybox"),
     line("create --mount type=bind,src=/a,dst=/b,bind-recursive=x busybox"),
     line("create --mount type=bind,src=/a,dst=/b,bind-create-src=true busybox"),
-    line("create --mount type=bind,src=/a,dst=/b,bind-nonrecursive=1 busybox").differs(
-        "Docker's client warns of the old spelling in its log's format with the time; ours takes it silently",
-    ),
+    line("create --mount type=bind,src=/a,dst=/b,bind-nonrecursive=1 busybox")
+        .differs("Docker's client warns of the old spelling in its log's format with the time; ours takes it silently"),
     line("create --mount type=bind,src=/a,dst=/b,bind-nonrecursive busybox"),
-    line("create --mount type=volume,src=v,dst=/b,volume-nocopy,volume-label=a=1,volume-driver=local,volume-opt=type=nfs busybox"),
+    line(
+        "create --mount type=volume,src=v,dst=/b,volume-nocopy,volume-label=a=1,volume-driver=local,volume-opt=type=nfs busybox",
+    ),
     line("create --mount type=volume,src=v,dst=/b,volume-subpath=x,volume-label=a busybox"),
     line("create --mount src=v,dst=/b,volume-nocopy=false busybox"),
     line("create --mount src=v,dst=/b,volume-nocopy=maybe busybox"),
@@ -250,7 +259,9 @@ pub const CASES: &[Case] = &[
     line("create --network n1 --network-alias a --net-alias b --ip 10.0.0.5 --ip6 fd00::5 busybox"),
     line("create --network n1 --link db:d --link-local-ip 169.254.1.1 --mac-address 92:d0:c6:0a:29:33 busybox"),
     line("create --network name=n1,alias=a,alias=b,ip=10.0.0.5,ip6=fd00::1,link-local-ip=169.254.1.1 busybox"),
-    line("create --network name=n1,driver-opt=Field1=Value1,driver-opt=b=2,mac-address=92:d0:c6:0a:29:33,gw-priority=-3 busybox"),
+    line(
+        "create --network name=n1,driver-opt=Field1=Value1,driver-opt=b=2,mac-address=92:d0:c6:0a:29:33,gw-priority=-3 busybox",
+    ),
     line("create --network n1 --network n2 busybox"),
     line("create --network n1 --network name=n2,alias=x busybox"),
     line("create --network n1 --network n1 busybox"),
@@ -278,7 +289,9 @@ pub const CASES: &[Case] = &[
     line("create --link a --link b:c busybox"),
     line("create --link '' busybox"),
     line("create --link a:b:c busybox"),
-    line("create --add-host a:1.2.3.4 --add-host b=1.2.3.5 --add-host c:host-gateway --add-host d:::1 --add-host e=[::1] busybox"),
+    line(
+        "create --add-host a:1.2.3.4 --add-host b=1.2.3.5 --add-host c:host-gateway --add-host d:::1 --add-host e=[::1] busybox",
+    ),
     line("create --add-host a busybox"),
     line("create --add-host a:x busybox"),
     line("create --add-host :1.2.3.4 busybox"),
@@ -333,7 +346,10 @@ pub const CASES: &[Case] = &[
     answered("create -q busybox", MISSING),
     answered("create --pull never busybox", MISSING),
     answered("create --pull always busybox", &[("POST /images/create", Answer::Lines("{\"status\":\"Digest: x\"}\n"))]),
-    answered("create --pull always busybox", &[("POST /images/create", Answer::Json(500, r#"{"message":"no registry"}"#))]),
+    answered(
+        "create --pull always busybox",
+        &[("POST /images/create", Answer::Json(500, r#"{"message":"no registry"}"#))],
+    ),
     line("create --pull sometimes busybox"),
     line("create --pull '' busybox"),
     line("create --use-api-socket busybox"),

@@ -80,7 +80,8 @@ impl Table {
     }
 
     fn answer(&self, key: &str, stream: &UnixStream) -> std::io::Result<()> {
-        let rows: Vec<&Answer> = self.answers.iter().filter(|(name, _)| *name == key).map(|(_, answer)| answer).collect();
+        let rows: Vec<&Answer> =
+            self.answers.iter().filter(|(name, _)| *name == key).map(|(_, answer)| answer).collect();
         let answer = {
             let mut served = self.served.lock().unwrap();
             let count = served.entry(key.to_owned()).or_default();
@@ -109,7 +110,8 @@ fn common(key: &str) -> Option<Answer> {
 }
 
 fn send(mut stream: &UnixStream, key: &str, answer: Answer) -> std::io::Result<()> {
-    let base = format!("Api-Version: {API_VERSION}\r\nOstype: linux\r\nDocker-Experimental: false\r\nSwarm: inactive\r\n");
+    let base =
+        format!("Api-Version: {API_VERSION}\r\nOstype: linux\r\nDocker-Experimental: false\r\nSwarm: inactive\r\n");
     let head = |status: u16, kind: &str, length: usize, more: &str| {
         format!("HTTP/1.1 {status} X\r\n{base}{more}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n")
     };

@@ -25,19 +25,30 @@ const HISTORY: &[(&str, Answer)] = &[(
 )];
 const INSPECT: &[(&str, Answer)] = &[(
     "GET /images/a/json",
-    Answer::Json(200, r#"{"Id":"sha256:abc","RepoTags":["a:latest"],"Architecture":"amd64","Os":"linux","Size":5,"RootFS":{"Type":"layers","Layers":["sha256:x"]},"Config":{"Cmd":["sh"]}}"#),
+    Answer::Json(
+        200,
+        r#"{"Id":"sha256:abc","RepoTags":["a:latest"],"Architecture":"amd64","Os":"linux","Size":5,"RootFS":{"Type":"layers","Layers":["sha256:x"]},"Config":{"Cmd":["sh"]}}"#,
+    ),
 )];
 const PULLED: &[(&str, Answer)] = &[(
     "POST /images/create",
-    Answer::Lines("{\"status\":\"Pulling from library/nginx\",\"id\":\"latest\"}\n{\"status\":\"Pulling fs layer\",\"progressDetail\":{},\"id\":\"aa\"}\n{\"status\":\"Downloading\",\"progressDetail\":{\"current\":50,\"total\":100},\"progress\":\"[=>] 50B/100B\",\"id\":\"aa\"}\n{\"status\":\"Pull complete\",\"progressDetail\":{},\"id\":\"aa\"}\n{\"status\":\"Digest: sha256:0\"}\n{\"status\":\"Status: Downloaded newer image for nginx:latest\"}\n"),
+    Answer::Lines(
+        "{\"status\":\"Pulling from library/nginx\",\"id\":\"latest\"}\n{\"status\":\"Pulling fs layer\",\"progressDetail\":{},\"id\":\"aa\"}\n{\"status\":\"Downloading\",\"progressDetail\":{\"current\":50,\"total\":100},\"progress\":\"[=>] 50B/100B\",\"id\":\"aa\"}\n{\"status\":\"Pull complete\",\"progressDetail\":{},\"id\":\"aa\"}\n{\"status\":\"Digest: sha256:0\"}\n{\"status\":\"Status: Downloaded newer image for nginx:latest\"}\n",
+    ),
 )];
 const PRUNED: &[(&str, Answer)] = &[(
     "POST /images/prune",
-    Answer::Json(200, r#"{"ImagesDeleted":[{"Untagged":"a:latest"},{"Deleted":"sha256:abc"}],"SpaceReclaimed":1234567890}"#),
+    Answer::Json(
+        200,
+        r#"{"ImagesDeleted":[{"Untagged":"a:latest"},{"Deleted":"sha256:abc"}],"SpaceReclaimed":1234567890}"#,
+    ),
 )];
 const FOUND: &[(&str, Answer)] = &[(
     "GET /images/search",
-    Answer::Json(200, r#"[{"star_count":20000,"is_official":true,"name":"nginx","is_automated":false,"description":"Official build of Nginx.\nWith a second line that is longer than a column"},{"star_count":3,"is_official":false,"name":"some/nginx","is_automated":false,"description":""}]"#),
+    Answer::Json(
+        200,
+        r#"[{"star_count":20000,"is_official":true,"name":"nginx","is_automated":false,"description":"Official build of Nginx.\nWith a second line that is longer than a column"},{"star_count":3,"is_official":false,"name":"some/nginx","is_automated":false,"description":""}]"#,
+    ),
 )];
 
 const COLOUR: &str = "Docker's client colours the titles off a terminal too";

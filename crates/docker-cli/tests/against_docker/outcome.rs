@@ -44,7 +44,10 @@ impl Outcome {
         }
         Self {
             requests: requests.iter().map(|request| shown(request, sorted)).collect(),
-            short_requests: settled(requests).iter().map(|request| shown(request, |body| meaning(sorted(body)))).collect(),
+            short_requests: settled(requests)
+                .iter()
+                .map(|request| shown(request, |body| meaning(sorted(body))))
+                .collect(),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
             status: output.status.to_string(),

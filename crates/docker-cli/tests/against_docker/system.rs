@@ -4,7 +4,9 @@ use crate::case::{Answer, Case, answered, line};
 
 const EVENTS: &[(&str, Answer)] = &[(
     "GET /events",
-    Answer::Lines("{\"status\":\"start\",\"id\":\"abc\",\"from\":\"nginx\",\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"abc\",\"Attributes\":{\"image\":\"nginx\",\"name\":\"web\"}},\"scope\":\"local\",\"time\":1000000000,\"timeNano\":1000000000123456789}\n{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"def\",\"Attributes\":{}},\"scope\":\"local\",\"time\":1000000000,\"timeNano\":1000000000000000000}\n{\"Type\":\"container\",\"Action\":\"exec_create: sh -c x\",\"Actor\":{\"ID\":\"abc\",\"Attributes\":{\"execID\":\"e\"}},\"time\":1000000001}\n"),
+    Answer::Lines(
+        "{\"status\":\"start\",\"id\":\"abc\",\"from\":\"nginx\",\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"abc\",\"Attributes\":{\"image\":\"nginx\",\"name\":\"web\"}},\"scope\":\"local\",\"time\":1000000000,\"timeNano\":1000000000123456789}\n{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"def\",\"Attributes\":{}},\"scope\":\"local\",\"time\":1000000000,\"timeNano\":1000000000000000000}\n{\"Type\":\"container\",\"Action\":\"exec_create: sh -c x\",\"Actor\":{\"ID\":\"abc\",\"Attributes\":{\"execID\":\"e\"}},\"time\":1000000001}\n",
+    ),
 )];
 const INFO: &[(&str, Answer)] = &[(
     "GET /info",
@@ -58,10 +60,22 @@ pub const CASES: &[Case] = &[
     answered("inspect --type image x", VOLUME),
     answered("inspect --type network x", VOLUME),
     answered("inspect --type container -s x", CONTAINER),
-    answered("inspect y", &[("GET /containers/y/json", NOT_FOUND), ("GET /images/y/json", NOT_FOUND), ("GET /networks/y", NOT_FOUND), ("GET /volumes/y", NOT_FOUND), ("GET /plugins/y/json", NOT_FOUND)]),
+    answered(
+        "inspect y",
+        &[
+            ("GET /containers/y/json", NOT_FOUND),
+            ("GET /images/y/json", NOT_FOUND),
+            ("GET /networks/y", NOT_FOUND),
+            ("GET /volumes/y", NOT_FOUND),
+            ("GET /plugins/y/json", NOT_FOUND),
+        ],
+    ),
     answered("inspect y", &[("GET /containers/y/json", Answer::Json(500, r#"{"message":"broken"}"#))]),
     line("inspect --type nope x"),
     line("inspect --type '' x"),
-    answered("inspect --type service x", &[("GET /services/x", Answer::Json(503, r#"{"message":"This node is not a swarm manager."}"#))]),
+    answered(
+        "inspect --type service x",
+        &[("GET /services/x", Answer::Json(503, r#"{"message":"This node is not a swarm manager."}"#))],
+    ),
     answered("inspect --type plugin x", &[("GET /plugins/x/json", NOT_FOUND)]),
 ];

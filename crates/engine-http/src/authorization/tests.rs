@@ -86,7 +86,8 @@ fn text_of(value: &Value) -> String {
 async fn both_the_request_and_the_answer_are_shown_whole() {
     let fake = fake("yes", |_, _| r#"{"Allow":true}"#.to_owned());
     let authorization = with(&fake, "yes").await;
-    let (parts, body) = request("/v1.51/containers/create?name=x", "application/json; charset=utf-8", br#"{"a":1}"#.to_vec());
+    let (parts, body) =
+        request("/v1.51/containers/create?name=x", "application/json; charset=utf-8", br#"{"a":1}"#.to_vec());
     let peer = Peer { certificates: vec![vec![1, 2, 3]], common_name: Some("ann".to_owned()) };
     let (allowed, body) = authorization.ask(&parts, body, &peer).await.unwrap();
     // The route reads what the plugin saw.

@@ -17,8 +17,7 @@ impl Liveness for Switch {
     }
 }
 
-const PATIENCE: Patience =
-    Patience { head: Duration::from_millis(200), hangup_check: Duration::from_millis(5) };
+const PATIENCE: Patience = Patience { head: Duration::from_millis(200), hangup_check: Duration::from_millis(5) };
 const SLOW: Duration = Duration::from_millis(500);
 
 struct Session {
@@ -43,8 +42,12 @@ async fn handler(request: http::Request<Incoming>, _connection: Connection) -> R
 fn open() -> Session {
     let (client, server) = tokio::io::duplex(64 * 1024);
     let ending = CancellationToken::new();
-    let connection =
-        Connection { peer: Arc::default(), liveness: Arc::new(Switch::default()), ending: ending.clone(), patience: PATIENCE };
+    let connection = Connection {
+        peer: Arc::default(),
+        liveness: Arc::new(Switch::default()),
+        ending: ending.clone(),
+        patience: PATIENCE,
+    };
     Session { client, served: tokio::spawn(serve(server, connection, handler)), ending }
 }
 

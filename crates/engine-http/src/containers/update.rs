@@ -43,11 +43,7 @@ pub async fn prune(api: &Api, request: &Request) -> Answer {
     let filters = request.query.filters()?;
     filters.check_keys(&PRUNE_FILTERS)?;
     let list = |key: &str| filters.values(key).map(str::to_owned).collect::<Vec<_>>();
-    let wanted = PruneRequest {
-        until: until(&list("until"))?,
-        labels: list("label"),
-        labels_absent: list("label!"),
-    };
+    let wanted = PruneRequest { until: until(&list("until"))?, labels: list("label"), labels_absent: list("label!") };
     let pruned = api.containers.containers.prune(wanted).await?;
     Ok(reply::ok(&wire::PruneReport {
         containers_deleted: Some(pruned.ids).filter(|ids| !ids.is_empty()),

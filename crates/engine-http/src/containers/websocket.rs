@@ -7,9 +7,7 @@ use container_core::{DetachKeys, Typed};
 use engine_api::ApiVersion;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -98,8 +96,7 @@ impl Session {
         let binary = self.binary;
         if let Some(logs) = self.logs {
             let mut plain = Plain::new(logs.tty);
-            let mut pieces =
-                std::pin::pin!(log_pieces(logs, Prefixes { timestamps: false, details: false }));
+            let mut pieces = std::pin::pin!(log_pieces(logs, Prefixes { timestamps: false, details: false }));
             while let Some(Ok(piece)) = pieces.next().await {
                 if send(&mut sender, plain.take(&piece), binary).await.is_err() {
                     return;
@@ -130,8 +127,12 @@ impl Session {
 }
 
 /// The process's output until it ends or the client is gone.
-async fn forward<P, S>(mut process: P, sender: &mut SplitSink<WebSocketStream<S>, Message>, mut plain: Plain, binary: bool)
-where
+async fn forward<P, S>(
+    mut process: P,
+    sender: &mut SplitSink<WebSocketStream<S>, Message>,
+    mut plain: Plain,
+    binary: bool,
+) where
     P: AsyncRead + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -240,7 +241,9 @@ mod tests {
 
     #[test]
     fn frames_are_taken_off_wherever_they_are_cut() {
-        let framed = [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"out", &[2, 0, 0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0, 0, 0, 2], b"er"].concat();
+        let framed =
+            [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"out", &[2, 0, 0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0, 0, 0, 2], b"er"]
+                .concat();
         for size in 1..framed.len() {
             let mut plain = Plain::new(false);
             let taken: Vec<u8> = framed.chunks(size).flat_map(|chunk| plain.take(chunk)).collect();

@@ -51,7 +51,8 @@ fn syntax(text: &str, error: &serde_json::Error, bytes: &[u8]) -> String {
 }
 
 fn offset(error: &serde_json::Error, bytes: &[u8]) -> Option<usize> {
-    let line = bytes.split_inclusive(|byte| *byte == b'\n').take(error.line().checked_sub(1)?).map(<[u8]>::len).sum::<usize>();
+    let line =
+        bytes.split_inclusive(|byte| *byte == b'\n').take(error.line().checked_sub(1)?).map(<[u8]>::len).sum::<usize>();
     Some(line + error.column().checked_sub(1)?)
 }
 

@@ -53,9 +53,17 @@ async fn content_types_and_empty_bodies_are_taken_as_docker_does() {
         (&[("Content-Type", "application/json; charset=utf-8"), ("Content-Length", "9")][..], r#"{"a":"b"}"#, Ok(1)),
         (&none[..], "", Ok(0)),
         (&[("Content-Length", "0")][..], "", Ok(0)),
-        (&[("Content-Type", "text/plain")][..], "", Err("unsupported Content-Type header (text/plain): must be 'application/json'")),
+        (
+            &[("Content-Type", "text/plain")][..],
+            "",
+            Err("unsupported Content-Type header (text/plain): must be 'application/json'"),
+        ),
         (&[("Content-Length", "9")][..], r#"{"a":"b"}"#, Err("malformed Content-Type header (): mime: no media type")),
-        (&[("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")][..], "", Err("invalid JSON: got EOF while reading request body")),
+        (
+            &[("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")][..],
+            "",
+            Err("invalid JSON: got EOF while reading request body"),
+        ),
     ] {
         let read = request("POST", "/exec/x/start", headers, full(body)).unwrap().json::<StringMap>().await;
         let read = read.map(|map| map.len()).map_err(|failure| failure.message);

@@ -28,7 +28,8 @@ pub fn life(host: &Host) -> Result<()> {
         docker.run(&["kill", "actor"])?;
         docker.run(&["wait", "actor"])?;
         docker.run(&["rm", "actor"])?;
-        for action in ["create", "start", "exec_create: true ", "exec_start: true ", "exec_die", "kill", "die", "destroy"]
+        for action in
+            ["create", "start", "exec_create: true ", "exec_start: true ", "exec_die", "kill", "die", "destroy"]
         {
             events.expect(&format!("container {action} actor\n"))?;
         }

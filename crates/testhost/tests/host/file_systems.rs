@@ -32,7 +32,9 @@ pub fn copied(host: &Host) -> Result<()> {
     let setup = "mkdir -p /d/sub; echo inside > /d/file; ln -s /d /link; ln -s /nowhere /dangling; echo v > /data/v; \
                  echo t > /memory/t; chown 5:6 /d/file; exec sleep 1000";
     docker.run(&["run", "-d", "--name", "box", "-v", "data:/data", "--tmpfs", "/memory", &image, "sh", "-c", setup])?;
-    testhost::wait_until("the files", || docker.try_run(&["exec", "box", "test", "-f", "/memory/t"]).ok().filter(|ran| ran.code == 0))?;
+    testhost::wait_until("the files", || {
+        docker.try_run(&["exec", "box", "test", "-f", "/memory/t"]).ok().filter(|ran| ran.code == 0)
+    })?;
     let out = host.path("out");
     let target = out.to_string_lossy().into_owned();
     docker.run(&["cp", "box:/d", &target])?;
@@ -58,7 +60,10 @@ pub fn copied(host: &Host) -> Result<()> {
             docker.run(&["stop", "-t", "0", "box"])?;
         }
     }
-    assert_eq!(listed(&output_of(&docker, &["cp", "box:/data", "-"])?)?, ["data/", "data/running", "data/stopped", "data/v"]);
+    assert_eq!(
+        listed(&output_of(&docker, &["cp", "box:/data", "-"])?)?,
+        ["data/", "data/running", "data/stopped", "data/v"]
+    );
     let seen = docker.run(&["run", "--rm", "--volumes-from", "box", &image, "cat", "/data/stopped"])?;
     assert_eq!(seen, "from outside, stopped");
     docker.run(&["start", "box"])?;
@@ -70,7 +75,19 @@ pub fn copied(host: &Host) -> Result<()> {
 pub fn archives(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     let (docker, image) = started(&engine)?;
-    docker.run(&["create", "--name", "box", "--read-only", "-v", "rw:/rw", "-v", "ro:/ro:ro", &image, "sleep", "1000"])?;
+    docker.run(&[
+        "create",
+        "--name",
+        "box",
+        "--read-only",
+        "-v",
+        "rw:/rw",
+        "-v",
+        "ro:/ro:ro",
+        &image,
+        "sleep",
+        "1000",
+    ])?;
     let message = |method: &str, path: &str| -> Result<(u16, String)> {
         let reply = engine.request(method, path, b"")?;
         Ok((reply.status, reply.message()))
@@ -152,8 +169,24 @@ pub fn committed(host: &Host) -> Result<()> {
     let (docker, image) = started(&engine)?;
     let script = "echo kept > /kept; rm /bin/vi; exec sleep 1000";
     docker.run(&["run", "-d", "--name", "box", "-e", "A=1", "--label", "of=container", &image, "sh", "-c", script])?;
-    testhost::wait_until("the file", || docker.try_run(&["exec", "box", "test", "-f", "/kept"]).ok().filter(|ran| ran.code == 0))?;
-    let words = ["commit", "-a", "Me", "-m", "a word", "-c", "ENV B=2", "-c", "EXPOSE 80", "-c", "CMD cat /kept", "box", "made:1"];
+    testhost::wait_until("the file", || {
+        docker.try_run(&["exec", "box", "test", "-f", "/kept"]).ok().filter(|ran| ran.code == 0)
+    })?;
+    let words = [
+        "commit",
+        "-a",
+        "Me",
+        "-m",
+        "a word",
+        "-c",
+        "ENV B=2",
+        "-c",
+        "EXPOSE 80",
+        "-c",
+        "CMD cat /kept",
+        "box",
+        "made:1",
+    ];
     let id = docker.run(&words)?;
     assert!(id.starts_with("sha256:"), "{id}");
     let format = "{{.Author}}|{{.Comment}}|{{json .Config.Env}}|{{json .Config.ExposedPorts}}|{{json .Config.Cmd}}|{{json .Config.Labels}}|{{len .RootFS.Layers}}";
@@ -182,7 +215,9 @@ pub fn exported(host: &Host) -> Result<()> {
     let (docker, image) = started(&engine)?;
     let script = "echo x > /own; echo v > /data/volume; exec sleep 1000";
     docker.run(&["run", "-d", "--name", "box", "-v", "data:/data", &image, "sh", "-c", script])?;
-    testhost::wait_until("the file", || docker.try_run(&["exec", "box", "test", "-f", "/data/volume"]).ok().filter(|ran| ran.code == 0))?;
+    testhost::wait_until("the file", || {
+        docker.try_run(&["exec", "box", "test", "-f", "/data/volume"]).ok().filter(|ran| ran.code == 0)
+    })?;
     for state in ["running", "stopped"] {
         let names = listed(&output_of(&docker, &["export", "box"])?)?;
         for name in ["own", "bin/busybox", "data/", "proc/", ".dockerenv"] {

@@ -20,7 +20,10 @@ pub fn updated(host: &Host) -> Result<()> {
     let image = engine.import_busybox("busybox")?;
     let docker = engine.docker_of_docker();
     docker.run(&["run", "-d", "--name", "box", "--memory", "64m", &image, "sleep", "1000"])?;
-    assert_eq!(docker.run(&["update", "--memory", "32m", "--memory-swap", "64m", "--restart", "on-failure:3", "box"])?, "box");
+    assert_eq!(
+        docker.run(&["update", "--memory", "32m", "--memory-swap", "64m", "--restart", "on-failure:3", "box"])?,
+        "box"
+    );
     let format = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}";
     assert_eq!(docker.run(&["inspect", "--format", format, "box"])?, "33554432 67108864 on-failure 3");
     let limit = json(&engine, "/containers/box/stats?stream=0&one-shot=1")?["memory_stats"]["limit"].clone();
@@ -36,7 +39,10 @@ pub fn updated(host: &Host) -> Result<()> {
     assert!(refused(&["update", "--memory", "1m", "box"])?.contains("Minimum memory limit allowed is 6MB"));
     docker.run(&["run", "-d", "--rm", "--name", "gone", &image, "sleep", "1000"])?;
     let auto = refused(&["update", "--restart", "always", "gone"])?;
-    assert!(auto.contains("Restart policy cannot be updated because AutoRemove is enabled for the container"), "{auto}");
+    assert!(
+        auto.contains("Restart policy cannot be updated because AutoRemove is enabled for the container"),
+        "{auto}"
+    );
     docker.run(&["rename", "box", "chest"])?;
     assert!(refused(&["rename", "chest", "gone"])?.contains("The container name \"/gone\" is already in use"));
     assert!(docker.run(&["top", "chest", "-o", "pid,cmd"])?.ends_with("sleep 1000"));

@@ -81,6 +81,8 @@ fn at_once(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()
                 scope.spawn(move || (worker..count).step_by(AT_ONCE).try_for_each(work))
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }

@@ -96,7 +96,8 @@ fn target(path: &str) -> Result<Target, String> {
 
 /// Paths in errors are those of the archive; Docker's words have the whole ones.
 fn words(error: &ArchiveError, place: &str) -> String {
-    let whole = |path: &Path| format!("{}/{}", place.trim_end_matches('/'), path.display().to_string().trim_start_matches('/'));
+    let whole =
+        |path: &Path| format!("{}/{}", place.trim_end_matches('/'), path.display().to_string().trim_start_matches('/'));
     match error {
         ArchiveError::Overwrite { old, new, path, .. } => {
             format!("cannot overwrite {old} {:?} with {new} {place:?}", whole(path).trim_end_matches('/'))

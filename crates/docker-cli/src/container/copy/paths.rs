@@ -34,11 +34,8 @@ pub fn split_argument(argument: &str) -> (Option<&str>, &str) {
 
 /// From the root, cleaned, with the end that it had.
 pub fn absolute(path: &str) -> Result<String, Failure> {
-    let whole = if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("{}/{path}", std::env::current_dir()?.display())
-    };
+    let whole =
+        if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", std::env::current_dir()?.display()) };
     Ok(keep_end(clean(&whole), path))
 }
 
@@ -150,7 +147,9 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_and_keep_their_end() {
-        for (path, cleaned) in [("/a/../..", "/"), ("a/./b//c/", "a/b/c"), ("", "."), ("../../x", "../../x"), ("a/..", ".")] {
+        for (path, cleaned) in
+            [("/a/../..", "/"), ("a/./b//c/", "a/b/c"), ("", "."), ("../../x", "../../x"), ("a/..", ".")]
+        {
             assert_eq!(clean(path), cleaned, "{path}");
         }
         assert_eq!(absolute("/a/b/").unwrap(), "/a/b/");
