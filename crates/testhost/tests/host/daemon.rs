@@ -199,7 +199,7 @@ pub fn silent_clients(host: &Host) -> Result<()> {
 pub fn shutdown(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
-    let mut events = engine.docker.start(&["events", "--since", "0s"])?;
+    let mut events = engine.docker.start(&["events", "--since", "1m"])?;
     engine.docker.run(&["run", "-d", "--name", "box", &image, "sh", "-c", "while :; do sleep 1; done"])?;
     events.expect("container start")?;
     let attached = engine.docker.start(&["attach", "box"])?;
@@ -246,7 +246,7 @@ pub fn reload(host: &Host) -> Result<()> {
     let label =
         || -> Result<String> { engine.docker.run(&["info", "--format", "{{json .Labels}} {{.LiveRestoreEnabled}}"]) };
     ensure!(label()?.trim() == r#"["a=1"] true"#, "{}", label()?);
-    let mut events = engine.docker.start(&["events", "--since", "0s", "--filter", "type=daemon"])?;
+    let mut events = engine.docker.start(&["events", "--since", "1m", "--filter", "type=daemon"])?;
     fs::write(&file, r#"{"labels": ["b=2"], "live-restore": false, "runtimes": {"mine": {"path": "/bin/true"}}}"#)?;
     signal(engine.dockerd_pid(), Signal::HUP)?;
     events.expect("daemon reload")?;
