@@ -2,13 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::Error;
 
@@ -38,17 +35,11 @@ impl fmt::Debug for Tls {
 impl Tls {
     /// The settings of a connection. Reading the system's certificates takes a while: made when first needed.
     pub(crate) fn settings(&self) -> Result<ClientConfig, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Host(error.to_string()))?;
+        let builder = tls_trust::builder().map_err(|error| Error::Host(error.to_string()))?;
         // A file that is wrong is told even where nobody asks for it.
         let roots = if self.skip_verify && self.ca.is_none() { RootCertStore::empty() } else { self.roots()? };
-        let builder = if self.skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
-        } else {
-            builder.with_root_certificates(roots)
-        };
+        let builder =
+            if self.skip_verify { tls_trust::trusting_anybody(builder) } else { builder.with_root_certificates(roots) };
         match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
                 let (chain, key) = identity(cert, key)?;
@@ -59,19 +50,11 @@ impl Tls {
     }
 
     fn roots(&self) -> Result<RootCertStore, Error> {
+        let Some(ca) = &self.ca else { return Ok(tls_trust::system_roots()) };
         let mut roots = RootCertStore::empty();
-        match &self.ca {
-            None => {
-                // What the system's store cannot parse, it cannot vouch for; the rest stands.
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-            Some(ca) => {
-                let found: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(ca).flatten().collect();
-                let (added, _) = roots.add_parsable_certificates(found);
-                if added == 0 {
-                    return Err(wrong("ca.pem seems invalid"));
-                }
-            }
+        let found: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(ca).flatten().collect();
+        if roots.add_parsable_certificates(found).0 == 0 {
+            return Err(wrong("ca.pem seems invalid"));
         }
         Ok(roots)
     }
@@ -128,46 +111,5 @@ pub(crate) fn alert_words(alert: AlertDescription) -> String {
         AlertDescription::HandshakeFailure => "remote error: tls: handshake failure".to_owned(),
         AlertDescription::ProtocolVersion => "remote error: tls: protocol version not supported".to_owned(),
         other => format!("remote error: tls: {other:?}"),
-    }
-}
-
-/// Takes any certificate: verification was switched off.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -2,13 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::endpoint::{Endpoint, RegistryOptions};
 use crate::error::RegistryError;
@@ -17,17 +14,11 @@ const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
 
 /// The TLS settings for a registry. An insecure one is not verified, as in Docker.
 pub(crate) fn configuration(endpoint: &Endpoint, options: &RegistryOptions) -> Result<ClientConfig, RegistryError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| RegistryError::Protocol(error.to_string()))?;
+    let builder = tls_trust::builder().map_err(|error| RegistryError::Protocol(error.to_string()))?;
     if endpoint.insecure {
-        let verifier = Arc::new(Unverified(provider));
-        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+        return Ok(tls_trust::trusting_anybody(builder).with_no_client_auth());
     }
-    let mut roots = RootCertStore::empty();
-    // What the system's store cannot parse, it cannot vouch for; the rest stands.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = tls_trust::system_roots();
     for certificate in configured(&options.certificates.join(&endpoint.domain))? {
         roots.add(certificate.1).map_err(|error| refused(&certificate.0, error))?;
     }
@@ -54,45 +45,4 @@ fn configured(folder: &Path) -> Result<Vec<(String, CertificateDer<'static>)>, R
 
 fn refused(path: &str, reason: impl ToString) -> RegistryError {
     RegistryError::Certificate { path: path.to_owned(), reason: reason.to_string() }
-}
-
-/// Takes any certificate: for registries that were declared insecure.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
