@@ -106,7 +106,8 @@ fn none() -> HashMap<String, String> {
 
 async fn blob(peer: &mut Peer) {
     let client = &peer.client;
-    let labels = HashMap::from([("a/b".to_owned(), "c".to_owned())]);
+    let mut labels = kept();
+    labels.insert("a/b".to_owned(), "c".to_owned());
     let digest = client.write_bytes("ref", "hello", labels.clone()).await.unwrap();
     assert_eq!(digest, Digest::of("hello"));
     assert_eq!(client.write_bytes("ref", "hello", none()).await.unwrap(), digest, "a second time is no error");
@@ -136,7 +137,7 @@ async fn resume(peer: &mut Peer) {
     writer.restart().await.unwrap();
     assert_eq!(writer.offset(), 0);
     writer.write(Bytes::from_static(b"abcdef")).await.unwrap();
-    assert_eq!(writer.commit(none()).await.unwrap(), Digest::of("abcdef"));
+    assert_eq!(writer.commit(kept()).await.unwrap(), Digest::of("abcdef"));
     let mut writer =
         peer.client.write_blob(WriteBlob { reference: "other".into(), ..WriteBlob::default() }).await.unwrap();
     writer.write(Bytes::from_static(b"x")).await.unwrap();
@@ -156,20 +157,25 @@ async fn wrong(peer: &mut Peer) {
     assert_eq!(missing.kind(), ErrorKind::NotFound);
 }
 
+/// What nothing refers to is collected, at the latest a moment after containerd's start.
+fn kept() -> HashMap<String, String> {
+    HashMap::from([("containerd.io/gc.root".to_owned(), "true".to_owned())])
+}
+
 async fn long(peer: &mut Peer) {
     let bytes: Vec<u8> = (0..5_000_000_u32).map(|number| (number / 7) as u8).collect();
-    let digest = peer.client.write_bytes("long", bytes.clone(), none()).await.unwrap();
+    let digest = peer.client.write_bytes("long", bytes.clone(), kept()).await.unwrap();
     assert_eq!(peer.client.read_blob(&digest, bytes.len()).await.unwrap(), bytes);
 }
 
 async fn namespaces(peer: &mut Peer) {
-    let digest = peer.client.write_bytes("r", "abc", none()).await.unwrap();
+    let digest = peer.client.write_bytes("r", "abc", kept()).await.unwrap();
     let other = peer.client.with_namespace("other").unwrap();
     assert_eq!(other.blob_info(&digest).await.unwrap_err().kind(), ErrorKind::NotFound);
     let known = WriteBlob { reference: "r".to_owned(), total: 3, expected: Some(digest) };
     let writer = other.write_blob(known).await.unwrap();
     assert_eq!(writer.offset(), 3, "the bytes are known from the other namespace");
-    writer.commit(none()).await.unwrap();
+    writer.commit(kept()).await.unwrap();
     assert_eq!(other.read_blob(&digest, 3).await.unwrap(), b"abc");
     assert_eq!(peer.client.with_namespace("a\nb").err().unwrap().kind(), ErrorKind::InvalidArgument);
 }
@@ -200,7 +206,7 @@ async fn layer(peer: &mut Peer) {
     archive.append_data(&mut header, "file", &b"abc"[..]).unwrap();
     let bytes = archive.into_inner().unwrap();
     let size = i64::try_from(bytes.len()).unwrap();
-    let digest = client.write_bytes("layer", bytes, none()).await.unwrap();
+    let digest = client.write_bytes("layer", bytes, kept()).await.unwrap();
     let prepare = PrepareSnapshotRequest {
         snapshotter: "overlayfs".to_owned(),
         key: "active".to_owned(),
@@ -232,7 +238,7 @@ async fn reconnect(peer: &mut Peer) {
     assert_eq!(gone.kind(), ErrorKind::Unavailable, "{gone}");
     peer.child = spawn(peer.folder.path());
     peer.client.wait_until_ready(READY).await.unwrap();
-    peer.client.write_bytes("r", "abc", none()).await.unwrap();
+    peer.client.write_bytes("r", "abc", kept()).await.unwrap();
     let nowhere = Client::new(Path::new("/nonexistent/containerd.sock"), "test").unwrap();
     let refused = nowhere.version().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
