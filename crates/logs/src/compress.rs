@@ -4,7 +4,7 @@
 //! it works on may get another number meanwhile, or be gone.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -193,6 +193,18 @@ impl Inflating {
         let header = decoder.header().and_then(flate2::GzHeader::extra);
         let extra = header.and_then(|extra| serde_json::from_slice(extra).ok()).unwrap_or_default();
         Self { decoder, extra }
+    }
+
+    /// From the beginning again.
+    pub fn restart(&mut self) -> io::Result<()> {
+        let mut file = self.decoder.get_ref().try_clone()?;
+        file.rewind()?;
+        *self = Self::new(file);
+        Ok(())
+    }
+
+    pub fn metadata(&self) -> io::Result<fs::Metadata> {
+        self.decoder.get_ref().metadata()
     }
 
     /// When its last message was written, where the file tells.

@@ -1,7 +1,7 @@
 //! Reads a log from its oldest file on, or from its last messages, and follows it across rotation.
 
 use crate::format::Frame;
-use crate::source::{Source, open_all, open_newer, seek_to_tail, seek_to_time};
+use crate::source::{Source, open_all, open_behind, seek_to_tail, seek_to_time};
 use crate::{Entry, Format, Timestamp};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -58,9 +58,10 @@ pub struct Reader {
 impl Reader {
     pub fn open(path: &Path, options: ReadOptions) -> Result<Self, ReadError> {
         let read_error = |source| ReadError::Read { path: path.to_owned(), source };
-        let mut files = open_all(path).map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
+        let mut files =
+            open_all(path, options.format).map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
         if let Some(tail) = options.tail {
-            seek_to_tail(&mut files, path, options.format, tail).map_err(read_error)?;
+            seek_to_tail(&mut files, options.format, tail).map_err(read_error)?;
         }
         if let Some(since) = options.since {
             seek_to_time(&mut files, options.format, since).map_err(read_error)?;
@@ -169,7 +170,7 @@ impl Reader {
 
     /// After a rotation: queues the files that are newer than the one that was read to its end.
     fn find_newer(&mut self) -> io::Result<bool> {
-        let mut newer = open_newer(&self.path, self.files.front().map(|source| source.inode))?;
+        let mut newer = open_behind(&self.path, self.options.format, self.files.front())?;
         let Some(newest) = newer.back_mut() else { return Ok(false) };
         newest.limit = u64::MAX;
         self.files.extend(newer);
@@ -400,6 +401,38 @@ mod tests {
                 assert_eq!(seen, (0..seen.len() as i64).collect::<Vec<_>>());
             }
         });
+    }
+
+    #[test]
+    fn readers_beside_a_log_that_turns_with_every_line_see_a_whole_end() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        for (name, compress) in [("plain.log", false), ("compressed.log", true)] {
+            let path = folder.path().join(name);
+            let config = WriterConfig { max_size: Some(60), max_file: 20, compress, ..WriterConfig::new(path.clone()) };
+            let mut log = Writer::open(config).expect("open");
+            write(&mut log, 0..100);
+            let written = std::sync::atomic::AtomicI64::new(99);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for number in 100..6000 {
+                        write(&mut log, number..number + 1);
+                        written.store(number, std::sync::atomic::Ordering::SeqCst);
+                    }
+                });
+                loop {
+                    let before = written.load(std::sync::atomic::Ordering::SeqCst);
+                    let options = ReadOptions { tail: Some(10), ..ReadOptions::default() };
+                    let mut reader = Reader::open(&path, options).expect("open");
+                    let seen = read(&mut reader);
+                    assert!(seen.last().is_some_and(|&last| last >= before), "{name}: {seen:?} after {before}");
+                    assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "{name}: {seen:?}");
+                    if before == 5999 {
+                        assert_eq!(seen.len(), 10);
+                        break;
+                    }
+                }
+            });
+        }
     }
 
     #[test]

@@ -8,24 +8,23 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::compress::Inflating;
-use crate::format::{BLOCK, Format};
+use crate::compress::{Inflating, last_entry};
+use crate::format::{BLOCK, Format, Frame};
 use crate::names::{compressed, rotated};
 
 /// Files of one log that are looked for.
 const MAX_FILES: u32 = 1000;
-/// How often the files are opened anew because a rotation came in between, and the pause before.
+/// Numbers in a row that nothing has before a look ends: each rotation under way leaves one out, and so does a kill in one.
+const MAX_MISSING: u32 = 4;
+/// How often files are looked for anew because a rotation came in between, and the pause before.
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_micros(200);
 
 #[derive(Debug)]
 pub(crate) struct Source {
     content: Content,
-    /// Of the file as it was written, even if it has been compressed since. A number that is free is taken again: it tells
-    /// a file that somebody holds open from what is newer, no more.
-    pub inode: u64,
-    /// Of the file that is read: another one once it is compressed.
-    on_disk: u64,
+    /// Nothing else has it while this is open.
+    inode: u64,
     /// Behind what was read.
     pub offset: u64,
     /// Nothing beyond is read: what is written during a reading that does not follow is not part of it.
@@ -43,14 +42,14 @@ enum Content {
 }
 
 impl Source {
-    fn new(content: Content, inode: u64, on_disk: u64, limit: u64) -> Self {
-        Self { content, inode, on_disk, offset: 0, limit, skipped: 0, skipping: false }
+    fn new(content: Content, inode: u64, limit: u64) -> Self {
+        Self { content, inode, offset: 0, limit, skipped: 0, skipping: false }
     }
 
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
-        Ok(Self::new(Content::Plain(file), metadata.ino(), metadata.ino(), metadata.len()))
+        Ok(Self::new(Content::Plain(file), metadata.ino(), metadata.len()))
     }
 
     fn is_plain(&self) -> bool {
@@ -62,13 +61,34 @@ impl Source {
         match Self::open(&rotated(path, number)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let file = File::open(compressed(path, number))?;
-                let on_disk = file.metadata()?.ino();
-                let inflating = Box::new(Inflating::new(file));
-                let inode = inflating.extra.inode;
-                Ok(Self::new(Content::Compressed(inflating), inode, on_disk, u64::MAX))
+                let inode = file.metadata()?.ino();
+                Ok(Self::new(Content::Compressed(Box::new(Inflating::new(file))), inode, u64::MAX))
             }
             other => other,
         }
+    }
+
+    /// Whether another source, opened while this one is open, is the same file, or what it has been compressed to.
+    fn is_same(&self, other: &Self, format: Format) -> bool {
+        match (&self.content, &other.content) {
+            // The number of a file that was compressed is free again, and a newer file may have it: that one has a name
+            // still, or ends otherwise.
+            (Content::Plain(file), Content::Compressed(inflating)) => {
+                inflating.extra.inode == self.inode
+                    && self.has_no_name()
+                    && last_entry(file, format).is_ok_and(|last| last.map(|last| last.time) == inflating.last_time())
+            }
+            _ => self.inode == other.inode,
+        }
+    }
+
+    /// Whether it is older than the oldest that is kept, or was compressed since.
+    fn has_no_name(&self) -> bool {
+        let metadata = match &self.content {
+            Content::Plain(file) => file.metadata(),
+            Content::Compressed(inflating) => inflating.metadata(),
+        };
+        metadata.is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
     /// Appends the next block to `block`; nothing at the end.
@@ -99,33 +119,37 @@ impl Source {
     }
 
     /// Moves forward so that `wanted` whole messages are left, or all if there are fewer; how many there are.
-    fn seek_to_tail(&mut self, path: &Path, number: u32, format: Format, wanted: u64) -> io::Result<u64> {
-        match &self.content {
-            Content::Plain(file) => {
-                let (offset, count) = format.tail_offset(file, self.limit, wanted)?;
-                self.offset = offset;
-                Ok(count)
+    fn seek_to_tail(&mut self, format: Format, wanted: u64) -> io::Result<u64> {
+        if let Content::Plain(file) = &self.content {
+            let (offset, count) = format.tail_offset(file, self.limit, wanted)?;
+            self.offset = offset;
+            return Ok(count);
+        }
+        // Counted in a first reading, passed over in the second.
+        let count = self.count(format)?;
+        if let Content::Compressed(inflating) = &mut self.content {
+            inflating.restart()?;
+        }
+        self.offset = 0;
+        self.skipped = count - wanted.min(count);
+        Ok(wanted.min(count))
+    }
+
+    /// Reads to the end; how many whole messages there were.
+    fn count(&mut self, format: Format) -> io::Result<u64> {
+        let (mut block, mut count) = (Vec::new(), 0);
+        loop {
+            let filled = block.len();
+            self.read(&mut block)?;
+            if block.len() == filled {
+                return Ok(count);
             }
-            Content::Compressed(_) => {
-                // Counted in a first reading, passed over in the second.
-                let mut counting = Self::open_rotated(path, number)?;
-                let (mut block, mut count) = (Vec::new(), 0);
-                loop {
-                    let filled = block.len();
-                    counting.read(&mut block)?;
-                    if block.len() == filled {
-                        break;
-                    }
-                    let mut at = 0;
-                    while let crate::format::Frame::Whole { end, .. } = format.frame(&block[at..]) {
-                        at += end;
-                        count += 1;
-                    }
-                    block.drain(..at);
-                }
-                self.skipped = count - wanted.min(count);
-                Ok(wanted.min(count))
+            let mut at = 0;
+            while let Frame::Whole { end, .. } = format.frame(&block[at..]) {
+                at += end;
+                count += 1;
             }
+            block.drain(..at);
         }
     }
 
@@ -146,68 +170,74 @@ impl Source {
 }
 
 /// All files of the log, oldest first.
-pub(crate) fn open_all(path: &Path) -> io::Result<VecDeque<Source>> {
-    let files = open_behind(path, None)?;
-    if files.is_empty() { Err(ErrorKind::NotFound.into()) } else { Ok(files) }
-}
-
-/// The files that are newer than one that is held open, oldest first.
-pub(crate) fn open_newer(path: &Path, current: Option<u64>) -> io::Result<VecDeque<Source>> {
-    open_behind(path, current)
-}
-
-/// A rotation goes from the oldest name to the newest, a look the other way: where they meet, a file may be seen twice, or
-/// not at all. So the names are looked at until two looks agree, none is missing, and the newest is still the newest.
-fn open_behind(path: &Path, known: Option<u64>) -> io::Result<VecDeque<Source>> {
-    let (mut files, _) = open_once(path, known)?;
+pub(crate) fn open_all(path: &Path, format: Format) -> io::Result<VecDeque<Source>> {
     for _ in 0..ATTEMPTS {
-        let before: Vec<u64> = files.iter().map(|file| file.on_disk).collect();
-        let (looked, is_complete) = open_once(path, known)?;
-        files = looked;
-        let newest = files.back().map(|newest| newest.inode).or(known);
-        let is_newest = || Source::open(path).ok().map(|now| now.inode) == newest;
-        if is_complete && files.iter().map(|file| file.on_disk).eq(before) && is_newest() {
+        let files = open_behind(path, format, None)?;
+        // A log of one file has none for a moment when it turns.
+        if !files.is_empty() {
             return Ok(files);
         }
         std::thread::sleep(PAUSE);
     }
-    // A kill in the middle of a rotation left a number out, or the log turns faster than it can be opened.
-    Ok(files)
+    Err(ErrorKind::NotFound.into())
 }
 
-/// Newest first, up to the file that is known. False with the files if a number was missing before the last.
-fn open_once(path: &Path, known: Option<u64>) -> io::Result<(VecDeque<Source>, bool)> {
+/// The files that are newer than one that is held open, oldest first.
+pub(crate) fn open_behind(path: &Path, format: Format, known: Option<&Source>) -> io::Result<VecDeque<Source>> {
+    for _ in 1..ATTEMPTS {
+        let look = look(path, format, known)?;
+        if !look.is_overtaken {
+            return Ok(look.files);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(look(path, format, known)?.files)
+}
+
+struct Look {
+    /// A whole end of the log.
+    files: VecDeque<Source>,
+    /// The oldest of them has lost its name: what is older was not found any more.
+    is_overtaken: bool,
+}
+
+/// A rotation gives each file the next number, and a look, newest first, goes on to the next: a file that moves meanwhile
+/// lies ahead still, and is not missed. But what is found may be newer than what was: then that is met again behind it.
+fn look(path: &Path, format: Format, known: Option<&Source>) -> io::Result<Look> {
     let mut files: VecDeque<Source> = VecDeque::new();
-    let (mut is_missing, mut is_complete, mut is_known) = (false, true, known.is_none());
+    let mut missing = 0;
     for number in 0..MAX_FILES {
         let opened = if number == 0 { Source::open(path) } else { Source::open_rotated(path, number) };
-        match opened {
-            Ok(source) => {
-                is_complete &= !is_missing;
-                if Some(source.inode) == known {
-                    is_known = true;
-                    break;
-                }
-                files.push_front(source);
-            }
+        let source = match opened {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if std::mem::replace(&mut is_missing, true) {
+                missing += 1;
+                if missing == MAX_MISSING {
                     break;
                 }
+                continue;
             }
-            Err(error) => return Err(error),
+            other => other?,
+        };
+        missing = 0;
+        if known.is_some_and(|known| known.is_same(&source, format)) {
+            break;
+        }
+        if let Some(met) = files.iter().position(|file| file.is_same(&source, format)) {
+            files.drain(..met);
+        } else if files.front().is_some_and(Source::has_no_name) {
+            return Ok(Look { files, is_overtaken: true });
+        } else {
+            files.push_front(source);
         }
     }
-    // The file that is known may be gone for good, too: then every look says so.
-    Ok((files, is_complete && is_known))
+    Ok(Look { files, is_overtaken: false })
 }
 
 /// Drops and forwards files so that `wanted` whole messages are left, looking at the files from their ends.
-pub(crate) fn seek_to_tail(files: &mut VecDeque<Source>, path: &Path, format: Format, wanted: u64) -> io::Result<()> {
+pub(crate) fn seek_to_tail(files: &mut VecDeque<Source>, format: Format, wanted: u64) -> io::Result<()> {
     let mut left = wanted;
     for index in (0..files.len()).rev() {
-        let number = (files.len() - 1 - index) as u32;
-        left -= files[index].seek_to_tail(path, number, format, left)?;
+        left -= files[index].seek_to_tail(format, left)?;
         if left == 0 {
             files.drain(..index);
             break;
