@@ -1,15 +1,19 @@
-//! gzip and zstd, told apart by their first bytes; and deterministic gzip for what is pushed.
+//! gzip, zstd, bzip2 and xz, told apart by their first bytes; and deterministic gzip for what is pushed.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Write};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use ids::{Digest, Hasher};
+use lzma_rust2::XzReader;
 
 pub(crate) const BUFFER: usize = 256 << 10;
 /// zstd's window: what the OCI media type lets a decoder refuse (RFC 8878 recommends 8 MiB at least; the tool's own limit
 /// is 128 MiB).
 const ZSTD_WINDOW_LOG: u32 = 27;
+/// KiB that an xz stream may ask for: `xz -9` has a dictionary of 64 MiB, and a header may claim 4 GiB.
+const XZ_MEMORY_KIB: u32 = 96 << 10;
 
 /// How a layer is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +21,20 @@ pub enum Compression {
     None,
     Gzip,
     Zstd,
+    Bzip2,
+    Xz,
 }
 
 impl Compression {
-    /// By the first bytes of a blob (RFC 1952, RFC 8878); whatever else it may be is taken as plain.
+    /// Bytes that tell: the longest of the marks.
+    pub const MARK_BYTES: usize = 6;
+
+    /// By the first bytes of a blob (RFC 1952, RFC 8878, the formats of bzip2 and xz); whatever else it may be is taken
+    /// as plain.
     pub fn detect(start: &[u8]) -> Self {
         match start {
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             [0x1f, 0x8b, 0x08, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             // A skippable frame may come first.
@@ -54,7 +66,7 @@ impl<R: Read> Read for Hashed<R> {
     }
 }
 
-/// The packed bytes: the four that were looked at, and the rest.
+/// The packed bytes: those that were looked at, and the rest.
 type Packed<R> = BufReader<Hashed<Chain<Cursor<Vec<u8>>, R>>>;
 
 enum Stage<R: Read> {
@@ -62,6 +74,8 @@ enum Stage<R: Read> {
     // MultiGzDecoder: a gzip file is any number of members one behind the other (RFC 1952 2.2; pigz and eStargz).
     Gzip(MultiGzDecoder<Packed<R>>),
     Zstd(zstd::Decoder<'static, Packed<R>>),
+    Bzip2(MultiBzDecoder<Packed<R>>),
+    Xz(Box<XzReader<Packed<R>>>),
 }
 
 impl<R: Read> Read for Stage<R> {
@@ -70,6 +84,8 @@ impl<R: Read> Read for Stage<R> {
             Self::None(inner) => inner.read(buffer),
             Self::Gzip(inner) => inner.read(buffer),
             Self::Zstd(inner) => inner.read(buffer),
+            Self::Bzip2(inner) => inner.read(buffer),
+            Self::Xz(inner) => inner.read(buffer),
         }
     }
 }
@@ -80,6 +96,8 @@ impl<R: Read> Stage<R> {
             Self::None(inner) => inner,
             Self::Gzip(inner) => inner.get_mut(),
             Self::Zstd(inner) => inner.get_mut(),
+            Self::Bzip2(inner) => inner.get_mut(),
+            Self::Xz(inner) => inner.inner_mut(),
         }
     }
 
@@ -88,6 +106,8 @@ impl<R: Read> Stage<R> {
             Self::None(inner) => inner,
             Self::Gzip(inner) => inner.into_inner(),
             Self::Zstd(inner) => inner.finish(),
+            Self::Bzip2(inner) => inner.into_inner(),
+            Self::Xz(inner) => inner.into_inner(),
         }
     }
 }
@@ -110,8 +130,8 @@ pub struct Digests {
 impl<R: Read> Decompressed<R> {
     /// Looks at the first bytes and chooses. More than `limit` plain bytes are an error of the reader.
     pub fn new(mut source: R, limit: u64) -> io::Result<Self> {
-        let mut start = Vec::with_capacity(4);
-        source.by_ref().take(4).read_to_end(&mut start)?;
+        let mut start = Vec::with_capacity(Compression::MARK_BYTES);
+        source.by_ref().take(Compression::MARK_BYTES as u64).read_to_end(&mut start)?;
         let compression = Compression::detect(&start);
         let packed = BufReader::with_capacity(BUFFER, Hashed::new(Cursor::new(start).chain(source)));
         let stage = match compression {
@@ -122,6 +142,8 @@ impl<R: Read> Decompressed<R> {
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 Stage::Zstd(decoder)
             }
+            Compression::Bzip2 => Stage::Bzip2(MultiBzDecoder::new(packed)),
+            Compression::Xz => Stage::Xz(Box::new(XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB))),
         };
         let limited = Limited { inner: Hashed::new(stage), left: limit };
         Ok(Self { buffered: BufReader::with_capacity(BUFFER, limited), compression })
@@ -258,6 +280,18 @@ mod tests {
         compressor.finish().unwrap().0
     }
 
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut writer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
     fn read(bytes: &[u8], limit: u64) -> io::Result<(Vec<u8>, Compression, Digests)> {
         let mut reader = Decompressed::new(bytes, limit)?;
         let mut plain = Vec::new();
@@ -273,6 +307,8 @@ mod tests {
             (plain.clone(), Compression::None),
             (gzip(&plain), Compression::Gzip),
             (zstd::encode_all(&plain[..], 3).unwrap(), Compression::Zstd),
+            (bzip2(&plain), Compression::Bzip2),
+            (xz(&plain), Compression::Xz),
         ] {
             let (read, compression, digests) = read(&packed, u64::MAX).unwrap();
             assert!(read == plain, "{kind:?}");
@@ -293,6 +329,25 @@ mod tests {
     fn a_bomb_stops_at_the_limit() {
         let error = read(&gzip(&vec![0; 1 << 20]), 1000).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn an_xz_stream_may_not_ask_for_gigabytes() {
+        // `printf x | xz --lzma2=dict=1536MiB`
+        let greedy =
+            b"\xfd\x37\x7a\x58\x5a\0\0\x04\xe6\xd6\xb4\x46\x02\0\x21\x01\x25\0\0\0\x3b\x78\x7b\x41\x01\0\0\x78\0\0\0\0\
+            \x45\xae\xef\x83\xf8\xee\x16\x0a\0\x01\x19\x01\xa5\x2c\x81\xcc\x1f\xb6\xf3\x7d\x01\0\0\0\0\x04\x59\x5a";
+        let error = read(greedy, 100).unwrap_err().to_string();
+        assert!(error.contains("memory"), "{error}");
+    }
+
+    #[test]
+    fn a_torn_bzip2_or_xz_is_an_error() {
+        let plain = b"some text that is long enough".repeat(50);
+        for packed in [bzip2(&plain), xz(&plain)] {
+            assert!(read(&packed[..packed.len() - 4], 10_000).is_err());
+            assert!(read(&packed[..packed.len() / 2], 10_000).is_err());
+        }
     }
 
     #[test]

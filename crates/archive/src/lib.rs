@@ -34,4 +34,4 @@ pub use extract::{ExtractOptions, Overwrite, Renamed, extract};
 pub use limits::Limits;
 pub use reader::TarReader;
 pub use tree::{DEEPEST, Marks, TreeOptions, TreeWriter, Visit, names};
-pub use write::TarWriter;
+pub use write::{TarWriter, padding_of};

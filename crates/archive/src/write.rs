@@ -8,7 +8,7 @@ use crate::error::ArchiveError;
 use crate::header::{BLOCK, Header, LINK_BYTES, MAX_OCTAL_8, MAX_OCTAL_12, NAME_BYTES, PREFIX_BYTES};
 
 /// Bytes of an archive's end: two blocks of zeros.
-const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+static END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// An archive in the making.
 pub struct TarWriter<W> {
@@ -22,17 +22,27 @@ impl<W: Write> TarWriter<W> {
 
     /// A member and, for a file, exactly `entry.size` bytes of content.
     pub fn append(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), ArchiveError> {
+        self.begin(entry)?;
+        if entry.kind == EntryKind::File {
+            self.append_content(entry.size, content)?;
+        }
+        Ok(())
+    }
+
+    /// The headers of a member alone: whoever brings its content brings it to the target itself, [`padding_of`] included.
+    pub fn begin(&mut self, entry: &Entry) -> Result<(), ArchiveError> {
         let mut header = header_of(entry);
         let prefix = split_name(&mut header.name);
         let records = records(entry, &header, prefix.is_none());
         if !records.is_empty() {
             self.append_records(&records)?;
         }
-        self.put(&header.encode(&prefix.unwrap_or_default()))?;
-        if entry.kind == EntryKind::File {
-            self.append_content(entry.size, content)?;
-        }
-        Ok(())
+        self.put(&header.encode(&prefix.unwrap_or_default()))
+    }
+
+    /// What was written so far, taken out of a target in memory.
+    pub fn target_mut(&mut self) -> &mut W {
+        &mut self.target
     }
 
     /// Writes the end and gives the target back.
@@ -70,13 +80,17 @@ impl<W: Write> TarWriter<W> {
     }
 
     fn pad(&mut self, size: u64) -> Result<(), ArchiveError> {
-        let missing = usize::try_from(size.wrapping_neg() % BLOCK as u64).unwrap_or(0);
-        self.put(&END[..missing])
+        self.put(padding_of(size))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.target.write_all(bytes).map_err(ArchiveError::Write)
     }
+}
+
+/// The zeros behind a content of `size` bytes.
+pub fn padding_of(size: u64) -> &'static [u8] {
+    &END[..usize::try_from(size.wrapping_neg() % BLOCK as u64).unwrap_or(0)]
 }
 
 fn header_of(entry: &Entry) -> Header {
