@@ -67,7 +67,7 @@ impl Plugin {
         let implements = self
             .implements
             .get_or_try_init(|| async {
-                let manifest: Manifest = self.post(ACTIVATE, Bytes::new()).await?;
+                let manifest: Manifest = self.post(ACTIVATE, Bytes::new(), CALL_LIMIT).await?;
                 Ok::<_, PluginError>(manifest.implements.unwrap_or_default())
             })
             .await?;
@@ -79,11 +79,21 @@ impl Plugin {
 
     /// One call: JSON there and back.
     pub async fn call<A: Serialize, B: DeserializeOwned>(&self, method: &str, argument: &A) -> Result<B, PluginError> {
-        let body = serde_json::to_vec(argument).map_err(|error| unreadable(method, error))?;
-        self.post(method, Bytes::from(body)).await
+        self.call_within(method, argument, CALL_LIMIT).await
     }
 
-    async fn post<B: DeserializeOwned>(&self, method: &str, body: Bytes) -> Result<B, PluginError> {
+    /// The same for what may take longer, or must not.
+    pub async fn call_within<A: Serialize, B: DeserializeOwned>(
+        &self,
+        method: &str,
+        argument: &A,
+        limit: Duration,
+    ) -> Result<B, PluginError> {
+        let body = serde_json::to_vec(argument).map_err(|error| unreadable(method, error))?;
+        self.post(method, Bytes::from(body), limit).await
+    }
+
+    async fn post<B: DeserializeOwned>(&self, method: &str, body: Bytes, limit: Duration) -> Result<B, PluginError> {
         let exchange = async {
             let response = match &self.address {
                 Address::Unix(path) => {
@@ -100,7 +110,7 @@ impl Plugin {
             Ok((status, bytes))
         };
         let late = |_| PluginError::Late { method: method.to_owned() };
-        let (status, bytes) = timeout(CALL_LIMIT, exchange).await.map_err(late)??;
+        let (status, bytes) = timeout(limit, exchange).await.map_err(late)??;
         if status != StatusCode::OK {
             return Err(PluginError::Refused { method: method.to_owned(), message: remote_error(&bytes) });
         }

@@ -1,5 +1,6 @@
 //! Where plugins are found: sockets first, then files with addresses.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use crate::{Address, Plugin, PluginError};
 /// The largest file with an address that is read.
 const MAX_SPEC: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Nobody has more plugins on one host.
+const MAX_PLUGINS: usize = 256;
 
 /// The folders that are searched.
 #[derive(Debug, Clone)]
@@ -63,6 +66,24 @@ impl Plugins {
             }
         }
         Err(PluginError::NotFound(name.to_owned()))
+    }
+
+    /// The names of all plugins that are installed, in order; none of them is called.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = BTreeSet::new();
+        let specs = self.specs.iter().flat_map(|folder| [(folder, "spec"), (folder, "json")]);
+        for (folder, extension) in std::iter::once((&self.sockets, "sock")).chain(specs) {
+            let Ok(entries) = fs::read_dir(folder) else { continue };
+            for entry in entries.flatten().take(MAX_PLUGINS) {
+                let path = entry.path();
+                let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned) else { continue };
+                let is_file = path.extension().is_some_and(|found| found == extension);
+                if is_file || path.join(format!("{stem}.{extension}")).exists() {
+                    names.insert(stem);
+                }
+            }
+        }
+        names.into_iter().take(MAX_PLUGINS).collect()
     }
 }
 
@@ -124,6 +145,7 @@ mod tests {
         assert_eq!(address("json").unwrap(), Address::Tcp("10.0.0.1:80".into()));
         assert!(address("tls").unwrap_err().to_string().contains("TLS to plugins"));
         assert!(address("odd").unwrap_err().to_string().ends_with("Unknown protocol"));
+        assert_eq!(plugins.names(), ["json", "nested", "odd", "plain", "tls"]);
         for name in ["missing", "../run/nested", "", ".."] {
             assert_eq!(address(name).unwrap_err().to_string(), format!("plugin \"{name}\" not found"));
         }
