@@ -31,8 +31,8 @@ pub enum VolumeError {
     #[error("error resolving passed in network volume address")]
     Address(#[source] io::Error),
     /// The call that failed, as Docker writes it.
-    #[error("failed to mount local volume: {call}: {}", errno_text(source))]
-    Mount { call: String, source: io::Error },
+    #[error("failed to mount local volume: {call}: {}", errno_text(errno))]
+    Mount { call: String, errno: io::Error },
     #[error("volume has active mounts")]
     Active,
     /// Somebody mounted something inside the volume: deleting would reach through.

@@ -23,11 +23,11 @@ pub(crate) fn mount(options: &LocalOptions, shown: &LocalOptions, target: &Path)
     let shown_data = MountOptions::parse(&shown.mount_opts).data;
     let failed = |what: &str, source: &str, flags: MountFlags, data: &str, error: Errno| VolumeError::Mount {
         call: call(what, source, target, flags, &hidden(data, shown)),
-        source: error.into(),
+        errno: error.into(),
     };
     let device = &options.mount_device;
     let data = CString::new(parsed.data.as_str())
-        .map_err(|error| VolumeError::Mount { call: "mount".to_owned(), source: io::Error::other(error) })?;
+        .map_err(|error| VolumeError::Mount { call: "mount".to_owned(), errno: io::Error::other(error) })?;
     let data = (!parsed.data.is_empty()).then_some(data.as_c_str());
     rustix::mount::mount(device.as_str(), target, options.mount_type.as_str(), parsed.flags, data)
         .map_err(|error| failed("mount", device, parsed.flags, &shown_data, error))?;
