@@ -2,16 +2,19 @@
 //!
 //! Allocates, and starts a thread for a list of layers that does not fit: mount(2) takes one page of options, which a
 //! hundred layers under a long root exceed. That thread unshares its working directory (unshare(2), CLONE_FS), goes to
-//! the folder that all layers share, and names them from there.
+//! the folder that all layers share, and names them from there. Layers may be seen through maps of ids
+//! ([`IdMaps::to_options`]).
 
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::mapped_layers;
 use crate::mount::{
     MNT_DETACH, MS_BIND, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SHARED, MS_SLAVE, mount, umount,
 };
+use crate::users::IdMaps;
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,9 @@ pub fn unmount_layer(target: &Path) -> io::Result<()> {
 }
 
 fn mount_one(layer: &LayerMount, target: &Path) -> io::Result<()> {
+    if let Some((maps, options)) = IdMaps::take_from(&layer.options)? {
+        return mapped_layers::mount(&LayerMount { options, ..layer.clone() }, &maps, target);
+    }
     let (flags, data) = parse_options(&layer.options);
     if data.join(",").len() <= MAX_DATA_BYTES {
         return perform(layer, target, flags, &data);
@@ -92,7 +98,7 @@ fn perform(layer: &LayerMount, target: &Path, flags: u64, data: &[String]) -> io
 }
 
 /// Options of mount(8) that are flags of mount(2), and the others, which are the file system's.
-fn parse_options(options: &[String]) -> (u64, Vec<String>) {
+pub(crate) fn parse_options(options: &[String]) -> (u64, Vec<String>) {
     let (mut flags, mut data) = (0, Vec::new());
     for option in options {
         let (set, clear) = match option.as_str() {
@@ -159,7 +165,7 @@ fn layer_paths(option: &str) -> Vec<&str> {
     }
 }
 
-fn c_path(path: &Path) -> io::Result<CString> {
+pub(crate) fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
 }
 

@@ -14,6 +14,7 @@ pub mod errno;
 pub mod file;
 pub mod keyring;
 pub mod layers;
+pub mod mapped_layers;
 pub mod memory;
 pub mod mount;
 pub mod process;
@@ -23,5 +24,6 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod tree;
+pub mod users;
 
 pub use errno::{Errno, Result};
