@@ -15,11 +15,13 @@ use rustix::fs::{
     mkdirat, mknodat, openat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
+use sys::users::IdMaps;
 
 use crate::compression::Decompressed;
 use crate::entry::{Entry, EntryKind};
 use crate::error::ArchiveError;
 use crate::limits::Limits;
+use crate::owners;
 use crate::pipeline;
 use crate::reader::{TarReader, shown};
 use crate::root::{Inside, failed, is_directory, itself, remove, resolve, stat, times};
@@ -64,6 +66,8 @@ pub struct ExtractOptions {
     pub owner: Option<(u32, u32)>,
     /// What the first component of every path is called here, where it is called something: links inside follow.
     pub renamed: Option<Renamed>,
+    /// Owners are users of this user namespace, and belong to who they are outside.
+    pub users: Option<IdMaps>,
     pub limits: Limits,
 }
 
@@ -95,6 +99,12 @@ fn extract_all(
             if let EntryKind::HardLink(target) = &mut entry.kind {
                 *target = renamed.apply(target);
             }
+        }
+        if let Some((uid, gid)) = options.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let Some(users) = &options.users {
+            owners::outside(&mut entry, users)?;
         }
         extraction.entry(&entry, &mut reader)?;
         entries += 1;
@@ -249,14 +259,9 @@ impl Extraction<'_> {
         linkat(&directory, from, parent, name, AtFlags::empty()).map_err(fail)
     }
 
-    fn owner(&self, entry: &Entry) -> (Option<Uid>, Option<Gid>) {
-        let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
-        (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-    }
-
     /// Owner first: chown(2) takes set-id bits and capabilities away.
     fn dress_open(&self, file: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = owner(entry);
         fchown(file, uid, gid)?;
         fchmod(file, Mode::from_raw_mode(entry.mode))?;
         xattrs::set_followed(&itself(file.as_fd()), &entry.xattrs)
@@ -267,7 +272,7 @@ impl Extraction<'_> {
         let fail = |errno: Errno| failed("set attributes of", &shown(&entry.path), errno);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let named = openat(parent, name, flags, Mode::empty()).map_err(fail)?;
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = owner(entry);
         chownat(&named, "", uid, gid, AtFlags::EMPTY_PATH).map_err(fail)?;
         let kind = FileType::from_raw_mode(fstat(&named).map_err(fail)?.st_mode);
         if kind != FileType::Symlink {
@@ -288,6 +293,10 @@ impl Extraction<'_> {
         }
         Ok(())
     }
+}
+
+fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
 }
 
 #[cfg(test)]

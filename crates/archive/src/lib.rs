@@ -18,6 +18,7 @@ mod error;
 mod extract;
 mod header;
 mod limits;
+mod owners;
 mod pipeline;
 mod reader;
 mod root;

@@ -4,6 +4,7 @@
 //! link, and what is read is what was opened. So a name that becomes a link meanwhile leads nowhere (CVE-2018-15664).
 //! What goes away while it is being read is left out; a file that shrinks is filled up, so that the archive stays whole.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
@@ -14,9 +15,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat, statat};
 use rustix::io::Errno;
+use sys::users::IdMaps;
 
 use crate::entry::{Entry, EntryKind};
 use crate::error::ArchiveError;
+use crate::owners;
 use crate::root::{failed, is_whiteout, itself, through};
 use crate::write::TarWriter;
 use crate::xattrs;
@@ -63,11 +66,19 @@ pub struct TreeWriter<W: Write> {
     entries: u64,
     /// Directories that are written once something below them is, outermost first.
     pending: Vec<Entry>,
+    /// Whose namespace's owners the archive tells; none: those of the files.
+    users: Option<IdMaps>,
 }
 
 impl<W: Write> TreeWriter<W> {
     pub fn new(target: W) -> Self {
-        Self { writer: TarWriter::new(target), links: HashMap::new(), entries: 0, pending: Vec::new() }
+        Self { writer: TarWriter::new(target), links: HashMap::new(), entries: 0, pending: Vec::new(), users: None }
+    }
+
+    /// The archive tells who owns the files inside of a user namespace.
+    pub fn for_users(mut self, users: Option<IdMaps>) -> Self {
+        self.users = users;
+        self
     }
 
     /// Everything below an open directory, and itself if it has a name.
@@ -253,10 +264,18 @@ impl<W: Write> TreeWriter<W> {
     fn put(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), ArchiveError> {
         for above in std::mem::take(&mut self.pending) {
             self.entries += 1;
-            self.writer.append(&above, &mut io::empty())?;
+            self.writer.append(&self.told(&above), &mut io::empty())?;
         }
         self.entries += 1;
-        self.writer.append(entry, content)
+        self.writer.append(&self.told(entry), content)
+    }
+
+    fn told<'e>(&self, entry: &'e Entry) -> Cow<'e, Entry> {
+        let mut told = Cow::Borrowed(entry);
+        if let Some(users) = &self.users {
+            owners::inside(told.to_mut(), users);
+        }
+        told
     }
 }
 
