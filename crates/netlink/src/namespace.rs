@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -28,6 +28,24 @@ pub fn create<T: Send>(path: &Path, inside: impl FnOnce() -> Result<T> + Send) -
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failed("create")(errno.into()))?;
         mount_bind("/proc/thread-self/ns/net", path).map_err(|errno| failed("mount")(errno.into()))?;
         inside()
+    });
+    if made.is_err() {
+        // The first error counts; what is left behind is only this path.
+        let _ = remove(path);
+    }
+    made
+}
+
+/// The same, of a namespace that belongs to the user namespace at `users`.
+pub fn create_for<T: Send>(path: &Path, users: &Path, inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let failed = |action| move |source| Error::Namespace { action, path: path.to_path_buf(), source };
+    let users = File::open(users).map_err(failed("create"))?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    drop(open(path, flags, Mode::from_raw_mode(0o444)).map_err(|error| failed("create")(error.into()))?);
+    let made = sys::users::network_namespace(users.as_fd()).map_err(failed("create")).and_then(|made| {
+        let name = format!("/proc/self/fd/{}", made.as_raw_fd());
+        mount_bind(&name, path).map_err(|errno| failed("mount")(errno.into()))?;
+        enter(path, inside)
     });
     if made.is_err() {
         // The first error counts; what is left behind is only this path.

@@ -38,17 +38,27 @@ impl Port {
     }
 }
 
-/// Makes the namespace and plugs the endpoints in. `bridges` by network id.
-pub(crate) fn create(path: &Path, endpoints: &[Endpoint], bridges: &HashMap<String, Port>) -> Result<(), Error> {
+/// Makes the namespace, for the user namespace at `users` where there is one, and plugs the endpoints in. `bridges` by
+/// network id.
+pub(crate) fn create(
+    path: &Path,
+    users: Option<&Path>,
+    endpoints: &[Endpoint],
+    bridges: &HashMap<String, Port>,
+) -> Result<(), Error> {
     let has_ipv6 = endpoints.iter().any(|endpoint| endpoint.ipv6.is_some());
-    let inside = namespace::create(path, || {
+    let prepare = || {
         if !has_ipv6 {
             // As in Docker, a container without an IPv6 address has no IPv6 on its links; ::1 on loopback stays. A kernel
             // without IPv6 has no such file.
             let _ = namespace::write_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
         }
         Route::open()
-    })?;
+    };
+    let inside = match users {
+        None => namespace::create(path, prepare)?,
+        Some(users) => namespace::create_for(path, users, prepare)?,
+    };
     let plugged = plug_all(path, &inside, endpoints, bridges);
     if plugged.is_err() {
         // The first error counts. Closing the namespace takes its links along.

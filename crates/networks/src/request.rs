@@ -25,6 +25,8 @@ pub struct SandboxRequest {
     pub dns: Overrides,
     /// `name:address`; the address may be `host-gateway`.
     pub extra_hosts: Vec<String>,
+    /// The user namespace that a namespace of its own belongs to; none: the host's.
+    pub users: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]

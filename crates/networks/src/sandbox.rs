@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::path::Path;
 
 use errors::ErrorKind;
 use metadata::Durability;
@@ -48,7 +49,7 @@ impl Inner {
                 state.sandboxes.insert(record.container_id.clone(), record.clone());
                 record
             };
-            match self.build(&record) {
+            match self.build(&record, request.users.as_deref()) {
                 Ok(()) => {
                     self.announce(EventAction::Connect, &record);
                     return Ok(record.sandbox);
@@ -109,14 +110,14 @@ impl Inner {
     }
 
     /// The record first, then the kernel, then docker-netd (whose sockets reserve the ports), then the packet filter.
-    fn build(&self, record: &SandboxRecord) -> Result<(), Failure> {
+    fn build(&self, record: &SandboxRecord, users: Option<&Path>) -> Result<(), Failure> {
         let stored = record.clone();
         // Without fsync: after a power loss no container runs, and what does not run has no sandbox.
         let written =
             self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.put(tx, &stored.container_id, &stored));
         written.map_err(|error: metadata::Error| Failure::Other(error.into()))?;
         if let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| self.owns_namespace(record)) {
-            self.create_namespace(path, record).map_err(Failure::Other)?;
+            self.create_namespace(path, users, record).map_err(Failure::Other)?;
         }
         self.state_to_netd(record)?;
         let items = published(record);
@@ -131,13 +132,13 @@ impl Inner {
         record.sandbox.netns_path.as_ref() == Some(&own)
     }
 
-    fn create_namespace(&self, path: &std::path::Path, record: &SandboxRecord) -> Result<(), Error> {
+    fn create_namespace(&self, path: &Path, users: Option<&Path>, record: &SandboxRecord) -> Result<(), Error> {
         let bridges = self.bridge_ports(record)?;
-        match plumbing::create(path, &record.sandbox.endpoints, &bridges) {
+        match plumbing::create(path, users, &record.sandbox.endpoints, &bridges) {
             // Left behind by a daemon that died in between; its container does not run, or the record would have told.
             Err(Error::Kernel(error)) if errors::Kind::kind(&error) == ErrorKind::AlreadyExists => {
                 namespace::remove(path)?;
-                plumbing::create(path, &record.sandbox.endpoints, &bridges)
+                plumbing::create(path, users, &record.sandbox.endpoints, &bridges)
             }
             other => other,
         }
@@ -263,7 +264,7 @@ fn datagram_targets(record: &SandboxRecord) -> BTreeSet<IpAddr> {
 }
 
 /// Missing is empty, as for resolvers themselves.
-fn read_bounded(path: &std::path::Path) -> String {
+fn read_bounded(path: &Path) -> String {
     use std::io::Read;
     let mut bytes = Vec::new();
     match std::fs::File::open(path).and_then(|file| file.take(MAX_HOST_FILE).read_to_end(&mut bytes)) {

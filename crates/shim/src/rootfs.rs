@@ -5,6 +5,8 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use sys::layers::LayerMount;
+use sys::users::IdMaps;
 
 /// mount(2) takes one page of options at most.
 const PAGE: usize = 4096;
@@ -19,6 +21,8 @@ pub enum MountError {
     Target(String),
     #[error("the options of a mount are longer than a page")]
     TooLong,
+    #[error("failed to mount rootfs component through the maps of a user namespace")]
+    Mapped(#[source] io::Error),
     #[error("cannot prepare the mount point")]
     Prepare(#[from] io::Error),
 }
@@ -60,6 +64,9 @@ pub fn unmount(target: &Path) {
 
 fn mount_one(one: &Mount, root: &Path) -> Result<(), MountError> {
     let target = target_inside(root, &one.target)?;
+    if IdMaps::take_from(&one.options).map_err(MountError::Mapped)?.is_some() {
+        return mount_mapped(one, &target);
+    }
     let Options { flags, propagation, data } = parse_options(&one.options);
     let bind = flags.contains(MsFlags::MS_BIND);
     let (data, folder) = shorten(&one.r#type, data)?;
@@ -95,6 +102,12 @@ fn mount_one(one: &Mount, root: &Path) -> Result<(), MountError> {
         attempt(flag, "")?;
     }
     Ok(())
+}
+
+/// Layers that show a user namespace its own ids.
+fn mount_mapped(one: &Mount, target: &Path) -> Result<(), MountError> {
+    let layer = LayerMount { kind: one.r#type.clone(), source: one.source.clone(), options: one.options.clone() };
+    sys::layers::mount_layers(&[layer], target).map_err(MountError::Mapped)
 }
 
 /// A mount below the root may name a folder inside it; nothing else.
