@@ -13,6 +13,7 @@ mod choice;
 mod config;
 mod descriptor;
 mod error;
+pub mod layout;
 mod manifest;
 mod merge;
 mod platform;

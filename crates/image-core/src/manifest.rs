@@ -133,6 +133,12 @@ impl Manifest {
         Self { schema_version: 2, media_type, config, layers, annotations: None }
     }
 
+    /// A manifest of the OCI's: what the engine makes itself, since every tool reads it.
+    pub fn oci(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        let media_type = media_type::OCI_MANIFEST.to_owned();
+        Self { schema_version: 2, media_type, config, layers, annotations: None }
+    }
+
     /// Whether the configuration speaks of as many layers as there are.
     pub fn check_layers(&self, config: &ImageConfig) -> Result<(), ImageError> {
         let (layers, diff_ids) = (self.layers.len(), config.rootfs.diff_ids.len());

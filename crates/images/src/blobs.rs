@@ -152,7 +152,7 @@ pub(crate) async fn fetch_layer(
 }
 
 /// containerd's answer to bytes that are not what was announced.
-fn is_mismatch(error: &ImagesError) -> bool {
+pub(crate) fn is_mismatch(error: &ImagesError) -> bool {
     let ImagesError::Backend { message, kind } = error else { return false };
     matches!(kind, ErrorKind::FailedPrecondition | ErrorKind::DataLoss | ErrorKind::InvalidArgument)
         && (message.contains("digest") || message.contains("size"))

@@ -46,6 +46,14 @@ pub enum ImagesError {
     ReferenceInUse { reference: String, container: String, image: String },
     #[error("conflict: unable to delete {image} ({}) - {reason}", if *.hard { "cannot be forced" } else { "must be forced" })]
     DeleteConflict { image: String, hard: bool, reason: String },
+    #[error("image with reference {reference} was found but does not provide the specified platform ({wanted})")]
+    PlatformMissing { reference: String, wanted: String },
+    #[error("unrecognized image format")]
+    UnrecognizedArchive,
+    #[error("{0:?} is missing from the archive")]
+    NoMember(String),
+    #[error("invalid tag {0:?}")]
+    InvalidTag(String),
     #[error("cannot unpack the archive")]
     Archive(#[from] ArchiveError),
     /// The body of an import broke off.
@@ -78,8 +86,14 @@ impl Kind for ImagesError {
             | Self::NothingToPush(_)
             | Self::NoSuchTag(_)
             | Self::Platform { .. }
+            | Self::PlatformMissing { .. }
             | Self::MissingBlob(_) => ErrorKind::NotFound,
-            Self::TagWithDigest | Self::Ambiguous(_) | Self::OperatingSystem(_) => ErrorKind::InvalidArgument,
+            Self::TagWithDigest
+            | Self::Ambiguous(_)
+            | Self::OperatingSystem(_)
+            | Self::UnrecognizedArchive
+            | Self::NoMember(_)
+            | Self::InvalidTag(_) => ErrorKind::InvalidArgument,
             Self::Reference(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Refused { kind, .. } | Self::Backend { kind, .. } => *kind,

@@ -14,6 +14,8 @@ pub enum ImageEventKind {
     Delete,
     Import,
     Create,
+    Save,
+    Load,
 }
 
 impl ImageEventKind {
@@ -27,6 +29,8 @@ impl ImageEventKind {
             Self::Delete => "delete",
             Self::Import => "import",
             Self::Create => "create",
+            Self::Save => "save",
+            Self::Load => "load",
         }
     }
 }

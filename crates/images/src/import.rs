@@ -78,11 +78,12 @@ fn import_config(request: &ImportRequest, host: &Platform) -> Result<ImageConfig
 }
 
 /// The image of this one layer, and its manifest's bytes.
-fn assemble(mut config: ImageConfig, layer: Descriptor) -> Result<(LoadedImage, Bytes), ImagesError> {
+fn assemble(mut config: ImageConfig, mut layer: Descriptor) -> Result<(LoadedImage, Bytes), ImagesError> {
+    media_type::OCI_LAYER.clone_into(&mut layer.media_type);
     config.rootfs.diff_ids = vec![layer.digest];
     let raw = Bytes::from(config.to_bytes());
-    let described = Descriptor::new(media_type::DOCKER_CONFIG, Digest::of(&raw), raw.len() as u64);
-    let manifest = Manifest::docker(described, vec![layer]);
+    let described = Descriptor::new(media_type::OCI_CONFIG, Digest::of(&raw), raw.len() as u64);
+    let manifest = Manifest::oci(described, vec![layer]);
     let bytes = Bytes::from(manifest.to_bytes());
     Ok((LoadedImage::parse(Digest::of(&bytes), manifest, raw)?, bytes))
 }

@@ -1,4 +1,4 @@
-//! Images, as dockerd's users know them: pulled, pushed, listed, named, imported, removed.
+//! Images, as dockerd's users know them: pulled, pushed, listed, named, imported, saved, loaded, removed.
 //!
 //! Entry point: [`Images`]. The one image store is containerd's: content, image records and snapshots of the namespace
 //! that the service is given; this crate keeps nothing on disk itself and has only caches of what never changes (a digest's
@@ -14,6 +14,7 @@
 
 mod backend;
 mod blobs;
+mod build;
 mod commit;
 mod error;
 mod events;
@@ -22,6 +23,7 @@ mod history;
 mod import;
 mod lease;
 mod list;
+mod load;
 mod loaded;
 mod login;
 mod messages;
@@ -32,23 +34,27 @@ mod push;
 mod recode;
 mod remove;
 mod resolve;
+mod save;
 mod service;
 mod slots;
 mod tag;
 mod unpack;
 mod usage;
 
+pub use build::{BuildImage, LayerView};
 pub use commit::CommitRequest;
 pub use error::ImagesError;
 pub use events::{EventSink, ImageEvent, ImageEventKind, ImageUser, ImageUsers};
 pub use history::HistoryLine;
 pub use import::ImportRequest;
 pub use list::{ImageSummary, ListFilters};
+pub use load::LoadRequest;
 pub use progress::{Progress, ProgressSender, PushResult};
 pub use pull::PullRequest;
 pub use recode::ByteStream;
 pub use remove::{RemoveOptions, Removed};
 pub use resolve::ResolvedImage;
+pub use save::SaveRequest;
 pub use service::{Images, ImagesConfig};
 pub use usage::Usage;
 

@@ -59,6 +59,25 @@ impl Images {
         Ok(loaded)
     }
 
+    /// The same, whatever is remembered.
+    pub(crate) async fn load_anew(&self, target: &Descriptor) -> Result<Arc<LoadedImage>, ImagesError> {
+        lock(&self.shared.loaded).remove(&target.digest);
+        self.load(target).await
+    }
+
+    /// The image for exactly this platform; `None` if the target has none, or not here.
+    pub(crate) async fn load_exactly(
+        &self,
+        target: &Descriptor,
+        platform: &Platform,
+    ) -> Result<Option<Arc<LoadedImage>>, ImagesError> {
+        match self.load_for(target, platform).await {
+            Ok(image) if image.config.platform() == platform.clone().normalized() => Ok(Some(Arc::new(image))),
+            Ok(_) | Err(ImagesError::MissingBlob(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn load_for(&self, target: &Descriptor, platform: &Platform) -> Result<LoadedImage, ImagesError> {
         let mut pending = vec![(target.clone(), 0)];
         let mut missing = None;

@@ -11,6 +11,7 @@ pub(crate) const DOWNLOADED: &str = "Download complete";
 pub(crate) const EXTRACTING: &str = "Extracting";
 pub(crate) const PULLED: &str = "Pull complete";
 pub(crate) const PULL_EXISTS: &str = "Already exists";
+pub(crate) const LOADING: &str = "Loading layer";
 pub(crate) const PREPARING: &str = "Preparing";
 pub(crate) const PUSHING: &str = "Pushing";
 pub(crate) const PUSHED: &str = "Pushed";
@@ -42,6 +43,19 @@ pub(crate) fn mounted_from(path: &str) -> String {
 
 pub(crate) fn pushed(tag: &str, digest: &Digest, size: u64) -> String {
     format!("{tag}: digest: {digest} size: {size}")
+}
+
+/// Lines of a load.
+pub(crate) fn loaded(name: &str) -> String {
+    format!("Loaded image: {name}\n")
+}
+
+pub(crate) fn loaded_id(id: &Digest) -> String {
+    format!("Loaded image ID: {id}\n")
+}
+
+pub(crate) fn renaming(name: &str, old: &Digest) -> String {
+    format!("The image {name} already exists, renaming the old one with ID {old} to empty string\n")
 }
 
 /// What a registry's refusal means to who wanted to pull `reference`, whose repository is `name`.

@@ -19,6 +19,8 @@ pub struct Progress {
     /// Bytes done and bytes in all.
     pub current: Option<u64>,
     pub total: Option<u64>,
+    /// Text that stands for itself, its line end included.
+    pub text: String,
     /// What a push resulted in, for programs.
     pub pushed: Option<PushResult>,
 }
@@ -50,9 +52,14 @@ impl ProgressSender {
         self.send(Progress { id: id.to_owned(), status: status.into(), ..Progress::default() }).await;
     }
 
+    pub(crate) async fn text(&self, text: String) {
+        self.send(Progress { text, ..Progress::default() }).await;
+    }
+
     pub(crate) async fn bytes(&self, id: &str, status: &str, current: u64, total: u64) {
         let (current, total) = (Some(current), Some(total));
-        self.send(Progress { id: id.to_owned(), status: status.to_owned(), current, total, pushed: None }).await;
+        self.send(Progress { id: id.to_owned(), status: status.to_owned(), current, total, ..Progress::default() })
+            .await;
     }
 
     pub async fn send(&self, progress: Progress) {
@@ -87,7 +94,7 @@ impl Meter {
             status: self.status.to_owned(),
             current: Some(current),
             total: Some(self.total),
-            pushed: None,
+            ..Progress::default()
         });
     }
 }

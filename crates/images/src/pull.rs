@@ -41,6 +41,13 @@ struct Step {
     labels: HashMap<String, String>,
 }
 
+/// What became of the names of a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    UpToDate,
+    Newer,
+}
+
 /// One pull on its way.
 struct Pulling<'a> {
     images: &'a Images,
@@ -56,30 +63,52 @@ impl Images {
     /// Pulls an image; answers its id. After an error no name has changed, and what was fetched is collected unless a
     /// later attempt continues it.
     pub async fn pull(&self, request: &PullRequest, progress: &ProgressSender) -> Result<Digest, ImagesError> {
+        let familiar = request.reference.clone().with_default_tag().familiar();
+        let (id, outcome) = self.pull_one(request, progress).await?;
+        progress.message("", outcome.told(&familiar)).await;
+        Ok(id)
+    }
+
+    /// Pulls every tag of a repository, as `docker pull --all-tags` has it; the status is told once, of all.
+    pub async fn pull_all_tags(&self, request: &PullRequest, progress: &ProgressSender) -> Result<(), ImagesError> {
+        let repository = self.shared.registries.repository(&request.reference, request.credentials.clone());
+        let name = request.reference.familiar_name();
+        let mut outcome = Outcome::UpToDate;
+        for tag in repository.tags().await.map_err(|error| refused(&name, &name, error))? {
+            let request = PullRequest { reference: request.reference.with_tag(&tag)?, ..request.clone() };
+            outcome = outcome.max(self.pull_one(&request, progress).await?.1);
+        }
+        progress.message("", outcome.told(&name)).await;
+        Ok(())
+    }
+
+    async fn pull_one(
+        &self,
+        request: &PullRequest,
+        progress: &ProgressSender,
+    ) -> Result<(Digest, Outcome), ImagesError> {
         let reference = request.reference.clone().with_default_tag();
         let repository = self.shared.registries.repository(&reference, request.credentials.clone());
         let lease = Lease::new(&self.backend).await?;
         let backend = lease.backend();
         let mut pulling = Pulling { images: self, request, reference, repository, lease, backend, progress };
-        let id = pulling.run().await.map_err(|error| pulling.worded(error))?;
+        let pulled = pulling.run().await.map_err(|error| pulling.worded(error))?;
         pulling.lease.finish();
-        Ok(id)
+        Ok(pulled)
     }
+}
 
-    /// All tags of a repository, as `docker pull --all-tags` names them.
-    pub async fn remote_tags(
-        &self,
-        reference: &Reference,
-        credentials: Credentials,
-    ) -> Result<Vec<String>, ImagesError> {
-        let repository = self.shared.registries.repository(reference, credentials);
-        let name = reference.familiar_name();
-        repository.tags().await.map_err(|error| refused(&name, &name, error))
+impl Outcome {
+    fn told(self, name: &str) -> String {
+        match self {
+            Self::UpToDate => messages::up_to_date(name),
+            Self::Newer => messages::newer(name),
+        }
     }
 }
 
 impl Pulling<'_> {
-    async fn run(&self) -> Result<Digest, ImagesError> {
+    async fn run(&self) -> Result<(Digest, Outcome), ImagesError> {
         let wanted = match self.reference.digest() {
             Some(digest) => digest.to_string(),
             None => self.reference.tag().unwrap_or_default().to_owned(),
@@ -91,15 +120,13 @@ impl Pulling<'_> {
         self.check_platform(&image)?;
         self.fetch_layers(&image).await?;
         self.store(steps, &image).await?;
-        let newer = self.name(&target).await?;
+        let outcome = self.name(&target).await?;
         lock(&self.images.shared.loaded).remove(&target.digest);
         let familiar = self.reference.familiar();
         self.progress.message("", messages::digest(&target.digest)).await;
-        let status = if newer { messages::newer(&familiar) } else { messages::up_to_date(&familiar) };
-        self.progress.message("", status).await;
         let name = self.reference.familiar_name();
         self.images.event(ImageEventKind::Pull, &familiar, &name, &image.config);
-        Ok(image.id)
+        Ok((image.id, outcome))
     }
 
     /// From the name's target through indexes to one manifest and its configuration.
@@ -183,6 +210,8 @@ impl Pulling<'_> {
 
     async fn fetch_layers(&self, image: &LoadedImage) -> Result<(), ImagesError> {
         let unpacked = self.images.count_unpacked(&self.backend, image).await?;
+        // Of an image that is here nothing is said, as Docker has it: only the digest and the status.
+        let known = self.backend.blob_info(&image.id).await?.is_some();
         let mut missing = Vec::new();
         for (at, layer) in image.manifest.layers.iter().enumerate() {
             let present = self.backend.blob_info(&layer.digest).await?.is_some();
@@ -192,7 +221,9 @@ impl Pulling<'_> {
             missing.push(!present);
             let done = present && at < unpacked;
             let status = if done { messages::PULL_EXISTS } else { messages::PULLING_LAYER };
-            self.progress.message(&layer_id(layer), status).await;
+            if !(done && known) {
+                self.progress.message(&layer_id(layer), status).await;
+            }
         }
         // Downloads go on while the layers below are unpacked.
         let (done, mut ready) = mpsc::unbounded_channel();
@@ -286,8 +317,8 @@ impl Pulling<'_> {
         self.backend.add_source(&digest, &self.reference).await
     }
 
-    /// Lets the name stand for the target; true if it stood for something else before, or for nothing.
-    async fn name(&self, target: &Descriptor) -> Result<bool, ImagesError> {
+    /// Lets the name stand for the target; newer if it stood for something else before, or for nothing.
+    async fn name(&self, target: &Descriptor) -> Result<Outcome, ImagesError> {
         let name = self.reference.to_string();
         let old = self.backend.record(&name).await?;
         let newer = old.as_ref().is_none_or(|old| old.target.digest != target.digest);
@@ -296,7 +327,7 @@ impl Pulling<'_> {
             self.images.keep_nameless(&old).await?;
         }
         self.backend.delete_record(&dangling(&target.digest), Collect::Later).await?;
-        Ok(newer)
+        Ok(if newer { Outcome::Newer } else { Outcome::UpToDate })
     }
 
     fn worded(&self, error: ImagesError) -> ImagesError {

@@ -97,7 +97,7 @@ async fn recode(
     let (to_work, received) = mpsc::channel(QUEUE);
     let (sent, mut from_work) = mpsc::channel(QUEUE);
     let work = tokio::task::spawn_blocking(move || {
-        let mut input = Input { pieces: received, piece: Bytes::new() };
+        let mut input = Input::new(received);
         let mut output = Output { pieces: sent, buffer: Vec::with_capacity(PIECE) };
         work(&mut input, &mut output)
     });
@@ -143,6 +143,12 @@ async fn commit(writer: BlobWriter, digest: Digest) -> Result<(), ImagesError> {
 pub(crate) struct Input {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,
+}
+
+impl Input {
+    pub fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { pieces, piece: Bytes::new() }
+    }
 }
 
 impl Read for Input {

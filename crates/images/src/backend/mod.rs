@@ -41,9 +41,25 @@ impl Backend {
         Ok(Self { client: self.client.with_lease(id)?, ..self.clone() })
     }
 
+    /// The same without an end: what it keeps stays until it is deleted.
+    pub async fn create_kept_lease(&self, id: &str) -> Result<Self, ImagesError> {
+        self.client.create_lease(id, HashMap::new(), None).await?;
+        Ok(Self { client: self.client.with_lease(id)?, ..self.clone() })
+    }
+
+    pub async fn lease_ids(&self) -> Result<Vec<String>, ImagesError> {
+        let leases = self.client.list_leases(Vec::new()).await?;
+        Ok(leases.into_iter().map(|lease| lease.id).collect())
+    }
+
     /// Keeps a blob that is there already under the lease as well.
     pub async fn lease_blob(&self, lease: &str, digest: &Digest) -> Result<(), ImagesError> {
         Ok(self.client.add_to_lease(lease, "content", &digest.to_string()).await?)
+    }
+
+    /// The same for a snapshot, by its name.
+    pub async fn lease_snapshot(&self, lease: &str, name: &str) -> Result<(), ImagesError> {
+        Ok(self.client.add_to_lease(lease, &format!("snapshots/{}", self.snapshotter), name).await?)
     }
 
     /// Ends a lease; with [`Collect::Now`] what only it kept is gone when this returns.

@@ -1,6 +1,7 @@
 //! Unpacked layers.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use containerd_api::services::snapshots::v1 as api;
 use containerd_api::types::Mount;
@@ -36,6 +37,34 @@ impl Backend {
         };
         let answer = self.client.snapshots().prepare(request).await?;
         Ok(Snapshot { key: key.to_owned(), mounts: answer.into_inner().mounts })
+    }
+
+    /// The folders that make up a committed snapshot, the uppermost first. It stays until the view is removed.
+    pub async fn view_snapshot(
+        &self,
+        key: &str,
+        parent: &str,
+        labels: HashMap<String, String>,
+    ) -> Result<Vec<PathBuf>, ImagesError> {
+        let request = api::ViewSnapshotRequest {
+            snapshotter: self.snapshotter.clone(),
+            key: key.to_owned(),
+            parent: parent.to_owned(),
+            labels,
+        };
+        let mounts = self.client.snapshots().view(request).await?.into_inner().mounts;
+        let lower = |mount: &Mount| mount.options.iter().find_map(|o| o.strip_prefix("lowerdir=")).map(str::to_owned);
+        match &mounts[..] {
+            [mount] if matches!(mount.r#type.as_str(), "bind" | "rbind") => Ok(vec![PathBuf::from(&mount.source)]),
+            [mount] if mount.r#type == "overlay" && lower(mount).is_some() => {
+                Ok(lower(mount).unwrap_or_default().split(':').map(PathBuf::from).collect())
+            }
+            _ => {
+                self.remove_snapshot(key).await?;
+                let reason = format!("{} mounts its layers in a way that builds cannot read", self.snapshotter);
+                Err(ImagesError::Store { what: "snapshot", reason })
+            }
+        }
     }
 
     /// Unpacks a layer; answers the digest of its plain bytes as the differ found it.
