@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
 use crate::host::{Host, end_process, remove_parent_group};
 
@@ -28,6 +28,15 @@ impl Host {
         fs::create_dir_all(folder).with_context(|| folder.to_owned())?;
         mount("test", folder, "tmpfs", MountFlags::empty(), None).with_context(|| format!("covering {folder}"))?;
         covered.push(folder.into());
+        self.expect_traces()
+    }
+
+    /// Covers a file of the machine with one that holds these bytes until the test has ended.
+    pub fn cover_file(&self, file: &str, contents: &[u8]) -> Result<()> {
+        let own = self.path(&format!("covers-{}", file.replace('/', "-")));
+        fs::write(&own, contents)?;
+        mount_bind(&own, file).with_context(|| format!("covering {file}"))?;
+        self.apart.folders.borrow_mut().push(file.into());
         self.expect_traces()
     }
 

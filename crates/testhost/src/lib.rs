@@ -19,8 +19,10 @@ mod pty;
 mod registry;
 mod runner;
 mod running;
+mod screen;
 mod soak;
 mod traces;
+mod transcript;
 
 pub use busybox::archive as busybox_archive;
 pub use differ::{Part as DifferPart, Selection as DifferSelection, run as run_differ};
@@ -36,3 +38,4 @@ pub use registry::Registry;
 pub use runner::{Needs, Test, in_fresh_host, run, test};
 pub use running::Running;
 pub use soak::{Soak, run as run_soak};
+pub use transcript::{Stage, Transcript, play};

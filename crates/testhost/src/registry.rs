@@ -18,7 +18,7 @@ pub struct Registry {
 impl Registry {
     pub(crate) fn start(host: &Host) -> Result<Self> {
         let config = format!(
-            "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {ADDRESS}\n",
+            "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {ADDRESS}\n",
             host.path("registry").display()
         );
         let path = host.path("registry.yml");
