@@ -1,5 +1,6 @@
-//! `/images`: pull, push, import, list, look at, name, remove.
+//! `/images`: pull, push, import, list, look at, name, save, load, remove.
 
+pub mod archive;
 mod credentials;
 mod operation;
 
@@ -166,14 +167,10 @@ async fn pull(api: Arc<Api>, request: &Request, image: &str) -> Answer {
     // A client that asks for a name alone means every tag: the command line adds `latest` itself.
     let all = reference.is_name_only();
     operation::run(move |progress| async move {
-        let mut wanted = vec![reference.clone()];
-        if all {
-            let tags = api.images.remote_tags(&reference, credentials.clone()).await?;
-            wanted = tags.iter().map(|tag| reference.with_tag(tag)).collect::<Result<_, _>>()?;
-        }
-        for reference in wanted {
-            let request = PullRequest { reference, platform: platform.clone(), credentials: credentials.clone() };
-            api.images.pull(&request, &progress).await?;
+        let request = PullRequest { reference, platform, credentials };
+        match all {
+            true => api.images.pull_all_tags(&request, &progress).await?,
+            false => drop(api.images.pull(&request, &progress).await?),
         }
         Ok(())
     })

@@ -66,6 +66,9 @@ fn to_wire(progress: Progress) -> JsonMessage {
         let progress_detail = Some(WireProgress::default());
         return JsonMessage { progress_detail, aux: serde_json::to_value(result).ok(), ..JsonMessage::default() };
     }
+    if !progress.text.is_empty() {
+        return JsonMessage { stream: progress.text, ..JsonMessage::default() };
+    }
     if progress.id.is_empty() {
         return JsonMessage::status(progress.status);
     }
