@@ -35,17 +35,15 @@ pub struct Namespaces {
 pub enum UserNamespace {
     #[default]
     Host,
-    /// A new one with these mappings.
-    Own(Remap),
-    /// That of whoever made the namespaces that are joined.
-    Path(String),
+    /// One that exists, with these mappings: older runtimes want them told, too.
+    Mapped { path: String, remap: Remap },
 }
 
 impl Namespaces {
     pub(super) fn mappings(&self) -> (Vec<oci::IdMapping>, Vec<oci::IdMapping>) {
         match &self.user {
-            UserNamespace::Own(remap) => (remap.uids.clone(), remap.gids.clone()),
-            UserNamespace::Host | UserNamespace::Path(_) => (Vec::new(), Vec::new()),
+            UserNamespace::Mapped { remap, .. } => (remap.uids.clone(), remap.gids.clone()),
+            UserNamespace::Host => (Vec::new(), Vec::new()),
         }
     }
 
@@ -54,8 +52,7 @@ impl Namespaces {
         let mount = Join::Own;
         let user = match &self.user {
             UserNamespace::Host => Join::Host,
-            UserNamespace::Own(_) => Join::Own,
-            UserNamespace::Path(path) => Join::Path(path.clone()),
+            UserNamespace::Mapped { path, .. } => Join::Path(path.clone()),
         };
         let all = [
             ("mount", &mount),
