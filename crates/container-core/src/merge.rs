@@ -1,23 +1,22 @@
 //! What a container takes over from its image at create.
 
+use std::collections::BTreeSet;
+
 use crate::config::{Config, Healthcheck, ImageDefaults};
-use crate::environment::replace_or_append;
 use crate::error::ConfigError;
 
 /// The wanted configuration with the image's defaults under it. An entrypoint of the user's own drops the image's command
-/// (it was meant for the image's entrypoint).
+/// (it was meant for the image's entrypoint); one of no words takes the command and drops the image's entrypoint.
 pub fn merge_image(mut config: Config, image: &ImageDefaults) -> Result<Config, ConfigError> {
-    config.env = replace_or_append(image.env.clone(), &config.env)
-        .into_iter()
-        // A bare name asks for the client's value and had none: it is kept out, as in Docker.
-        .filter(|variable| variable.contains('='))
-        .collect();
-    if config.entrypoint.is_none() {
+    config.env = merge_env(config.env, &image.env);
+    if config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
         if config.cmd.as_ref().is_none_or(Vec::is_empty) {
             config.cmd.clone_from(&image.cmd);
             config.args_escaped = image.args_escaped;
         }
-        config.entrypoint.clone_from(&image.entrypoint);
+        if config.entrypoint.is_none() {
+            config.entrypoint.clone_from(&image.entrypoint);
+        }
     } else if config.entrypoint.as_deref() == Some(&[String::new()]) {
         // `--entrypoint ""` resets the image's entrypoint and nothing comes in its place.
         config.entrypoint = None;
@@ -37,6 +36,14 @@ pub fn merge_image(mut config: Config, image: &ImageDefaults) -> Result<Config, 
         return Err(ConfigError::NoCommand);
     }
     Ok(config)
+}
+
+/// The user's as they are, then those of the image that the user did not name; a bare name of the user's removes the image's.
+fn merge_env(asked: Vec<String>, image: &[String]) -> Vec<String> {
+    let key = |variable: &str| variable.split_once('=').map_or(variable, |(key, _)| key).to_owned();
+    let named: BTreeSet<String> = asked.iter().map(|variable| key(variable)).collect();
+    let others = image.iter().filter(|variable| !named.contains(&key(variable))).cloned();
+    asked.into_iter().chain(others).collect()
 }
 
 /// Member by member: what the user left out is the image's.
@@ -108,9 +115,20 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_the_user_win_and_bare_names_vanish() {
-        let asked = Config { env: vec!["B=mine".to_owned(), "C".to_owned(), "A".to_owned()], ..Config::default() };
-        assert_eq!(merge_image(asked, &image()).unwrap().env, ["B=mine"]);
+    fn an_entrypoint_of_no_words_drops_the_images_and_takes_its_command() {
+        let asked = Config { entrypoint: Some(Vec::new()), ..Config::default() };
+        assert_eq!(arguments(&merge_image(asked, &image()).unwrap()), ["serve"]);
+        let asked = Config { entrypoint: Some(Vec::new()), cmd: words(&["ls"]), ..Config::default() };
+        assert_eq!(arguments(&merge_image(asked, &image()).unwrap()), ["ls"]);
+    }
+
+    #[test]
+    fn variables_of_the_user_come_first_and_win() {
+        let asked = Config { env: vec!["B=mine".to_owned(), "C".to_owned()], ..Config::default() };
+        let merged = merge_image(asked, &image()).unwrap();
+        assert_eq!(merged.env, ["B=mine", "C", "A=image"]);
+        let bare = Config { env: vec!["A".to_owned(), String::new()], ..Config::default() };
+        assert_eq!(merge_image(bare, &image()).unwrap().env, ["A", "", "B=image"]);
     }
 
     #[test]
