@@ -182,7 +182,7 @@ fn daemon_failed(failure: Failure) -> Failure {
 pub fn status_of(message: &str) -> u8 {
     const NOT_THERE: &[&str] =
         &["executable file not found", "no such file or directory", "system cannot find the file specified"];
-    const CANNOT_RUN: &[&str] = &["permission denied", "is a directory", "not a directory"];
+    const CANNOT_RUN: &[&str] = &["permission denied", "is a directory"];
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
     match () {
         () if says(NOT_THERE) => 127,
@@ -199,6 +199,8 @@ mod tests {
     fn refusals_to_start_have_dockers_numbers() {
         assert_eq!(status_of("exec: \"x\": executable file not found in $PATH: unknown"), 127);
         assert_eq!(status_of("exec: \"/bin\": permission denied: unknown"), 126);
+        assert_eq!(status_of("exec: \"/bin\": is a directory: unknown"), 126);
+        assert_eq!(status_of("mkdir \"/etc/passwd\": not a directory: unknown"), 125);
         assert_eq!(status_of("Conflict. The container name is in use"), 125);
     }
 }
