@@ -126,7 +126,7 @@ fn reference(repository: Option<&str>, tag: Option<&str>) -> Result<Option<Strin
 }
 
 fn path(request: &Request) -> Result<&str, Failure> {
-    request.query.text("path").ok_or_else(|| Failure::bad_request("bad parameter: path"))
+    request.query.text("path").ok_or_else(|| Failure::bad_request("bad parameter: pathcannot be empty"))
 }
 
 fn pieces(archive: TarStream) -> impl futures_util::Stream<Item = std::io::Result<bytes::Bytes>> {
