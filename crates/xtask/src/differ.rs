@@ -3,7 +3,8 @@
 use anyhow::Result;
 use testhost::{DifferPart, DifferSelection};
 
-/// Cases whose name contains one of the words; `--requests`, `--commands`, `--newest` and `--versions` choose parts.
+/// Cases whose name contains one of the words; `--requests`, `--commands`, `--newest` and `--versions` choose parts,
+/// `--quick` the cases of the short form; `--explained` shows what the table explains.
 /// The programs are those of the profile `debug`; `LONGSHORE_PROGRAMS` names another folder.
 pub fn differ(words: &[&str]) -> Result<()> {
     let mut selection = DifferSelection { parts: Vec::new(), ..DifferSelection::whole() };
@@ -14,6 +15,7 @@ pub fn differ(words: &[&str]) -> Result<()> {
             "--newest" => selection.parts.push(DifferPart::Newest),
             "--versions" => selection.parts.push(DifferPart::Versions),
             "--quick" => selection.quick = true,
+            "--explained" => selection.explained = true,
             word => selection.words.push(word.to_owned()),
         }
     }

@@ -4,8 +4,8 @@ use anyhow::Result;
 use regex_lite::{Captures, Regex};
 use serde_json::Value;
 
-/// Members whose numbers are times, process ids and sizes on this machine.
-const NUMBERS: [&str; 5] = ["Created", "time", "timeNano", "Pid", "NEventsListener"];
+/// Members whose numbers are times, process ids and what an engine happens to hold open.
+const NUMBERS: [&str; 7] = ["Created", "time", "timeNano", "Pid", "NEventsListener", "NFd", "NGoroutines"];
 /// The time that is none.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 

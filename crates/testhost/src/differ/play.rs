@@ -7,6 +7,8 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use super::case::{Body, Case, Request, Step};
@@ -197,10 +199,11 @@ impl Stage<'_> {
         let content_type = answer.header("content-type").unwrap_or_default().to_owned();
         let mut parts =
             vec![("status", Part::Text(answer.status.to_string())), ("type", Part::Text(content_type.clone()))];
-        for (name, key) in [("stat", "x-docker-container-path-stat"), ("location", "location")] {
-            if let Some(value) = answer.header(key) {
-                parts.push((name, Part::Text(value.to_owned())));
-            }
+        if let Some(stat) = answer.header("x-docker-container-path-stat") {
+            parts.push(("stat", Part::Json(self.mask.json(path_stat(stat)?))));
+        }
+        if let Some(value) = answer.header("location") {
+            parts.push(("location", Part::Text(value.to_owned())));
         }
         parts.push(("body", self.body(&content_type, &answer.body)?));
         Ok(Outcome { step, request: Some((request.method.clone(), path)), parts })
@@ -290,14 +293,29 @@ fn encode(path: &str) -> String {
         .collect()
 }
 
-/// Networks come in no order: by name. Nor do the ports of a container in a list.
+/// A file's properties: JSON in base64.
+fn path_stat(header: &str) -> Result<Value> {
+    let json = BASE64.decode(header).context("a file's properties")?;
+    serde_json::from_slice(&json).context("a file's properties")
+}
+
+/// What comes in no order is put in one: networks by name, changed files by path, a container's mounts by place and its
+/// ports, in a list, by number.
 fn sorted(mut value: Value) -> Value {
-    for ports in value.as_array_mut().into_iter().flatten().filter_map(|item| item.get_mut("Ports")?.as_array_mut()) {
+    let of_each = |items: &mut Vec<Value>, has: &str, by: &str| {
+        if items.iter().all(|item| !item[has].is_null()) {
+            items.sort_by_key(|item| item[by].to_string());
+        }
+    };
+    if let Some(mounts) = value.get_mut("Mounts").and_then(Value::as_array_mut) {
+        of_each(mounts, "Destination", "Destination");
+    }
+    let Some(items) = value.as_array_mut() else { return value };
+    for ports in items.iter_mut().filter_map(|item| item.get_mut("Ports")?.as_array_mut()) {
         ports.sort_by_key(|port| port["PrivatePort"].as_u64());
     }
-    if let Some(networks) = value.as_array_mut().filter(|list| list.iter().all(|item| item["IPAM"].is_object())) {
-        networks.sort_by_key(|network| network["Name"].to_string());
-    }
+    of_each(items, "IPAM", "Name");
+    of_each(items, "Kind", "Path");
     value
 }
 
