@@ -298,8 +298,10 @@ pub struct MountPoint {
     /// On the host; empty for tmpfs.
     pub source: String,
     pub destination: String,
-    /// `local` for volumes.
+    /// Of a volume; empty until it is known, where nobody asked for one.
     pub driver: String,
+    /// What the volume's driver knows this mount by.
+    pub mount_id: String,
     /// As the user gave them: `ro`, `z`; for tmpfs the mount's options.
     pub mode: String,
     pub read_write: bool,

@@ -31,7 +31,7 @@ pub fn wanted_mounts(config: &Config, host: &HostConfig) -> Result<Vec<MountPoin
     for target in &config.volumes {
         let destination = destination("volume", target)?;
         if !mounts.iter().any(|mount| mount.destination == destination) {
-            mounts.push(MountPoint { driver: driver_or_local(&host.volume_driver), ..anonymous(destination) });
+            mounts.push(MountPoint { driver: host.volume_driver.clone(), ..anonymous(destination) });
         }
     }
     Ok(mounts)
@@ -45,15 +45,15 @@ fn add(mounts: &mut Vec<MountPoint>, mount: MountPoint) -> Result<(), ConfigErro
     Ok(())
 }
 
-fn driver_or_local(driver: &str) -> String {
-    if driver.is_empty() { "local".to_owned() } else { driver.to_owned() }
+/// Nobody asked for another driver; the volume may have one all the same.
+fn is_local(driver: &str) -> bool {
+    matches!(driver, "" | "local")
 }
 
 fn anonymous(destination: String) -> MountPoint {
     MountPoint {
         kind: MountKind::Volume,
         destination,
-        driver: "local".to_owned(),
         read_write: true,
         copy_up: true,
         anonymous: true,
@@ -92,13 +92,12 @@ fn from_bind(text: &str, volume_driver: &str) -> Result<MountPoint, ConfigError>
         });
     }
     check_volume_name(source)?;
-    let driver = driver_or_local(volume_driver);
     Ok(MountPoint {
         name: source.to_owned(),
         // What Docker shows for a local volume that nobody gave a mode.
-        mode: if mode.is_empty() && driver == "local" { "z".to_owned() } else { mode.to_owned() },
+        mode: if mode.is_empty() && is_local(volume_driver) { "z".to_owned() } else { mode.to_owned() },
         propagation: parsed.propagation.unwrap_or_default().to_owned(),
-        driver,
+        driver: volume_driver.to_owned(),
         read_write: !parsed.read_only,
         copy_up: !parsed.no_copy,
         anonymous: source.is_empty(),
@@ -172,13 +171,13 @@ fn from_request(request: &MountRequest) -> Result<MountPoint, ConfigError> {
             check_subpath(request)?;
             check_volume_name(&request.source)?;
             mount.name.clone_from(&request.source);
-            mount.driver = driver_or_local(&request.volume_driver);
+            mount.driver.clone_from(&request.volume_driver);
             mount.copy_up = !request.no_copy;
             mount.anonymous = request.source.is_empty();
             mount.subpath.clone_from(&request.subpath);
             mount.labels.clone_from(&request.volume_labels);
             mount.driver_options.clone_from(&request.volume_driver_options);
-            if mount.driver == "local" {
+            if is_local(&mount.driver) {
                 mount.mode = "z".to_owned();
             }
         }

@@ -35,7 +35,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
         return Err(ConfigError::NotBuilt("a link on a network other than the default bridge".to_owned()).into());
     }
     let mounts = mounts(shared, &config, &host_config)?;
-    check_here(shared, &host_config, &mounts)?;
+    check_here(shared, &host_config)?;
     let name = take_name(shared, request.name.as_deref(), &id)?;
     let record = Record {
         id: id.clone(),
@@ -55,6 +55,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
         restart_count: 0,
         sandbox: None,
         health: None,
+        removes_volumes: false,
         untold: None,
     };
     match keep(shared, record, &image).await {
@@ -202,15 +203,10 @@ fn endpoints(asked: Vec<EndpointRequest>, host_config: &HostConfig) -> Vec<Endpo
 }
 
 /// What only this daemon can know to be impossible.
-fn check_here(shared: &Shared, host_config: &HostConfig, mounts: &[MountPoint]) -> Result<(), Error> {
+fn check_here(shared: &Shared, host_config: &HostConfig) -> Result<(), Error> {
     runtimes::find(&shared.settings, &shared.defaults(), &host_config.runtime)?;
     if host_config.init == Some(true) && shared.host.init_path.is_none() {
         return Err(ConfigError::NoInit.into());
-    }
-    for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
-        if mount.driver != "local" {
-            return Err(messages::no_volume_driver(&mount.driver));
-        }
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::record::{Container, Untold};
 use crate::service::{Shared, now};
 use crate::start::{self, Cause};
-use crate::{exec, remove, staging};
+use crate::{exec, remove, staging, volumes};
 
 /// What Docker reports for a process that its shim took along.
 const KILLED: i32 = 137;
@@ -78,6 +78,7 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
         tracing::warn!(container = record.id, %error, "cannot release a container's sandbox");
     }
     staging::unstage(shared, &record.id);
+    volumes::unmount_all(shared, &record).await;
     shared.shipping.drain(&record.id);
     container.drop_pending();
     exec::container_ended(shared, &record.id, KILLED);

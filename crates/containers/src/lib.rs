@@ -58,6 +58,7 @@ mod streams;
 mod tar_stream;
 mod top;
 mod update;
+mod user_namespaces;
 mod view;
 mod volume_copy;
 mod volumes;
@@ -69,8 +70,8 @@ pub use file_systems::FileSystems;
 pub use lifecycle::{Lifecycle, Waiting};
 pub use log_drivers::DRIVERS as LOG_DRIVERS;
 pub use ports::{
-    ContainerEvent, Endpoint, EventSink, EventSubject, Image, ImageCommit, ImageSource, LiveSandbox, PortError,
-    PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes,
+    ContainerEvent, Endpoint, EventSink, EventSubject, Image, ImageCommit, ImageSource, LiveSandbox, Parting,
+    PortError, PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes, Volume, VolumeRequest, VolumeSource,
 };
 pub use recover::Recovered;
 pub use request::{

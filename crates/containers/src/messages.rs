@@ -215,9 +215,8 @@ pub fn join_itself() -> Error {
     refuse(ErrorKind::InvalidArgument, "cannot join own network namespace".to_owned())
 }
 
-pub fn no_volume_driver(name: &str) -> Error {
-    let message = format!("error looking up volume plugin {name}: plugin \"{name}\" not found");
-    refuse(ErrorKind::NotFound, message)
+pub fn volume_not_mounted(kind: ErrorKind, place: &str, why: &str) -> Error {
+    refuse(kind, format!("error while mounting volume '{place}': {why}"))
 }
 
 pub fn no_host_shm() -> Error {
@@ -234,6 +233,14 @@ pub fn ipc_not_shareable(id: &str) -> Error {
 
 pub fn join_not_running_namespace(namespace: &str, id: &str) -> Error {
     refuse(ErrorKind::Conflict, format!("failed to join {namespace} namespace: container {id} is not running"))
+}
+
+pub fn other_users(id: &str) -> Error {
+    let message = format!(
+        "cannot share namespaces of container {id}, which has the host's users (hint: use --userns=host for both, or for \
+         none)"
+    );
+    refuse(ErrorKind::InvalidArgument, message)
 }
 
 pub fn not_shared(path: &str, mount: &str, wanted: &str) -> Error {

@@ -80,6 +80,8 @@ pub struct SandboxRequest {
     pub dns_search: Vec<String>,
     /// `name:address`.
     pub extra_hosts: Vec<String>,
+    /// The user namespace that the container's network namespace belongs to; none: the host's.
+    pub users: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -146,6 +148,58 @@ pub trait Sandboxes: Send + Sync {
     async fn rename(&self, container_id: &str, name: &str) -> Result<(), PortError>;
     /// Whether a container may be created with this network (name or id).
     async fn check(&self, network: &str) -> Result<(), PortError>;
+}
+
+/// A volume that a container wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeRequest {
+    pub name: String,
+    /// Empty: whichever has a volume of this name, else the local one.
+    pub driver: String,
+    pub options: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// Nobody gave the name.
+    pub anonymous: bool,
+    /// Who wants it.
+    pub container: String,
+    /// What is acknowledged survives a power loss.
+    pub lasting: bool,
+}
+
+/// A volume that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Volume {
+    pub driver: String,
+    /// Empty where it is nowhere until it is mounted.
+    pub mountpoint: String,
+}
+
+/// What becomes of a volume that a container has no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    Keep,
+    /// It goes unless others use it.
+    Remove,
+    /// The same, with a container that dies with the machine.
+    RemoveEphemeral,
+}
+
+#[async_trait]
+pub trait VolumeSource: Send + Sync {
+    /// Of a volume that is there already.
+    fn driver_of(&self, name: &str) -> Option<String>;
+    /// At the daemon's start, before anything else: this container has it.
+    fn refer(&self, name: &str, container: &str);
+    /// Makes it unless it is there; it stays until the container lets go.
+    async fn acquire(&self, request: VolumeRequest) -> Result<Volume, PortError>;
+    /// Idempotent: a container that does not have it is no error.
+    async fn release(&self, name: &str, container: &str, parting: Parting) -> Result<(), PortError>;
+    /// Where its files are until it is unmounted with the same id. Idempotent.
+    async fn mount(&self, name: &str, id: &str) -> Result<PathBuf, PortError>;
+    /// Idempotent: an id that has nothing mounted is no error.
+    async fn unmount(&self, name: &str, id: &str) -> Result<(), PortError>;
+    /// At the daemon's start: volumes and ids that have them mounted; nothing else is.
+    async fn restore(&self, live: &[(String, String)]);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,6 +45,9 @@ pub(crate) struct Record {
     /// As the last probe found it; of containers that are probed.
     #[serde(default)]
     pub health: Option<Arc<Health>>,
+    /// A removal takes its anonymous volumes along.
+    #[serde(default)]
+    pub removes_volumes: bool,
     /// The end of the last run, which nobody has been told of yet.
     #[serde(default)]
     pub untold: Option<Untold>,

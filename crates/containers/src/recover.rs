@@ -15,7 +15,7 @@ use crate::ports::LiveSandbox;
 use crate::record::Container;
 use crate::service::Shared;
 use crate::start::{self, Cause};
-use crate::{ending, files, health, logging, remove, staging};
+use crate::{ending, files, health, logging, remove, staging, volumes};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,9 +33,15 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, Error> {
     let containers = shared.index().all();
     let mut recovered = Recovered::default();
     let mut live = Vec::new();
+    let (mut mounted, mut begun) = (Vec::new(), Vec::new());
     let mut ended = Vec::new();
     for container in &containers {
         ending::tell_late(shared, container).await?;
+        let record = container.record();
+        if record.state.has_process() || record.starting.is_some() {
+            mounted.extend(volumes::live(&record));
+            begun.push(Arc::clone(container));
+        }
         match reconcile(shared, container, tasks.get(&container.id)).await? {
             Found::Running => {
                 recovered.running += 1;
@@ -48,6 +54,11 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, Error> {
         }
     }
     shared.neighbours.sandboxes.restore(&live).await?;
+    shared.neighbours.volumes.restore(&mounted).await;
+    for container in begun.iter().filter(|container| !container.record().state.has_process()) {
+        // A start that the daemon did not live to finish.
+        volumes::unmount_all(shared, &container.record()).await;
+    }
     // Before anything is removed: what has ended may have left something to ship.
     for container in &containers {
         logging::resume(shared, container).await;
@@ -174,7 +185,7 @@ fn clear_sockets(shared: &Shared, known: &HashSet<String>) -> Result<usize, Erro
 async fn resume_intent(shared: &Arc<Shared>, container: &Arc<Container>) {
     let record = container.record();
     let removed = match &record.state {
-        State::Removing { .. } => remove::erase(shared, container, true).await,
+        State::Removing { .. } => remove::erase(shared, container, record.removes_volumes).await,
         // As in Docker, also one that was never started: the command that was about to start it died with the daemon.
         State::Created { .. } | State::Exited { .. } if record.host_config.auto_remove => {
             let _gate = container.gate.lock().await;

@@ -52,6 +52,7 @@ pub(crate) async fn begin_and_erase(
     volumes: bool,
 ) -> Result<(), Error> {
     container.take(Event::RemovalBegun).map_err(|_| messages::removal_in_progress(&container.id))?;
+    container.change(|record| record.removes_volumes = volumes);
     // So that a daemon that dies now goes on with it; for `--rm` the stored end says as much.
     if !container.record().host_config.auto_remove {
         container.store(&shared.database, Durability::Lazy).await?;
@@ -82,6 +83,8 @@ pub(crate) async fn erase(shared: &Arc<Shared>, container: &Arc<Container>, with
     }
     logging::finish(shared, &record.id).await;
     files::remove_folder(&shared.settings.container_folder(&record.id))?;
+    // Before the record that tells of them.
+    volumes::let_go(shared, &record, with_volumes).await;
     remove_file(&shared.settings.attach_path(&record.id))?;
     let id = record.id.clone();
     let delete = move |tx: &mut metadata::WriteTx<'_>| CONTAINERS.delete(tx, &id).map(|_| ());
@@ -91,9 +94,6 @@ pub(crate) async fn erase(shared: &Arc<Shared>, container: &Arc<Container>, with
     for (id, _) in execs {
         // Where a shim was killed, nobody has taken it away.
         remove_file(&shared.settings.attach_path(&id))?;
-    }
-    if with_volumes {
-        volumes::remove_anonymous(shared, &record).await?;
     }
     shared.publish(&record, "destroy", &[]);
     container.notify(|progress| {

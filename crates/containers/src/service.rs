@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use container_core::Timestamp;
-use container_core::spec::{Host, Remap};
+use container_core::spec::Host;
 use containerd_client::Client;
 use errors::ErrorKind;
 use log_drivers::{Shipping, Watches};
@@ -24,7 +24,7 @@ use crate::mountpoints::MountPoints;
 use crate::ports::{ContainerEvent, EventSubject};
 use crate::record::{CONTAINERS, Container, Record};
 use crate::settings::{Defaults, Neighbours, Settings};
-use crate::{Containers, Execs, FileSystems, Lifecycle, Recovered, Statistics, Streams, logging, runtimes};
+use crate::{Containers, Execs, FileSystems, Lifecycle, Recovered, Statistics, Streams, logging, runtimes, volumes};
 
 /// What all parts of the service look at.
 pub(crate) struct Shared {
@@ -74,11 +74,11 @@ impl Service {
         for folder in [settings.data_root.join("containers"), settings.attach_folder(), settings.runc_root()] {
             files::make_folder(&folder)?;
         }
-        let root = settings.defaults.remap.as_ref().map_or((0, 0), Remap::root);
-        let containerd = Containerd::new(client, MountPoints::provide(&settings.data_root, root)?);
+        let containerd = Containerd::new(client, MountPoints::provide(&settings.data_root)?);
         runtimes::write_wrappers(&settings, &settings.defaults)?;
         let mut index = Index::default();
         for (_, record) in database.view(|tx| CONTAINERS.list(tx, ""))? {
+            volumes::refer(&*neighbours.volumes, &record);
             admit(&mut index, record)?;
         }
         let watched = |source| Error::file("watch", &settings.data_root, source);

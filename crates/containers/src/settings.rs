@@ -7,7 +7,7 @@ use std::sync::Arc;
 use container_core::LogConfig;
 use container_core::spec::{Policy, Remap};
 
-use crate::ports::{EventSink, ImageSource, Sandboxes};
+use crate::ports::{EventSink, ImageSource, Sandboxes, VolumeSource};
 
 /// Plain configuration; every path is absolute.
 #[derive(Debug, Clone)]
@@ -70,6 +70,7 @@ pub enum Runtime {
 pub struct Neighbours {
     pub images: Arc<dyn ImageSource>,
     pub sandboxes: Arc<dyn Sandboxes>,
+    pub volumes: Arc<dyn VolumeSource>,
     pub events: Arc<dyn EventSink>,
 }
 

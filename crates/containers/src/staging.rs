@@ -15,12 +15,15 @@ use container_core::{HostConfig, MountKind, MountPoint};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use sys::layers::LayerMount;
+use sys::users::IdMaps;
 
 use crate::error::Error;
 use crate::messages;
 use crate::record::Record;
 use crate::rootfs::Layers;
 use crate::service::Shared;
+use crate::{user_namespaces, volumes};
 
 const SHM: &str = "shm";
 
@@ -43,10 +46,14 @@ pub(crate) fn owner_of_snapshot(key: &str) -> &str {
     key.split_once('-').map_or(key, |(id, _)| id)
 }
 
-/// Makes them; what an earlier run left is taken away first.
+/// Takes away what an earlier run left.
+pub(crate) fn begin(shared: &Shared, id: &str) -> Result<(), Error> {
+    clear(&shared.settings.mounts_folder(id))
+}
+
+/// Makes the mounts of a run that has begun.
 pub(crate) async fn stage(shared: &Shared, record: &Record) -> Result<Staged, Error> {
     let folder = shared.settings.mounts_folder(&record.id);
-    clear(&folder)?;
     let mut staged = Staged { mounts: (*record.mounts).clone(), shm: None };
     for (index, mount) in staged.mounts.iter_mut().enumerate() {
         let place = folder.join(index.to_string());
@@ -55,12 +62,18 @@ pub(crate) async fn stage(shared: &Shared, record: &Record) -> Result<Staged, Er
                 let snapshot = shared.containerd.snapshot_mounts(&image_snapshot(&record.id, index)).await?;
                 let layers = Layers::of(&snapshot).unwrap_or_default();
                 let failed = |source| Error::file("mount the image at", Path::new(&mount.destination), source);
-                stage_image(&layers, &mount.subpath, &place).map_err(failed)?;
+                let maps = user_namespaces::maps(shared, &record.host_config);
+                stage_image(&layers, maps.as_ref(), &mount.subpath, &place).map_err(failed)?;
             }
-            MountKind::Volume if !mount.subpath.is_empty() => {
+            MountKind::Volume => {
+                let path = volumes::mount(shared, record, mount).await?;
+                mount.source = path.to_string_lossy().into_owned();
+                if mount.subpath.is_empty() {
+                    continue;
+                }
                 let failed =
                     |source| Error::file("mount the volume's folder at", Path::new(&mount.destination), source);
-                let volume = open_folder(Path::new(&mount.source)).map_err(|error| failed(error.into()))?;
+                let volume = open_folder(&path).map_err(|error| failed(error.into()))?;
                 bind_inside(volume.as_fd(), &mount.subpath, &place).map_err(failed)?;
             }
             _ => continue,
@@ -98,10 +111,7 @@ fn stage_shm(shared: &Shared, record: &Record, folder: &Path) -> Result<Option<S
         "shareable" => {
             let place = folder.join(SHM);
             mount_shm(&place, *shm_size).map_err(|source| Error::file("mount shared memory at", &place, source))?;
-            if let Some((uid, gid)) = shared.host.remap.as_ref().map(container_core::spec::Remap::root) {
-                std::os::unix::fs::chown(&place, Some(uid), Some(gid))
-                    .map_err(|source| Error::file("give shared memory to the container's root", &place, source))?;
-            }
+            user_namespaces::give(shared, &record.host_config, &place)?;
             place
         }
         mode => {
@@ -123,7 +133,13 @@ fn mount_shm(place: &Path, size: i64) -> io::Result<()> {
     Ok(rustix::mount::mount("shm", place, "tmpfs", flags, options.as_c_str())?)
 }
 
-fn stage_image(layers: &Layers, subpath: &str, place: &Path) -> io::Result<()> {
+fn stage_image(layers: &Layers, users: Option<&IdMaps>, subpath: &str, place: &Path) -> io::Result<()> {
+    if let Some(users) = users {
+        let whole = place.with_extension("image");
+        make_folder(&whole)?;
+        sys::layers::mount_layers(&[mapped(layers, users)?], &whole)?;
+        return bind_inside(open_folder(&whole)?.as_fd(), subpath, place);
+    }
     if layers.directories.len() == 1 || subpath.is_empty() {
         let root = layers.mount()?;
         if layers.directories.len() == 1 {
@@ -137,6 +153,19 @@ fn stage_image(layers: &Layers, subpath: &str, place: &Path) -> io::Result<()> {
     make_folder(&whole)?;
     attach(layers.mount()?, &whole)?;
     bind_inside(open_folder(&whole)?.as_fd(), subpath, place)
+}
+
+/// The layers, read only, as users of another namespace see them.
+fn mapped(layers: &Layers, users: &IdMaps) -> io::Result<LayerMount> {
+    let names: Option<Vec<&str>> = layers.directories.iter().map(|path| path.to_str()).collect();
+    let names = names.filter(|names| !names.is_empty()).ok_or_else(|| io::Error::other("an image without layers"))?;
+    let (kind, source, mut options) = match names[..] {
+        [only] => ("bind", only, vec!["bind".to_owned()]),
+        _ => ("overlay", "overlay", vec![format!("lowerdir={}", names.join(":"))]),
+    };
+    options.push("ro".to_owned());
+    options.extend(users.to_options());
+    Ok(LayerMount { kind: kind.to_owned(), source: source.to_owned(), options })
 }
 
 /// Binds what is at a path inside a folder, links resolved inside it.
@@ -230,8 +259,8 @@ mod tests {
         }
         let layers = Layers { directories: layers.to_vec(), ..Layers::default() };
         let staged = folder.path().join("staged");
-        stage_image(&layers, "", &staged.join("0")).unwrap();
-        stage_image(&layers, "srv", &staged.join("1")).unwrap();
+        stage_image(&layers, None, "", &staged.join("0")).unwrap();
+        stage_image(&layers, None, "srv", &staged.join("1")).unwrap();
         assert!(staged.join("0/srv/up").exists() && staged.join("0/srv/down").exists());
         assert!(staged.join("1/up").exists() && fs::write(staged.join("1/new"), "").is_err());
         clear(&staged).unwrap();

@@ -3,10 +3,11 @@
 //! The intent (`starting`) is durable before the task exists, so that a daemon that comes up after a crash knows whose
 //! the task is. Everything else is undone when a later step fails.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use container_core::spec::{self, Join, Namespaces, NetworkFiles, UserNamespace};
+use container_core::spec::{self, Join, Namespaces, NetworkFiles, Remap, UserNamespace};
 use container_core::{Event, MountKind, NetworkMode, State, resolve_user, restart};
 use containerd_api::types::Mount;
 use containerd_api::v1::types::Status;
@@ -22,7 +23,9 @@ use crate::runtimes::Chosen;
 use crate::service::{Shared, now};
 use crate::staging::{self, Staged};
 use crate::stdio::{self, Stdin};
-use crate::{cdi, devices, files, health, links, logging, messages, propagation, remove, runtimes};
+use crate::{
+    cdi, devices, files, health, links, logging, messages, propagation, remove, runtimes, user_namespaces, volumes,
+};
 
 /// How long a shim may go on with a Create whose caller has died.
 const CREATE_LIMIT: Duration = Duration::from_secs(10);
@@ -122,19 +125,24 @@ async fn give_up(shared: &Arc<Shared>, container: &Arc<Container>, error: Error)
 /// Everything from the intent to the running process.
 async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u32, Sandbox), Error> {
     let record = container.record();
-    let request = sandbox_request(shared, &record)?;
+    staging::begin(shared, &record.id)?;
+    let users = user_namespaces::provide(shared, &record)?;
+    let request = sandbox_request(shared, &record, user_namespaces::path(&users))?;
     let (stored, sandbox, rootfs) = tokio::join!(
         container.store(&shared.database, record.durability()),
         shared.neighbours.sandboxes.acquire(request),
         container.rootfs(&shared.containerd),
     );
-    let sandbox = sandbox?;
+    let sandbox = sandbox.inspect_err(|_| staging::unstage(shared, &record.id))?;
     let run = async {
         stored?;
         let rootfs = rootfs?;
         let staged = staging::stage(shared, &record).await?;
-        let spec = specification(shared, &record, &sandbox, &rootfs, &staged)?;
-        let runtime = runtimes::find(&shared.settings, &shared.defaults(), &record.host_config.runtime)?;
+        let spec = specification(shared, &record, &sandbox, &rootfs, &staged, users)?;
+        let runtime = runtimes::find(&shared.settings, &shared.defaults(), &record.host_config.runtime)?
+            .for_root(user_namespaces::of(shared, &record.host_config).map(Remap::root));
+        let maps = user_namespaces::maps(shared, &record.host_config);
+        let rootfs = user_namespaces::through(maps.as_ref(), rootfs);
         shared.containerd.create_container(&record.id, &record.image_name, spec, record.life(), &runtime).await?;
         let run = run_task(shared, container, rootfs, runtime).await;
         if run.is_err() {
@@ -147,6 +155,7 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
         Ok(pid) => Ok((pid, sandbox)),
         Err(error) => {
             staging::unstage(shared, &record.id);
+            volumes::unmount_all(shared, &record).await;
             if let Err(second) = shared.neighbours.sandboxes.release(&record.id).await {
                 tracing::warn!(container = record.id, error = %second, "cannot release the sandbox of a failed start");
             }
@@ -254,7 +263,7 @@ async fn connect_waiting(shared: &Arc<Shared>, container: &Arc<Container>) {
     }
 }
 
-fn sandbox_request(shared: &Shared, record: &Record) -> Result<SandboxRequest, Error> {
+fn sandbox_request(shared: &Shared, record: &Record, users: Option<PathBuf>) -> Result<SandboxRequest, Error> {
     let host_config = &record.host_config;
     let mode = match NetworkMode::parse(&host_config.network_mode) {
         _ if record.config.network_disabled => SandboxMode::None,
@@ -287,6 +296,7 @@ fn sandbox_request(shared: &Shared, record: &Record) -> Result<SandboxRequest, E
         dns_options: host_config.dns_options.clone(),
         dns_search: host_config.dns_search.clone(),
         extra_hosts: host_config.extra_hosts.clone(),
+        users,
     })
 }
 
@@ -318,8 +328,9 @@ fn specification(
     sandbox: &Sandbox,
     rootfs: &[Mount],
     staged: &Staged,
+    users: UserNamespace,
 ) -> Result<Vec<u8>, Error> {
-    let namespaces = namespaces(shared, record, sandbox)?;
+    let namespaces = namespaces(shared, record, sandbox, users)?;
     let brought = links::bring(shared, record, &sandbox.endpoints)?;
     let files = network_files(shared, record, sandbox, &brought.hosts)?;
     let layers = Layers::of(rootfs).unwrap_or_default();
@@ -366,7 +377,7 @@ fn provide_source(mount: &container_core::MountPoint) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(|source| Error::file("create the bind mount's source path", path, source))
 }
 
-fn namespaces(shared: &Shared, record: &Record, sandbox: &Sandbox) -> Result<Namespaces, Error> {
+fn namespaces(shared: &Shared, record: &Record, sandbox: &Sandbox, user: UserNamespace) -> Result<Namespaces, Error> {
     let host_config = &record.host_config;
     let or_own = |host: bool| if host { Join::Host } else { Join::Own };
     let network =
@@ -381,13 +392,20 @@ fn namespaces(shared: &Shared, record: &Record, sandbox: &Sandbox) -> Result<Nam
         ipc: ipc.unwrap_or_else(|| or_own(host_config.ipc_mode == "host")),
         uts: or_own(host_config.uts_mode == "host"),
         cgroup: or_own(host_config.cgroupns_mode != "private"),
-        user: UserNamespace::Host,
+        user,
     })
 }
 
 fn network_files(shared: &Shared, record: &Record, sandbox: &Sandbox, hosts: &str) -> Result<NetworkFiles, Error> {
     match NetworkMode::parse(&record.host_config.network_mode) {
         NetworkMode::Container(other) => Ok(files::shared(&shared.settings.container_folder(other))),
-        _ => files::write(&shared.settings.container_folder(&record.id), &record.config.hostname, sandbox, hosts),
+        _ => {
+            let folder = shared.settings.container_folder(&record.id);
+            let files = files::write(&folder, &record.config.hostname, sandbox, hosts)?;
+            for file in [&files.hostname, &files.hosts, &files.resolv_conf].into_iter().flatten() {
+                user_namespaces::give(shared, &record.host_config, file.as_ref())?;
+            }
+            Ok(files)
+        }
     }
 }

@@ -18,10 +18,13 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use sys::layers::LayerMount;
+use sys::users::{Acting, IdMaps};
 
 use crate::error::Error;
 use crate::record::{Container, Record};
 use crate::service::{Shared, blocking};
+use crate::user_namespaces;
+use crate::volumes::Held;
 
 /// A start or an end may come between two looks at a container.
 const LOOKS: u32 = 5;
@@ -33,6 +36,11 @@ pub(crate) struct View {
     root: OwnedFd,
     /// A mount namespace lasts as long as somebody has it open (namespaces(7)).
     _namespace: OwnedFd,
+    /// Of a container that does not run.
+    #[expect(dead_code, reason = "held until the view goes")]
+    volumes: Option<Held>,
+    /// Of a container with users of its own.
+    users: Option<IdMaps>,
 }
 
 /// Whether a view of a container that does not run may be written to.
@@ -61,6 +69,8 @@ pub(crate) async fn open(shared: &Shared, container: &Container, access: Access)
             let pid = record.state.pid();
             let opened = blocking(move || View::of_process(pid)).await?;
             if is_process(shared, &record).await? {
+                let users = user_namespaces::maps(shared, &record.host_config);
+                let opened = opened.map(|view| View { users, ..view });
                 return opened.map_err(|error| Error::file("enter the container's", Path::new("namespace"), error));
             }
             if access == Access::Write {
@@ -80,17 +90,19 @@ pub(crate) async fn open(shared: &Shared, container: &Container, access: Access)
 
 /// The container's own file system, without what is mounted into it, read only.
 pub(crate) async fn open_bare(shared: &Shared, container: &Container) -> Result<View, Error> {
+    let users = user_namespaces::maps(shared, &container.record().host_config);
     for _ in 0..LOOKS {
         let record = container.record();
         if record.state.has_process() {
             let pid = record.state.pid();
             let opened = blocking(move || View::bare_of_process(pid)).await?;
             if is_process(shared, &record).await? {
+                let opened = opened.map(|view| View { users, ..view });
                 return opened.map_err(|error| Error::file("enter the container's", Path::new("namespace"), error));
             }
             continue;
         }
-        let mounts = container.rootfs(&shared.containerd).await?;
+        let mounts = user_namespaces::through(users.as_ref(), container.rootfs(&shared.containerd).await?);
         let place = shared.settings.runc_root();
         let opened = blocking(move || View::of_snapshot(&place, &mounts, &[], Access::Read)).await?;
         return opened.map_err(|error| Error::file("mount the container's", Path::new("rootfs"), error));
@@ -99,11 +111,14 @@ pub(crate) async fn open_bare(shared: &Shared, container: &Container) -> Result<
 }
 
 async fn at_rest(shared: &Shared, container: &Container, access: Access) -> Result<View, Error> {
-    let mounts = container.rootfs(&shared.containerd).await?;
-    let binds = binds(&container.record(), &shared.settings.container_folder(&container.id));
+    let users = user_namespaces::maps(shared, &container.record().host_config);
+    let mounts = user_namespaces::through(users.as_ref(), container.rootfs(&shared.containerd).await?);
+    let (held, own) = Held::of(shared, &container.record()).await?;
+    let binds = binds(&own, &shared.settings.container_folder(&container.id));
     let place = shared.settings.runc_root();
     let opened = blocking(move || View::of_snapshot(&place, &mounts, &binds, access)).await?;
-    opened.map_err(|error| Error::file("mount the container's", Path::new("rootfs"), error))
+    let view = opened.map_err(|error| Error::file("mount the container's", Path::new("rootfs"), error))?;
+    Ok(View { volumes: Some(held), ..view })
 }
 
 /// A number means a process only as long as the shim has not reaped it: asked after the process was looked at.
@@ -113,9 +128,9 @@ async fn is_process(shared: &Shared, record: &Record) -> Result<bool, Error> {
 }
 
 /// Volumes and folders by place, outer ones first, and the three files in /etc. A tmpfs is the run's alone.
-fn binds(record: &Record, folder: &Path) -> Vec<Bind> {
+fn binds(mounts: &[MountPoint], folder: &Path) -> Vec<Bind> {
     let of_the_host = |mount: &&MountPoint| matches!(mount.kind, MountKind::Bind | MountKind::Volume);
-    let mounts = record.mounts.iter().filter(of_the_host).map(|mount| Bind {
+    let mounts = mounts.iter().filter(of_the_host).map(|mount| Bind {
         source: PathBuf::from(&mount.source),
         subpath: PathBuf::from(&mount.subpath),
         destination: PathBuf::from(&mount.destination),
@@ -140,11 +155,21 @@ impl View {
         self.root.as_fd()
     }
 
+    /// Whose files these are: as they lie here they belong to who those are on the host.
+    pub fn users(&self) -> Option<&IdMaps> {
+        self.users.as_ref()
+    }
+
+    /// Who writes into a root file system through maps has to be in them.
+    pub fn act_as_root(&self) -> io::Result<Option<Acting>> {
+        act_as_root(self.users.as_ref())
+    }
+
     fn of_process(pid: u32) -> io::Result<Self> {
         let namespace = OwnedFd::from(File::open(format!("/proc/{pid}/ns/mnt"))?);
         apart(move || {
             enter(&namespace)?;
-            Ok(Self { root: open_path(Path::new("/"))?, _namespace: namespace })
+            Ok(Self { root: open_path(Path::new("/"))?, _namespace: namespace, volumes: None, users: None })
         })
     }
 
@@ -154,12 +179,18 @@ impl View {
         apart(move || {
             enter(&namespace)?;
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            Ok(Self { root: rustix::mount::open_tree(CWD, "/", flags)?, _namespace: namespace })
+            Ok(Self {
+                root: rustix::mount::open_tree(CWD, "/", flags)?,
+                _namespace: namespace,
+                volumes: None,
+                users: None,
+            })
         })
     }
 
     fn of_snapshot(place: &Path, rootfs: &[Mount], binds: &[Bind], access: Access) -> io::Result<Self> {
         let (place, binds) = (place.to_owned(), binds.to_vec());
+        let users = users_of(rootfs)?;
         let read_only: Vec<LayerMount> = rootfs.iter().map(read_only).collect();
         let writable: Vec<LayerMount> = rootfs.iter().map(as_it_is).collect();
         apart(move || {
@@ -172,28 +203,30 @@ impl View {
                 sys::layers::mount_layers(&read_only, &place)?;
                 let root = open_path(&place)?;
                 if binds.iter().all(|bind| resolve(root.as_fd(), &bind.destination).is_ok()) {
-                    return Self::assembled(root, &binds, sources);
+                    return Self::assembled(root, &binds, sources, users);
                 }
                 drop(root);
                 sys::layers::unmount_layer(&place)?;
             }
             sys::layers::mount_layers(&writable, &place)?;
             let root = open_path(&place)?;
+            let acting = act_as_root(users.as_ref())?;
             for bind in &binds {
                 provide(root.as_fd(), bind)?;
             }
+            drop(acting);
             if access == Access::Read {
                 drop(root);
                 sys::layers::unmount_layer(&place)?;
                 sys::layers::mount_layers(&read_only, &place)?;
-                return Self::assembled(open_path(&place)?, &binds, sources);
+                return Self::assembled(open_path(&place)?, &binds, sources, users);
             }
-            Self::assembled(root, &binds, sources)
+            Self::assembled(root, &binds, sources, users)
         })
     }
 
     /// Puts the sources onto their places below the root.
-    fn assembled(root: OwnedFd, binds: &[Bind], sources: Vec<OwnedFd>) -> io::Result<Self> {
+    fn assembled(root: OwnedFd, binds: &[Bind], sources: Vec<OwnedFd>, users: Option<IdMaps>) -> io::Result<Self> {
         for (bind, source) in binds.iter().zip(sources) {
             let target = resolve(root.as_fd(), &bind.destination)?;
             if !bind.read_write {
@@ -205,8 +238,17 @@ impl View {
             rustix::mount::move_mount(&source, "", &target, "", flags)?;
         }
         let namespace = OwnedFd::from(File::open("/proc/thread-self/ns/mnt")?);
-        Ok(Self { root, _namespace: namespace })
+        Ok(Self { root, _namespace: namespace, volumes: None, users })
     }
+}
+
+fn users_of(rootfs: &[Mount]) -> io::Result<Option<IdMaps>> {
+    let found = rootfs.first().map(|mount| IdMaps::take_from(&mount.options)).transpose()?.flatten();
+    Ok(found.map(|(maps, _)| maps))
+}
+
+fn act_as_root(users: Option<&IdMaps>) -> io::Result<Option<Acting>> {
+    users.and_then(IdMaps::root).map(|(uid, gid)| Acting::start(uid, gid)).transpose()
 }
 
 /// On a thread that may leave the daemon's namespaces, because it comes back to nothing.

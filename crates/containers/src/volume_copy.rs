@@ -10,28 +10,38 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
+use sys::users::IdMaps;
 
 use crate::rootfs::Layers;
 
 /// Folders inside folders; deeper trees are refused.
 const DEEPEST: u32 = 256;
 
-/// Nothing happens when the image has no folder there.
-pub(crate) fn copy_up(layers: &Layers, inside: &Path, volume: &Path) -> std::io::Result<()> {
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// What the image has at a volume's place; `None` when that is no folder.
+pub(crate) fn open_source(layers: &Layers, inside: &Path) -> std::io::Result<Option<OwnedFd>> {
     let root = layers.mount()?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let source = match rustix::fs::openat2(&root, inside, folder, Mode::empty(), resolve) {
-        Ok(source) => source,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let target = rustix::fs::open(volume, folder, Mode::empty())?;
-    copy_folder(source.as_fd(), target.as_fd(), 0)?;
-    Ok(())
+    match rustix::fs::openat2(&root, inside, FOLDER, Mode::empty(), resolve) {
+        Ok(source) => Ok(Some(source)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn copy_folder(source: BorrowedFd<'_>, target: BorrowedFd<'_>, depth: u32) -> std::io::Result<()> {
+/// In the volume files belong to who their owners are on the host.
+pub(crate) fn copy_up(source: BorrowedFd<'_>, volume: &Path, users: Option<&IdMaps>) -> std::io::Result<()> {
+    let target = rustix::fs::open(volume, FOLDER, Mode::empty())?;
+    copy_folder(source, target.as_fd(), 0, users)
+}
+
+fn copy_folder(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    depth: u32,
+    users: Option<&IdMaps>,
+) -> std::io::Result<()> {
     if depth > DEEPEST {
         return Err(std::io::Error::other("folders are nested too deeply"));
     }
@@ -39,18 +49,25 @@ fn copy_folder(source: BorrowedFd<'_>, target: BorrowedFd<'_>, depth: u32) -> st
         let entry = entry?;
         let name = entry.file_name();
         if name != c"." && name != c".." {
-            copy_entry(source, target, name, depth)?;
+            copy_entry(source, target, name, depth, users)?;
         }
     }
     let stat = rustix::fs::fstat(source)?;
     copy_attributes(source, target);
-    rustix::fs::fchown(target, owner(&stat).0, owner(&stat).1)?;
+    let (uid, gid) = owner(&stat, users)?;
+    rustix::fs::fchown(target, uid, gid)?;
     rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode))?;
     rustix::fs::futimens(target, &times(&stat))?;
     Ok(())
 }
 
-fn copy_entry(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr, depth: u32) -> std::io::Result<()> {
+fn copy_entry(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    name: &CStr,
+    depth: u32,
+    users: Option<&IdMaps>,
+) -> std::io::Result<()> {
     let stat = rustix::fs::statat(source, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     let open =
@@ -61,11 +78,11 @@ fn copy_entry(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr, depth
             rustix::fs::mkdirat(target, name, Mode::RWXU)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let made = rustix::fs::openat(target, name, flags, Mode::empty())?;
-            return copy_folder(inner.as_fd(), made.as_fd(), depth + 1);
+            return copy_folder(inner.as_fd(), made.as_fd(), depth + 1, users);
         }
         FileType::RegularFile => {
             let from = open(OFlags::RDONLY | OFlags::NONBLOCK)?;
-            return copy_file(from, target, name, &stat);
+            return copy_file(from, target, name, &stat, users);
         }
         FileType::Symlink => {
             let link = rustix::fs::readlinkat(source, name, Vec::new())?;
@@ -78,18 +95,24 @@ fn copy_entry(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr, depth
         // A socket without its listener is of no use to anyone.
         _ => return Ok(()),
     }
-    let (uid, gid) = owner(&stat);
+    let (uid, gid) = owner(&stat, users)?;
     rustix::fs::chownat(target, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     rustix::fs::utimensat(target, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())
 }
 
-fn copy_file(from: OwnedFd, target: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> std::io::Result<()> {
+fn copy_file(
+    from: OwnedFd,
+    target: BorrowedFd<'_>,
+    name: &CStr,
+    stat: &Stat,
+    users: Option<&IdMaps>,
+) -> std::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let to = rustix::fs::openat(target, name, flags, Mode::RUSR | Mode::WUSR)?;
     let (mut from, mut to) = (File::from(from), File::from(to));
     std::io::copy(&mut from, &mut to)?;
-    let (uid, gid) = owner(stat);
+    let (uid, gid) = owner(stat, users)?;
     // The owner first: a change of it takes set-user-ID and capabilities away (chown(2)).
     rustix::fs::fchown(&to, uid, gid)?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode))?;
@@ -114,8 +137,16 @@ fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     }
 }
 
-fn owner(stat: &Stat) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
-    (Some(rustix::fs::Uid::from_raw(stat.st_uid)), Some(rustix::fs::Gid::from_raw(stat.st_gid)))
+fn owner(stat: &Stat, users: Option<&IdMaps>) -> std::io::Result<(Option<rustix::fs::Uid>, Option<rustix::fs::Gid>)> {
+    let (uid, gid) = match users {
+        None => (stat.st_uid, stat.st_gid),
+        Some(maps) => {
+            let unknown = |id: u32| std::io::Error::other(format!("Container ID {id} cannot be mapped to a host ID"));
+            let uid = sys::users::outside(&maps.uids, stat.st_uid).ok_or_else(|| unknown(stat.st_uid))?;
+            (uid, sys::users::outside(&maps.gids, stat.st_gid).ok_or_else(|| unknown(stat.st_gid))?)
+        }
+    };
+    Ok((Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(gid))))
 }
 
 fn times(stat: &Stat) -> Timestamps {
@@ -145,7 +176,7 @@ mod tests {
         fs::set_permissions(image.join("srv/inner/file"), fs::Permissions::from_mode(0o4751)).unwrap();
         symlink("/etc/passwd", image.join("srv/link")).unwrap();
         let layers = Layers { directories: vec![image.clone()], ..Layers::default() };
-        copy_up(&layers, Path::new("/srv"), &volume).unwrap();
+        copy_up(open_source(&layers, Path::new("/srv")).unwrap().unwrap().as_fd(), &volume, None).unwrap();
         let copied = fs::metadata(volume.join("inner/file")).unwrap();
         assert_eq!((copied.uid(), copied.gid(), copied.mode() & 0o7777), (7, 8, 0o4751));
         assert_eq!(fs::read_link(volume.join("link")).unwrap(), Path::new("/etc/passwd"));
@@ -155,12 +186,10 @@ mod tests {
     #[test]
     fn a_link_to_the_host_in_the_images_path_leads_nowhere() {
         let folder = tempfile::tempdir().unwrap();
-        let (image, volume) = (folder.path().join("image"), folder.path().join("volume"));
+        let image = folder.path().join("image");
         fs::create_dir_all(&image).unwrap();
-        fs::create_dir(&volume).unwrap();
         symlink("/etc", image.join("srv")).unwrap();
         let layers = Layers { directories: vec![image], ..Layers::default() };
-        copy_up(&layers, Path::new("/srv"), &volume).unwrap();
-        assert_eq!(fs::read_dir(&volume).unwrap().count(), 0);
+        assert!(open_source(&layers, Path::new("/srv")).unwrap().is_none());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The programs are those that were built last beside this test; where one is missing every test is skipped, and says so.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,8 +14,8 @@ use container_core::{Config, ExecConfig, HostConfig, ImageDefaults};
 use containerd_api::services::snapshots::v1 as snapshots;
 use containers::{
     AttachRequest, ContainerEvent, CreateRequest, EventSink, ExecStart, Image, ImageCommit, ImageSource, LiveSandbox,
-    LogsRequest, Neighbours, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings,
-    StopOptions, WaitCondition,
+    LogsRequest, Neighbours, Parting, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings,
+    StopOptions, Volume, VolumeRequest, VolumeSource, WaitCondition,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -94,6 +95,10 @@ fn enter_namespaces() {
 #[derive(Default)]
 struct Neighbourhood {
     events: Mutex<Vec<ContainerEvent>>,
+    /// Volume and container.
+    users: Mutex<BTreeSet<(String, String)>>,
+    /// Volume and id.
+    mounted: Mutex<BTreeSet<(String, String)>>,
 }
 
 #[async_trait]
@@ -127,6 +132,47 @@ impl Sandboxes for Neighbourhood {
     }
     async fn check(&self, _: &str) -> Result<(), PortError> {
         Ok(())
+    }
+}
+
+/// Volumes that are folders and nothing else.
+struct Folders {
+    root: PathBuf,
+    neighbours: Arc<Neighbourhood>,
+}
+
+#[async_trait]
+impl VolumeSource for Folders {
+    fn driver_of(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn refer(&self, name: &str, container: &str) {
+        self.neighbours.users.lock().expect("users").insert((name.to_owned(), container.to_owned()));
+    }
+    async fn acquire(&self, request: VolumeRequest) -> Result<Volume, PortError> {
+        self.refer(&request.name, &request.container);
+        let folder = self.root.join(&request.name).join("_data");
+        std::fs::create_dir_all(&folder).expect("volume");
+        Ok(Volume { driver: "local".into(), mountpoint: folder.to_string_lossy().into_owned() })
+    }
+    async fn release(&self, name: &str, container: &str, parting: Parting) -> Result<(), PortError> {
+        let mut users = self.neighbours.users.lock().expect("users");
+        users.remove(&(name.to_owned(), container.to_owned()));
+        if parting != Parting::Keep && !users.iter().any(|(used, _)| used == name) {
+            let _ = std::fs::remove_dir_all(self.root.join(name));
+        }
+        Ok(())
+    }
+    async fn mount(&self, name: &str, id: &str) -> Result<PathBuf, PortError> {
+        self.neighbours.mounted.lock().expect("mounted").insert((name.to_owned(), id.to_owned()));
+        Ok(self.root.join(name).join("_data"))
+    }
+    async fn unmount(&self, name: &str, id: &str) -> Result<(), PortError> {
+        self.neighbours.mounted.lock().expect("mounted").remove(&(name.to_owned(), id.to_owned()));
+        Ok(())
+    }
+    async fn restore(&self, live: &[(String, String)]) {
+        *self.neighbours.mounted.lock().expect("mounted") = live.iter().cloned().collect();
     }
 }
 
@@ -253,6 +299,7 @@ impl World {
         let neighbours = Neighbours {
             images: Arc::clone(&self.neighbours) as _,
             sandboxes: Arc::clone(&self.neighbours) as _,
+            volumes: Arc::new(Folders { root: self.path("data/volumes"), neighbours: Arc::clone(&self.neighbours) }),
             events: Arc::clone(&self.neighbours) as _,
         };
         let service = Service::open(settings, database, client, neighbours).await.expect("open");

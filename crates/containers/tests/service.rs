@@ -2,7 +2,7 @@
 
 mod fake;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use container_core::{Config, EndpointRequest, HostConfig, ImageDefaults, RestartPolicy};
 use containers::{
     AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageCommit, ImageSource, ListRequest, LiveSandbox,
-    Neighbours, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions,
-    WaitCondition,
+    Neighbours, Parting, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions,
+    Volume, VolumeRequest, VolumeSource, WaitCondition,
 };
 use errors::{ErrorKind, Kind};
 use fake::Fake;
@@ -67,6 +67,27 @@ impl Sandboxes for Neighbourhood {
     }
 }
 
+#[async_trait]
+impl VolumeSource for Neighbourhood {
+    fn driver_of(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn refer(&self, _: &str, _: &str) {}
+    async fn acquire(&self, _: VolumeRequest) -> Result<Volume, PortError> {
+        Ok(Volume { driver: "local".into(), mountpoint: "/nonexistent".into() })
+    }
+    async fn release(&self, _: &str, _: &str, _: Parting) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn mount(&self, _: &str, _: &str) -> Result<PathBuf, PortError> {
+        Ok("/nonexistent".into())
+    }
+    async fn unmount(&self, _: &str, _: &str) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn restore(&self, _: &[(String, String)]) {}
+}
+
 impl EventSink for Neighbourhood {
     fn publish(&self, event: ContainerEvent) {
         self.events.lock().unwrap().push(event);
@@ -116,6 +137,7 @@ impl World {
         let neighbours = Neighbours {
             images: Arc::clone(&self.neighbours) as _,
             sandboxes: Arc::clone(&self.neighbours) as _,
+            volumes: Arc::clone(&self.neighbours) as _,
             events: Arc::clone(&self.neighbours) as _,
         };
         Service::open(settings, database, client, neighbours).await.unwrap()

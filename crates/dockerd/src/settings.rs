@@ -1,10 +1,12 @@
 //! The configuration as each service wants it.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use container_core::spec::Policy;
+use anyhow::{Context, Result, anyhow, ensure};
+use container_core::spec::{Policy, Remap};
 use container_core::{LogConfig, Ulimit};
 use containerd_client::Client;
 use containers::{Defaults, Runtime, Settings};
@@ -12,8 +14,9 @@ use images::{Images, ImagesConfig, RegistryOptions};
 use metadata::Database;
 use network_core::Pool;
 use networks::{BridgeConfig, Networks};
+use volumes::Volumes;
 
-use crate::options::Config;
+use crate::options::{BUILTIN_PROFILE, Config};
 use crate::places::{Places, sibling};
 use crate::wiring::{BusSinks, UsersOfImages};
 
@@ -22,6 +25,8 @@ const NAMESPACE: &str = "moby";
 /// Docker's numbers.
 const DOWNLOADS: i64 = 3;
 const UPLOADS: i64 = 5;
+const UNCONFINED: &str = "unconfined";
+const LARGEST_PROFILE: u64 = 1024 * 1024;
 
 pub fn namespace(config: &Config) -> String {
     config.containerd_namespace.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| NAMESPACE.to_owned())
@@ -36,7 +41,21 @@ pub fn open_images(config: &Config, client: &Client, users: &UsersOfImages, even
 }
 
 pub fn registry_options(config: &Config) -> RegistryOptions {
-    RegistryOptions { insecure: config.insecure_registries.clone(), ..RegistryOptions::default() }
+    let mut options = RegistryOptions {
+        insecure: config.insecure_registries.clone(),
+        mirrors: config.registry_mirrors.clone(),
+        ..RegistryOptions::default()
+    };
+    // The environment's are overridden one by one, as in Docker.
+    let set = |place: &mut String, value: &Option<String>| {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            place.clone_from(value);
+        }
+    };
+    set(&mut options.proxies.http, &config.http_proxy);
+    set(&mut options.proxies.https, &config.https_proxy);
+    set(&mut options.proxies.none, &config.no_proxy);
+    options
 }
 
 pub fn downloads(config: &Config) -> usize {
@@ -82,8 +101,20 @@ fn pools(config: &Config) -> Result<Vec<Pool>> {
     pools.collect()
 }
 
-pub fn containers(config: &Config, places: &Places) -> Settings {
-    Settings {
+/// Folders that containers write into belong to whom they take for root.
+pub async fn open_volumes(config: &Config, places: &Places, database: &Database, events: &BusSinks) -> Result<Volumes> {
+    let wanted = volumes::Config {
+        root: places.data_root.join("volumes"),
+        owner: places.remap.as_ref().map_or((0, 0), Remap::root),
+        plugins: plugin_client::Plugins::default(),
+    };
+    Ok(Volumes::open(wanted, database.clone(), Arc::new(events.clone())).await?)
+}
+
+pub fn containers(config: &Config, places: &Places) -> Result<Settings> {
+    let mut defaults = Defaults { remap: places.remap.clone(), ..defaults(config) };
+    defaults.policy.seccomp_profile = seccomp_profile(config.seccomp_profile())?;
+    Ok(Settings {
         data_root: places.data_root.clone(),
         exec_root: places.exec_root.clone(),
         socket_root: places.exec_root.clone(),
@@ -100,8 +131,20 @@ pub fn containers(config: &Config, places: &Places) -> Settings {
             driver: config.log_driver.clone().unwrap_or_default(),
             options: config.log_opts.clone(),
         },
-        defaults: defaults(config),
+        defaults,
+    })
+}
+
+/// The words of a profile stay, a file is read once: as in Docker it is understood by the first container that has it.
+fn seccomp_profile(profile: &str) -> Result<Option<String>> {
+    if [BUILTIN_PROFILE, UNCONFINED].contains(&profile) {
+        return Ok(Some(profile.to_owned()));
     }
+    let mut text = String::new();
+    let read = File::open(profile).and_then(|file| file.take(LARGEST_PROFILE + 1).read_to_string(&mut text));
+    read.map_err(|error| anyhow!("opening seccomp profile ({profile}) failed: {error}"))?;
+    ensure!(text.len() as u64 <= LARGEST_PROFILE, "opening seccomp profile ({profile}) failed: larger than 1 MiB");
+    Ok(Some(text))
 }
 
 fn init_path(config: &Config) -> Option<PathBuf> {

@@ -23,8 +23,8 @@ use crate::options::{Config, Options};
 use crate::pid_file::PidFile;
 use crate::places::{Places, sibling};
 use crate::reload::Reloading;
-use crate::wiring::{BusSinks, ImageLookup, NetworkSandboxes, UsersOfImages};
-use crate::{activation, descriptors, listen, metrics, serve, settings, tls};
+use crate::wiring::{BusSinks, ImageLookup, NetworkSandboxes, UsersOfImages, VolumeProvider};
+use crate::{activation, descriptors, listen, metrics, remap, serve, settings, tls};
 
 const DEFAULT_PID_FILE: &str = "/var/run/docker.pid";
 /// For a containerd that somebody else started.
@@ -38,7 +38,10 @@ pub async fn run(options: Options, level: Level, oldest: ApiVersion) -> Result<(
     let config = Arc::new(options.config.clone());
     let signals = Signals::listen()?;
     let tls = tls::acceptor(&config)?;
-    let places = Places::new(config.data_root.clone(), config.exec_root.clone());
+    let mut places = Places::new(config.data_root.clone(), config.exec_root.clone());
+    if let Some(remapped) = remap::resolve(config.userns_remap.as_deref())? {
+        remapped.prepare(&mut places)?;
+    }
     for folder in [&places.data_root, &places.exec_root] {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
@@ -90,12 +93,14 @@ impl Daemon {
         let users = UsersOfImages::default();
         let images = settings::open_images(config, &client, &users, &events);
         let networks = settings::open_networks(config, places, &database, &events)?;
+        let volumes = settings::open_volumes(config, places, &database, &events).await?;
         let neighbours = Neighbours {
             images: Arc::new(ImageLookup(images.clone())),
             sandboxes: Arc::new(NetworkSandboxes::new(networks.clone(), config)),
+            volumes: Arc::new(VolumeProvider(volumes.clone())),
             events: Arc::new(events.clone()),
         };
-        let service = Service::open(settings::containers(config, places), database, client, neighbours).await?;
+        let service = Service::open(settings::containers(config, places)?, database, client, neighbours).await?;
         let containers = Arc::new(service);
         users.connect(&containers);
         let recovered = containers.recover().await.context("cannot compare containers with containerd's")?;
@@ -107,6 +112,7 @@ impl Daemon {
             containers: Arc::clone(&containers),
             images,
             networks: networks.clone(),
+            volumes,
             events: events.0,
             engine: Arc::clone(&facts) as Arc<dyn engine_http::Engine>,
             authorization,

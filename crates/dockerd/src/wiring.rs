@@ -3,7 +3,9 @@
 mod events;
 mod images;
 mod sandboxes;
+mod volumes;
 
 pub use events::BusSinks;
 pub use images::{ImageLookup, UsersOfImages};
 pub use sandboxes::NetworkSandboxes;
+pub use volumes::VolumeProvider;

@@ -295,6 +295,11 @@ pub fn disk_usage_has_types(version: ApiVersion) -> bool {
     version >= V1_42
 }
 
+/// Since 1.42 a volume with a name stays unless the client says otherwise, and a swarm has volumes, too.
+pub fn volumes_are_of_1_42(version: ApiVersion) -> bool {
+    version >= V1_42
+}
+
 /// `GET /system/df`, as it is written.
 pub fn disk_usage(mut usage: DiskUsage, version: ApiVersion) -> DiskUsage {
     for image in usage.images.iter_mut().flatten() {
@@ -331,7 +336,8 @@ mod tests {
     }
 
     fn create(json: &str, version: ApiVersion) -> CreateRequest {
-        let mut request = serde_json::from_str(json).unwrap();
+        let document = crate::go_json::Document::parse(json.as_bytes()).unwrap();
+        let mut request = CreateRequest::read(&document).unwrap().unwrap();
         container_create(&mut request, version, CgroupHierarchy::V1);
         request
     }

@@ -29,11 +29,14 @@ wire! {
     }
 
     /// Body of `POST /volumes/create`.
+    #[serde(rename = "VolumeCreateRequest")]
     pub struct CreateRequest {
         driver: String = "Driver" | "empty",
         driver_opts: StringMap = "DriverOpts" | "empty",
         labels: StringMap = "Labels" | "empty",
         name: String = "Name" | "empty",
+        /// Of a volume of a swarm.
+        cluster_volume_spec: Option<serde_json::Value> = "ClusterVolumeSpec" | "empty",
     }
 
     /// Answer to `POST /volumes/prune`.

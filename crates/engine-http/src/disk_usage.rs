@@ -1,14 +1,10 @@
 //! `GET /system/df`: what containers, images and volumes take on disk.
 
-use std::collections::BTreeMap;
-
 use containers::ListRequest;
 use engine_api::adapt;
 use engine_api::container::Summary as ContainerSummary;
 use engine_api::image::Summary as ImageSummary;
-use engine_api::mount::MountPoint;
 use engine_api::system::DiskUsage;
-use engine_api::volume::{UsageData, Volume};
 use images::ListFilters;
 
 use crate::Api;
@@ -29,10 +25,11 @@ pub async fn disk_usage(api: &Api, request: &Request) -> Answer {
     if wants("image") {
         (usage.layers_size, usage.images) = images(api).await.map(|(size, images)| (size, Some(images)))?;
     }
-    if wants("container") || wants("volume") {
-        let containers = containers(api).await?;
-        usage.volumes = wants("volume").then(|| volumes(&containers));
-        usage.containers = wants("container").then_some(containers);
+    if wants("container") {
+        usage.containers = Some(containers(api).await?);
+    }
+    if wants("volume") {
+        usage.volumes = Some(api.volumes.usage().await?.into_iter().map(crate::volumes::with_usage).collect());
     }
     usage.build_cache = wants("build-cache").then(Vec::new);
     Ok(reply::ok(&adapt::disk_usage(usage, request.version)))
@@ -49,26 +46,7 @@ async fn images(api: &Api) -> Result<(i64, Vec<ImageSummary>), Failure> {
 }
 
 async fn containers(api: &Api) -> Result<Vec<ContainerSummary>, Failure> {
-    let listed = api.containers.containers.list(&ListRequest { all: true, ..ListRequest::default() }).await?;
+    let listed =
+        api.containers.containers.list(&ListRequest { all: true, size: true, ..ListRequest::default() }).await?;
     Ok(listed.into_iter().map(crate::containers::summary).collect())
-}
-
-/// The volumes that containers have; their sizes are not known.
-fn volumes(containers: &[ContainerSummary]) -> Vec<Volume> {
-    let mut found: BTreeMap<&str, (&MountPoint, i64)> = BTreeMap::new();
-    for mount in containers.iter().flat_map(|container| &container.mounts).filter(|mount| mount.kind == "volume") {
-        found.entry(&mount.name).or_insert((mount, 0)).1 += 1;
-    }
-    found.into_values().map(|(mount, users)| volume(mount, users)).collect()
-}
-
-fn volume(mount: &MountPoint, users: i64) -> Volume {
-    Volume {
-        driver: mount.driver.clone(),
-        mountpoint: mount.source.clone(),
-        name: mount.name.clone(),
-        scope: "local".to_owned(),
-        usage_data: Some(UsageData { ref_count: users, size: -1 }),
-        ..Volume::default()
-    }
 }

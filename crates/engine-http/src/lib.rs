@@ -15,12 +15,15 @@ mod images;
 mod metrics;
 mod networks;
 mod query;
+mod reframe;
 mod reply;
 mod request;
 mod route;
 mod status;
 mod streams;
 mod system;
+mod unread;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -38,6 +41,7 @@ pub struct Api {
     pub containers: Arc<::containers::Service>,
     pub images: ::images::Images,
     pub networks: ::networks::Networks,
+    pub volumes: ::volumes::Volumes,
     pub events: events::Bus,
     pub engine: Arc<dyn Engine>,
     pub authorization: Authorization,

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use engine_api::endpoint::Operation;
 use errors::ErrorKind;
+use http_body_util::{BodyExt, Limited};
 
 use crate::request::Request;
 use crate::status::{Answer, Failure};
-use crate::{Api, containers, disk_usage, exec, images, networks, system};
+use crate::{Api, containers, disk_usage, exec, images, networks, system, volumes};
+
+/// As much as is read of a body that nobody wants.
+const UNREAD_BODY_BYTES: usize = 64 << 10;
 
 /// Calls the function of the request's operation.
 pub async fn route(api: Arc<Api>, request: Request) -> Answer {
@@ -58,6 +62,8 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::ImageHistory => images::history(&api, &request).await,
         Op::ImagePush => images::push(api, request).await,
         Op::ImageTag => images::tag(&api, &request).await,
+        Op::ImageGet | Op::ImageGetAll => images::archive::save(&api, &request).await,
+        Op::ImageLoad => images::archive::load(api, request).await,
         Op::ImageDelete => images::remove(&api, &request).await,
 
         Op::NetworkList => networks::list(&api, &request).await,
@@ -67,7 +73,16 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::NetworkDisconnect => networks::disconnect(&api, request).await,
         Op::NetworkDelete => networks::remove(&api, &request).await,
 
+        Op::VolumeList => volumes::list(&api, &request).await,
+        Op::VolumeCreate => volumes::create(&api, request).await,
+        Op::VolumeInspect => volumes::inspect(&api, &request).await,
+        Op::VolumeUpdate => volumes::update(),
+        Op::VolumeDelete => volumes::remove(&api, &request).await,
+        Op::VolumePrune => volumes::prune(&api, &request).await,
+
         operation => {
+            // A client that is still writing when it is refused does not read why.
+            let _ = Limited::new(request.body, UNREAD_BODY_BYTES).collect().await;
             Err(Failure::new(ErrorKind::NotImplemented, format!("{operation:?} is not supported by this engine")))
         }
     }

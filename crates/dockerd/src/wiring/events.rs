@@ -30,6 +30,13 @@ impl images::EventSink for BusSinks {
     }
 }
 
+impl volumes::EventSink for BusSinks {
+    fn publish(&self, event: volumes::Event) {
+        let volumes::Event { action, volume, attributes, time_ns } = event;
+        self.0.publish(Event { subject: Subject::Volume, action: action.to_owned(), id: volume, attributes, time_ns });
+    }
+}
+
 impl networks::EventSink for BusSinks {
     fn publish(&self, event: networks::Event) {
         self.0.publish(Event {

@@ -17,6 +17,8 @@ mod run;
 mod storage;
 mod terminal;
 mod upkeep;
+mod volume_plugins;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,11 @@ const TESTS: &[Test] = &[
     test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
     test("the_host_s_network_is_shared_and_none_is_empty", BUSYBOX, networks::host_and_none),
     test("folders_volumes_and_memory_are_mounted", CLIENTS, storage::mounts),
+    test("a_volume_is_made_listed_pruned_and_never_removed_under_a_container", CLIENTS, volumes::life),
+    test("a_volume_is_filled_from_the_image_and_shared_in_parts", BUSYBOX, volumes::filled),
+    test("a_volume_that_is_a_mount_lasts_as_long_as_its_users_over_a_daemon_s_death_too", BUSYBOX, volumes::mounted),
+    test("a_daemon_that_is_killed_leaves_no_volume_half_done", BUSYBOX, volumes::killed),
+    test("a_plugin_s_volumes_are_docker_s_too", CLIENTS, volume_plugins::plugins),
     test("files_go_in_and_out_of_containers_that_run_and_that_do_not", CLIENTS, file_systems::copied),
     test("archives_of_containers_are_refused_in_docker_s_words", CLIENTS, file_systems::archives),
     test("a_container_that_swaps_links_leads_a_copy_nowhere", CLIENTS, file_systems::swapped),
