@@ -41,8 +41,10 @@ pub(crate) async fn put(
         let options = ExtractOptions {
             overwrite: if keep_kind { Overwrite::KeepKind } else { Overwrite::Replace },
             owner,
+            users: view.users().cloned(),
             ..ExtractOptions::default()
         };
+        let _acting = view.act_as_root().map_err(|error| PutError::Refused(Error::file("write to", &place, error)))?;
         archive::extract(Incoming::new(source), view.root(), &place, &options).map_err(PutError::Archive)
     });
     let extracted = extracted.await?;

@@ -51,7 +51,7 @@ pub(crate) async fn get(
     let stat = looked.stat.clone();
     let stream = TarStream::spawn(move |out| {
         let _permit = permit;
-        let mut writer = TreeWriter::new(out);
+        let mut writer = TreeWriter::new(out).for_users(view.users().cloned());
         let made = looked.write(&wanted, &mut writer).and_then(|()| writer.finish().map(drop));
         drop(view);
         made.map_err(|error| io::Error::other(errors::chain(&error)))

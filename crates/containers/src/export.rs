@@ -30,7 +30,7 @@ pub(crate) async fn export(
     shared.publish(&record, "export", &[]);
     Ok(TarStream::spawn(move |out| {
         let _permit = permit;
-        let mut writer = TreeWriter::new(out);
+        let mut writer = TreeWriter::new(out).for_users(view.users().cloned());
         let visit = |_: &Path, _: &Stat| Visit::Whole;
         let options = TreeOptions { name: None, marks: Marks::None, visit: &visit };
         let made = writer.add_tree(view.root(), &options).and_then(|()| writer.finish().map(drop));

@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use containerd_api::types::Mount;
@@ -24,13 +24,12 @@ const MOST_LAYERS: usize = 32;
 pub(crate) struct MountPoints(PathBuf);
 
 impl MountPoints {
-    /// Makes the layer unless it is there. It appears whole or not at all, and belongs to whom containers take for root.
-    pub fn provide(data_root: &Path, (uid, gid): (u32, u32)) -> Result<Self, Error> {
+    /// Makes the layer unless it is there. It appears whole or not at all.
+    pub fn provide(data_root: &Path) -> Result<Self, Error> {
         let layer = data_root.join("mountpoints");
         if !layer.exists() {
             let draft = data_root.join("mountpoints.new");
-            let made =
-                fill(&draft, |path| lchown(path, Some(uid), Some(gid))).and_then(|()| fs::rename(&draft, &layer));
+            let made = fill(&draft).and_then(|()| fs::rename(&draft, &layer));
             made.map_err(|source| Error::file("make the layer of mount points", &layer, source))?;
         }
         Ok(Self(layer))
@@ -51,15 +50,14 @@ impl MountPoints {
     }
 }
 
-fn fill(draft: &Path, own: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+fn fill(draft: &Path) -> io::Result<()> {
     match fs::remove_dir_all(draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let folder = |path: &Path| -> io::Result<()> {
         DirBuilder::new().mode(0o755).create(path)?;
-        fs::set_permissions(path, Permissions::from_mode(0o755))?;
-        own(path)
+        fs::set_permissions(path, Permissions::from_mode(0o755))
     };
     folder(draft)?;
     for name in FOLDERS {
@@ -68,11 +66,8 @@ fn fill(draft: &Path, own: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     for name in FILES {
         let path = draft.join(name);
         File::create(&path)?.set_permissions(Permissions::from_mode(0o755))?;
-        own(&path)?;
     }
-    let mounts = draft.join("etc/mtab");
-    symlink("/proc/mounts", &mounts)?;
-    own(&mounts)
+    symlink("/proc/mounts", draft.join("etc/mtab"))
 }
 
 #[cfg(test)]
@@ -91,9 +86,9 @@ mod tests {
     fn the_layer_is_made_once_and_lies_below_all_others() {
         let root = tempfile::tempdir().expect("tempdir");
         fs::create_dir(root.path().join("mountpoints.new")).expect("left by a daemon that was killed");
-        let points = MountPoints::provide(root.path(), (0, 0)).expect("provide");
+        let points = MountPoints::provide(root.path()).expect("provide");
         fs::write(points.0.join("mark"), "").expect("write");
-        let points = MountPoints::provide(root.path(), (0, 0)).expect("again");
+        let points = MountPoints::provide(root.path()).expect("again");
         assert!(points.0.join("mark").exists());
         assert_eq!(fs::read_link(points.0.join("etc/mtab")).expect("mtab"), Path::new("/proc/mounts"));
         let mounts = points.below(vec![overlay("/b:/a")]);

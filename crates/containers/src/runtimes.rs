@@ -24,6 +24,21 @@ pub(crate) struct Chosen {
     pub options: Option<containerd_api::Any>,
 }
 
+impl Chosen {
+    /// Output goes through pipes that belong to who the container's root is on the host: programs open them by
+    /// `/dev/stdout`.
+    pub fn for_root(self, root: Option<(u32, u32)>) -> Self {
+        let options = self.options.as_ref().and_then(|options| any::unpack::<RuncOptions>(options).ok());
+        match (root, options) {
+            (Some((uid, gid)), Some(options)) => {
+                let options = RuncOptions { io_uid: uid, io_gid: gid, ..options };
+                Self { options: Some(any::pack(&options)), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 /// By the name in the container's configuration.
 pub(crate) fn find(settings: &Settings, defaults: &Defaults, name: &str) -> Result<Chosen, Error> {
     let name = if name.is_empty() { defaults.runtime.as_str() } else { name };

@@ -21,7 +21,7 @@ pub use build::{ENGINE_VERSION, VERSION};
 
 use self::build::COMMIT;
 
-use self::host::{Host, NO_NEW_PRIVILEGES};
+use self::host::Host;
 use crate::options::{self, Config};
 use crate::places::Places;
 
@@ -68,10 +68,14 @@ impl Facts {
             containerd: Some(containerd_info(&config, containerd)),
             ..Info::default()
         };
-        if config.no_new_privileges.unwrap_or_default() {
-            info.security_options.push(NO_NEW_PRIVILEGES.to_owned());
-        }
         host.describe(&mut info);
+        let profile = config.seccomp_profile();
+        let no_new_privileges = config.no_new_privileges.unwrap_or_default();
+        info.security_options = host::security_options(profile, places.remap.is_some(), no_new_privileges);
+        if profile != options::BUILTIN_PROFILE {
+            let warning = "WARNING: daemon is not using the default seccomp profile";
+            info.warnings.get_or_insert_default().push(warning.to_owned());
+        }
         Ok(Self { info, config: RwLock::new(config), oldest, has_cgroup_v2 })
     }
 

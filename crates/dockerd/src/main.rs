@@ -11,6 +11,7 @@ mod options;
 mod pid_file;
 mod places;
 mod reload;
+mod remap;
 mod serve;
 mod settings;
 mod socket;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 pub use check::unsupported;
-pub use config::Config;
+pub use config::{BUILTIN_PROFILE, Config};
 pub use help::help;
 pub use hosts::Host;
 

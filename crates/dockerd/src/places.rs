@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use container_core::spec::Remap;
 use ids::Digest;
 
 const DEFAULT_DATA_ROOT: &str = "/var/lib/docker";
@@ -18,6 +19,8 @@ pub struct Places {
     pub exec_root: PathBuf,
     /// Eight digits that tell this daemon from others on the machine; `None` for the default roots.
     pub hash: Option<String>,
+    /// Of `--userns-remap`.
+    pub remap: Option<Remap>,
 }
 
 impl Places {
@@ -28,7 +31,7 @@ impl Places {
         let digits = Digest::of(format!("{}\n{}", data_root.display(), named.display())).hex()[..8].to_owned();
         let fits = named.as_os_str().len() + LONGEST_SOCKET <= SOCKET_PATH;
         let exec_root = if fits { named } else { PathBuf::from("/run/longshore").join(&digits) };
-        Self { data_root, exec_root, hash: (!default).then_some(digits) }
+        Self { data_root, exec_root, hash: (!default).then_some(digits), remap: None }
     }
 
     pub fn database(&self) -> PathBuf {

@@ -43,7 +43,6 @@ impl Host {
 
     pub fn describe(self, info: &mut Info) {
         self.controllers.describe(info);
-        info.security_options = security_options(info.security_options.iter().any(|o| o == NO_NEW_PRIVILEGES));
         info.warnings = Some(self.controllers.warnings(info)).filter(|warnings| !warnings.is_empty());
         info.kernel_version = self.kernel;
         info.architecture = self.machine;
@@ -55,8 +54,6 @@ impl Host {
         info.name = self.name;
     }
 }
-
-pub const NO_NEW_PRIVILEGES: &str = "name=no-new-privileges";
 
 impl Controllers {
     fn read() -> Self {
@@ -158,17 +155,21 @@ fn v1_mounts(mountinfo: &str) -> BTreeMap<String, PathBuf> {
     mounts
 }
 
-fn security_options(no_new_privileges: bool) -> Vec<String> {
+/// In Docker's order.
+pub fn security_options(seccomp_profile: &str, remapped: bool, no_new_privileges: bool) -> Vec<String> {
     let mut options = Vec::new();
     if Path::new("/sys/kernel/security/apparmor/profiles").exists() {
         options.push("name=apparmor".to_owned());
     }
-    options.push("name=seccomp,profile=builtin".to_owned());
+    options.push(format!("name=seccomp,profile={seccomp_profile}"));
+    if remapped {
+        options.push("name=userns".to_owned());
+    }
     if Path::new("/proc/self/ns/cgroup").exists() {
         options.push("name=cgroupns".to_owned());
     }
     if no_new_privileges {
-        options.push(NO_NEW_PRIVILEGES.to_owned());
+        options.push("name=no-new-privileges".to_owned());
     }
     options
 }

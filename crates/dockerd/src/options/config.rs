@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use super::hosts::Host;
 
+/// Docker's word for the profile that comes with it.
+pub const BUILTIN_PROFILE: &str = "builtin";
+
 /// What the daemon was told, flags and file together. Unset means Docker's default.
 #[derive(Debug, Default, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -152,6 +155,11 @@ impl Config {
 
     pub fn experimental(&self) -> bool {
         self.experimental.unwrap_or_default()
+    }
+
+    /// `builtin`, `unconfined` or a path.
+    pub fn seccomp_profile(&self) -> &str {
+        self.seccomp_profile.as_deref().filter(|profile| !profile.is_empty()).unwrap_or(BUILTIN_PROFILE)
     }
 
     /// Docker's rule: who says anything of tlsverify has TLS, and TLS verifies unless told not to.

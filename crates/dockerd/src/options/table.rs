@@ -184,7 +184,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("restart", Switch, "--restart on the daemon has been deprecated in favor of --restart policies on docker run").short('r')
         .gone("Please use a restart policy on docker run"),
     opt("rootless", Switch, "Enable rootless mode; typically used with RootlessKit").only(&["false"]),
-    opt("seccomp-profile", Text, "Path to seccomp profile. Set to \"unconfined\" to disable the default seccomp profile").default("\"builtin\"").only(&["", "builtin"]),
+    opt("seccomp-profile", Text, "Path to seccomp profile. Set to \"unconfined\" to disable the default seccomp profile").default("\"builtin\""),
     opt("selinux-enabled", Switch, "Enable selinux support").only(&["false"]),
     opt("shutdown-timeout", Int, "Set the default shutdown timeout").default("15"),
     opt("storage-driver", Text, "Storage driver to use").short('s').only(&["", "overlay2", "overlayfs"]),
@@ -197,7 +197,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("tlsverify", Switch, "Use TLS and verify the remote"),
     opt("userland-proxy", Switch, "Use userland proxy for loopback traffic").default("true"),
     opt("userland-proxy-path", Text, "Path to the userland proxy binary").only(&[""]),
-    opt("userns-remap", Text, "User/Group setting for user namespaces").only(&[""]),
+    opt("userns-remap", Text, "User/Group setting for user namespaces"),
     opt("validate", Switch, "Validate daemon configuration and exit").key(""),
 ];
 

@@ -137,7 +137,6 @@ fn values_are_validated_in_docker_s_words() {
 #[test]
 fn what_this_engine_has_not_is_refused_by_name() {
     for (line, error) in [
-        ("--userns-remap default", "option userns-remap (default) is not supported by this engine: leave it unset"),
         ("--iptables=false", "option iptables (false) is not supported by this engine: only true is"),
         ("--storage-driver btrfs", "option storage-driver (btrfs) is not supported by this engine: only overlay2 is"),
     ] {

@@ -128,7 +128,7 @@ fn to_networks(request: SandboxRequest) -> Result<networks::SandboxRequest, Port
             options: request.dns_options,
         },
         extra_hosts: request.extra_hosts,
-        ..networks::SandboxRequest::default()
+        users: request.users,
     })
 }
 
