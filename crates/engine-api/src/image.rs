@@ -21,6 +21,49 @@ wire! {
         size: i64 = "Size",
         /// Until API 1.43, equal to the size.
         virtual_size: i64 = "VirtualSize" | "empty",
+        /// Since API 1.47, where it was asked for.
+        manifests: Option<Vec<ManifestSummary>> = "Manifests" | "empty",
+    }
+
+    /// One manifest of an image, and how much of it is here.
+    pub struct ManifestSummary {
+        /// The manifest's digest.
+        id: String = "ID",
+        descriptor: Descriptor = "Descriptor",
+        available: bool = "Available",
+        size: ManifestSize = "Size",
+        /// `image`, `attestation` or `unknown`.
+        kind: String = "Kind",
+        image_data: Option<ManifestImage> = "ImageData" | "empty",
+        attestation_data: Option<ManifestAttestation> = "AttestationData" | "empty",
+    }
+
+    pub struct ManifestSize {
+        /// Blobs.
+        content: i64 = "Content",
+        /// The same with what is unpacked.
+        total: i64 = "Total",
+    }
+
+    pub struct ManifestImage {
+        platform: Platform = "Platform",
+        containers: Vec<String> = "Containers",
+        size: UnpackedSize = "Size",
+    }
+
+    pub struct UnpackedSize {
+        unpacked: i64 = "Unpacked",
+    }
+
+    pub struct ManifestAttestation {
+        /// The manifest that it speaks of.
+        of: String = "For",
+    }
+
+    /// Answer to `GET /distribution/x/json`.
+    pub struct DistributionInspect {
+        descriptor: Descriptor = "Descriptor",
+        platforms: Vec<Platform> = "Platforms",
     }
 
     /// Answer to `GET /images/x/json`.
@@ -47,6 +90,8 @@ wire! {
         root_fs: RootFs = "RootFS",
         metadata: Metadata = "Metadata",
         descriptor: Option<Descriptor> = "Descriptor" | "empty",
+        /// Since API 1.48, where it was asked for.
+        manifests: Option<Vec<ManifestSummary>> = "Manifests" | "empty",
     }
 
     /// What an image says about its containers; only what was set is written (API 1.50).

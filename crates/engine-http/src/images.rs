@@ -3,21 +3,23 @@
 pub mod archive;
 mod credentials;
 mod operation;
+pub mod prune;
+pub mod remote;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine_api::image as wire;
 use engine_api::json_message::JsonMessage;
-use engine_api::{Empty, adapt};
+use engine_api::{ApiVersion, Empty, adapt};
 use errors::ErrorKind;
 use futures_util::StreamExt;
 use http::StatusCode;
 use http_body_util::BodyExt;
-use ids::Reference;
+use ids::{Digest, Reference};
 use images::{
-    ContainerConfig, HistoryLine, ImageSummary, ImportRequest, ListFilters, Platform, PullRequest, RemoveOptions,
-    Removed, ResolvedImage,
+    ContainerConfig, HistoryLine, ImageSummary, ImportRequest, ListFilters, ManifestKind, ManifestSummary, Platform,
+    Progress, ProgressSender, PullRequest, PushRequest, RemoveOptions, Removed, ResolvedImage,
 };
 
 use crate::Api;
@@ -28,13 +30,96 @@ use crate::status::{Answer, Failure};
 
 pub use credentials::from_config as credentials_of;
 
+/// The versions in which these could be asked for first.
+const SHARED_SIZES: ApiVersion = ApiVersion::new(1, 42);
+const MANIFESTS: ApiVersion = ApiVersion::new(1, 47);
+const MANIFESTS_OF_ONE: ApiVersion = ApiVersion::new(1, 48);
+const PLATFORM_OF_ONE: ApiVersion = ApiVersion::new(1, 49);
+const PLATFORMS_TO_REMOVE: ApiVersion = ApiVersion::new(1, 50);
+
 const FILTERS: [&str; 6] = ["before", "dangling", "label", "reference", "since", "until"];
 
 pub async fn list(api: &Api, request: &Request) -> Answer {
-    let listed = api.images.list(&filters(&request.query)?).await?;
-    let mut listed: Vec<wire::Summary> = listed.into_iter().map(summary).collect();
+    let query = &request.query;
+    let images = api.images.list(&filters(query)?).await?;
+    let shared = if query.flag("shared-size") && request.version >= SHARED_SIZES {
+        Some(api.images.usage().await?.shared_bytes)
+    } else {
+        None
+    };
+    let with_manifests = query.flag("manifests") && request.version >= MANIFESTS;
+    let mut listed = Vec::with_capacity(images.len());
+    for image in images {
+        let id = image.id;
+        let mut line = summary(image);
+        if let Some(shared) = &shared {
+            line.shared_size = shared.get(&id).map_or(0, |bytes| number(*bytes));
+        }
+        if with_manifests {
+            line.manifests = Some(manifests(api, &id).await?);
+        }
+        listed.push(line);
+    }
     adapt::image_list(&mut listed, request.version);
     Ok(reply::ok(&listed))
+}
+
+fn number(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+async fn manifests(api: &Api, id: &Digest) -> Result<Vec<wire::ManifestSummary>, Failure> {
+    Ok(api.images.manifests(id).await?.into_iter().map(manifest_summary).collect())
+}
+
+fn manifest_summary(manifest: ManifestSummary) -> wire::ManifestSummary {
+    let content = number(manifest.content_bytes);
+    let mut line = wire::ManifestSummary {
+        id: manifest.descriptor.digest.to_string(),
+        descriptor: descriptor(&manifest.descriptor),
+        available: manifest.available,
+        size: wire::ManifestSize { content, total: content },
+        kind: "unknown".to_owned(),
+        image_data: None,
+        attestation_data: None,
+    };
+    match manifest.kind {
+        ManifestKind::Image { platform, containers, unpacked_bytes } => {
+            "image".clone_into(&mut line.kind);
+            line.size.total = content.saturating_add(number(unpacked_bytes));
+            let size = wire::UnpackedSize { unpacked: number(unpacked_bytes) };
+            let platform = platform_to_wire(platform);
+            line.image_data = Some(wire::ManifestImage { platform, containers, size });
+        }
+        ManifestKind::Attestation { of } => {
+            "attestation".clone_into(&mut line.kind);
+            let of = of.map(|digest| digest.to_string()).unwrap_or_default();
+            line.attestation_data = Some(wire::ManifestAttestation { of });
+        }
+        ManifestKind::Unknown => {}
+    }
+    line
+}
+
+fn platform_to_wire(platform: Platform) -> wire::Platform {
+    wire::Platform {
+        architecture: platform.architecture,
+        os: platform.os,
+        os_version: platform.os_version.unwrap_or_default(),
+        os_features: platform.os_features.unwrap_or_default(),
+        variant: platform.variant,
+    }
+}
+
+fn descriptor(descriptor: &image_core::Descriptor) -> wire::Descriptor {
+    wire::Descriptor {
+        media_type: descriptor.media_type.clone(),
+        digest: descriptor.digest.to_string(),
+        size: number(descriptor.size),
+        urls: descriptor.urls.clone().unwrap_or_default(),
+        annotations: descriptor.annotations.clone().unwrap_or_default(),
+        platform: descriptor.platform.clone().map(platform_to_wire),
+    }
 }
 
 fn filters(query: &Query) -> Result<ListFilters, Failure> {
@@ -46,7 +131,8 @@ fn filters(query: &Query) -> Result<ListFilters, Failure> {
     let mut reference = all("reference");
     // What clients before 1.25 sent for a pattern.
     reference.extend(query.text("filter").map(str::to_owned));
-    Ok(ListFilters { dangling, reference, label: all("label"), before: first("before"), since: first("since") })
+    let until = prune::until(&filters.values("until").collect::<Vec<_>>())?;
+    Ok(ListFilters { dangling, reference, label: all("label"), before: first("before"), since: first("since"), until })
 }
 
 pub fn summary(image: ImageSummary) -> wire::Summary {
@@ -64,8 +150,21 @@ pub fn summary(image: ImageSummary) -> wire::Summary {
 }
 
 pub async fn inspect(api: &Api, request: &Request) -> Answer {
-    let image = api.images.resolve(&request.name).await?;
-    Ok(reply::ok(&adapt::image_inspect(to_wire(image), request.version)))
+    let with_manifests = request.query.flag("manifests") && request.version >= MANIFESTS_OF_ONE;
+    let platform = archive::platform(&request.query, request.version)?.filter(|_| request.version >= PLATFORM_OF_ONE);
+    if with_manifests && platform.is_some() {
+        return Err(Failure::bad_request("conflicting options: manifests and platform options cannot both be set"));
+    }
+    let image = match &platform {
+        Some(platform) => api.images.describe_platform(&request.name, platform).await?,
+        None => api.images.resolve(&request.name).await?,
+    };
+    let id = image.id;
+    let mut answer = to_wire(image);
+    if with_manifests {
+        answer.manifests = Some(manifests(api, &id).await?);
+    }
+    Ok(reply::ok(&adapt::image_inspect(answer, request.version)))
 }
 
 fn to_wire(image: ResolvedImage) -> wire::Inspect {
@@ -91,12 +190,7 @@ fn to_wire(image: ResolvedImage) -> wire::Inspect {
             layers: image.config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
         },
         metadata: wire::Metadata { last_tag_time: container_core::rfc3339(Some(tagged)) },
-        descriptor: Some(wire::Descriptor {
-            media_type: image.target.media_type.clone(),
-            digest: image.target.digest.to_string(),
-            size: i64::try_from(image.target.size).unwrap_or(i64::MAX),
-            ..wire::Descriptor::default()
-        }),
+        descriptor: Some(descriptor(&image.target)),
         ..wire::Inspect::default()
     }
 }
@@ -132,7 +226,8 @@ fn config(config: ContainerConfig) -> wire::ImageConfig {
 }
 
 pub async fn history(api: &Api, request: &Request) -> Answer {
-    let lines = api.images.history(&request.name).await?;
+    let platform = archive::platform(&request.query, request.version)?;
+    let lines = api.images.history(&request.name, platform.as_ref()).await?;
     let lines: Vec<wire::HistoryItem> = lines.into_iter().map(history_item).collect();
     Ok(reply::ok(&lines))
 }
@@ -194,11 +289,7 @@ fn platform(query: &Query) -> Result<Option<Platform>, Failure> {
 
 async fn import(api: Arc<Api>, request: Request) -> Answer {
     let query = &request.query;
-    let source = query.text("fromSrc").unwrap_or("-");
-    if source != "-" {
-        let message = "an image can be imported from the request's body only: the engine fetches no URL";
-        return Err(Failure::new(ErrorKind::NotImplemented, message));
-    }
+    let source = query.text("fromSrc").unwrap_or("-").to_owned();
     let name = match query.text("repo") {
         Some(repo) => Some(reference_of(repo, query.text("tag"))?.with_default_tag()),
         None => None,
@@ -206,12 +297,43 @@ async fn import(api: Arc<Api>, request: Request) -> Answer {
     let wanted = ImportRequest {
         name,
         changes: query.all("changes"),
-        message: query.text("message").unwrap_or("Imported from -").to_owned(),
+        message: query.text("message").map_or_else(|| format!("Imported from {source}"), str::to_owned),
         platform: platform(query)?,
     };
+    if source != "-" {
+        return import_from(api, wanted, source).await;
+    }
     let body = request.body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other));
     let id = api.images.import(&wanted, Box::pin(body)).await?;
     Ok(reply::json_lines(futures_util::stream::iter([JsonMessage::status(id.to_string())])))
+}
+
+/// The engine fetches what is at the URL; one without a scheme is an http one.
+async fn import_from(api: Arc<Api>, wanted: ImportRequest, source: String) -> Answer {
+    let url = if source.contains("://") { source } else { format!("http://{source}") };
+    operation::run(move |progress| async move {
+        let (body, size) = api.images.download(&url).await?;
+        let told = |status: String| Progress { status, ..Progress::default() };
+        progress.send(told(format!("Downloading from {url}"))).await;
+        let id = api.images.import(&wanted, metered(body, size, progress.clone())).await?;
+        progress.send(told(id.to_string())).await;
+        Ok(())
+    })
+    .await
+}
+
+/// The same bytes, told of as they pass.
+fn metered(body: images::ByteStream, size: Option<u64>, progress: ProgressSender) -> images::ByteStream {
+    let mut current = 0;
+    Box::pin(body.then(move |piece| {
+        current += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        let (progress, current) = (progress.clone(), Some(current));
+        async move {
+            let status = "Importing".to_owned();
+            progress.send(Progress { status, current, total: size, ..Progress::default() }).await;
+            piece
+        }
+    }))
 }
 
 pub async fn push(api: Arc<Api>, request: Request) -> Answer {
@@ -219,9 +341,10 @@ pub async fn push(api: Arc<Api>, request: Request) -> Answer {
     if !request.query.has("tag") {
         reference = reference.with_default_tag();
     }
-    let credentials = credentials::of(&request)?;
+    let platform = archive::push_platform(&request.query, request.version)?;
+    let wanted = PushRequest { reference, platform, credentials: credentials::of(&request)? };
     operation::run(move |progress| async move {
-        api.images.push(&reference, credentials, &progress).await?;
+        api.images.push(&wanted, &progress).await?;
         Ok(())
     })
     .await
@@ -236,13 +359,18 @@ pub async fn tag(api: &Api, request: &Request) -> Answer {
 
 pub async fn remove(api: &Api, request: &Request) -> Answer {
     let options = RemoveOptions { force: request.query.flag("force"), prune: !request.query.flag("noprune") };
+    if request.version >= PLATFORMS_TO_REMOVE && !archive::platforms(&request.query, "platforms")?.is_empty() {
+        let message = "the manifest of one platform cannot be removed on its own: remove the image";
+        return Err(Failure::new(ErrorKind::NotImplemented, message));
+    }
     let removed = api.images.remove(&request.name, options).await?;
-    let lines: Vec<wire::DeleteResponse> = removed
-        .into_iter()
-        .map(|removed| match removed {
-            Removed::Untagged(untagged) => wire::DeleteResponse { untagged, ..Default::default() },
-            Removed::Deleted(deleted) => wire::DeleteResponse { deleted, ..Default::default() },
-        })
-        .collect();
-    Ok(reply::ok(&lines))
+    Ok(reply::ok(&deleted(removed)))
+}
+
+fn deleted(removed: Vec<Removed>) -> Vec<wire::DeleteResponse> {
+    let line = |removed| match removed {
+        Removed::Untagged(untagged) => wire::DeleteResponse { untagged, ..Default::default() },
+        Removed::Deleted(deleted) => wire::DeleteResponse { deleted, ..Default::default() },
+    };
+    removed.into_iter().map(line).collect()
 }

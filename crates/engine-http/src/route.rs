@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Limited};
 
 use crate::request::Request;
 use crate::status::{Answer, Failure};
-use crate::{Api, containers, disk_usage, exec, images, networks, system, volumes};
+use crate::{Api, build, containers, disk_usage, exec, images, networks, system, volumes};
 
 /// As much as is read of a body that nobody wants.
 const UNREAD_BODY_BYTES: usize = 64 << 10;
@@ -56,6 +56,8 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::ExecResize => exec::resize(&api, &request).await,
         Op::ExecInspect => exec::inspect(&api, &request).await,
 
+        Op::ImageBuild => build::build(api, request).await,
+        Op::BuildPrune => build::prune(&api, &request).await,
         Op::ImageList => images::list(&api, &request).await,
         Op::ImageCreate => images::create(api, request).await,
         Op::ImageInspect => images::inspect(&api, &request).await,
@@ -64,6 +66,9 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::ImageTag => images::tag(&api, &request).await,
         Op::ImageGet | Op::ImageGetAll => images::archive::save(&api, &request).await,
         Op::ImageLoad => images::archive::load(api, request).await,
+        Op::ImagePrune => images::prune::prune(&api, &request).await,
+        Op::ImageSearch => images::remote::search(&api, &request).await,
+        Op::DistributionInspect => images::remote::distribution(&api, &request).await,
         Op::ImageDelete => images::remove(&api, &request).await,
 
         Op::NetworkList => networks::list(&api, &request).await,

@@ -52,6 +52,10 @@ pub enum ImagesError {
     UnrecognizedArchive,
     #[error("{0:?} is missing from the archive")]
     NoMember(String),
+    #[error("limit {0} is outside the range of [1, 100]")]
+    SearchLimit(i64),
+    #[error("invalid index name ({0:?}): a term has neither a scheme nor is it empty")]
+    SearchTerm(String),
     #[error("invalid tag {0:?}")]
     InvalidTag(String),
     #[error("cannot unpack the archive")]
@@ -93,6 +97,8 @@ impl Kind for ImagesError {
             | Self::OperatingSystem(_)
             | Self::UnrecognizedArchive
             | Self::NoMember(_)
+            | Self::SearchLimit(_)
+            | Self::SearchTerm(_)
             | Self::InvalidTag(_) => ErrorKind::InvalidArgument,
             Self::Reference(error) => error.kind(),
             Self::Image(error) => error.kind(),

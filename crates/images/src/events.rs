@@ -16,6 +16,7 @@ pub enum ImageEventKind {
     Create,
     Save,
     Load,
+    Prune,
 }
 
 impl ImageEventKind {
@@ -31,6 +32,7 @@ impl ImageEventKind {
             Self::Create => "create",
             Self::Save => "save",
             Self::Load => "load",
+            Self::Prune => "prune",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `docker image history`.
 
+use image_core::Platform;
+
 use crate::error::ImagesError;
 use crate::resolve::tags;
 use crate::service::Images;
@@ -19,8 +21,12 @@ pub struct HistoryLine {
 }
 
 impl Images {
-    pub async fn history(&self, name: &str) -> Result<Vec<HistoryLine>, ImagesError> {
-        let found = self.find(name).await?;
+    /// Of the manifest of this platform, if one is named.
+    pub async fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryLine>, ImagesError> {
+        let found = match platform {
+            Some(platform) => self.find_platform(name, platform).await?,
+            None => self.find(name).await?,
+        };
         let image = &found.image;
         let mut lines = Vec::new();
         for (line, layer) in image.config.history_with_layers() {

@@ -20,6 +20,8 @@ pub struct ListFilters {
     /// Only what was made before (since) this image.
     pub before: Option<String>,
     pub since: Option<String>,
+    /// Only what was made before this time.
+    pub until: Option<jiff::Timestamp>,
 }
 
 /// One image of the list.
@@ -48,7 +50,8 @@ impl Images {
             let created = found.image.created();
             let early = before.is_none_or(|before| created.is_some_and(|created| created < before));
             let late = since.is_none_or(|since| created.is_some_and(|created| created > since));
-            if !early || !late {
+            let old = filters.until.is_none_or(|until| created.is_none_or(|created| created < until));
+            if !early || !late || !old {
                 continue;
             }
             if let Some(summary) = self.summary(&found, filters).await? {
@@ -102,7 +105,7 @@ impl Images {
     }
 }
 
-fn label_matches(labels: &BTreeMap<String, String>, filter: &str) -> bool {
+pub(crate) fn label_matches(labels: &BTreeMap<String, String>, filter: &str) -> bool {
     let (filter, wanted) = match filter.strip_prefix('!') {
         Some(rest) => (rest, false),
         None => (filter, true),

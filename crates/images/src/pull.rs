@@ -21,6 +21,7 @@ use crate::loaded::{LoadedImage, MAX_DEPTH};
 use crate::messages;
 use crate::name::dangling;
 use crate::progress::ProgressSender;
+use crate::remote::wanted;
 use crate::service::{Images, lock};
 use crate::unpack::{config_labels, index_labels, manifest_labels};
 
@@ -88,11 +89,37 @@ impl Images {
         progress: &ProgressSender,
     ) -> Result<(Digest, Outcome), ImagesError> {
         let reference = request.reference.clone().with_default_tag();
-        let repository = self.shared.registries.repository(&reference, request.credentials.clone());
+        let mut sources = self.shared.registries.sources(&reference, request.credentials.clone());
+        let last = sources.pop();
+        for mirror in sources {
+            match self.pull_from(&mirror, &reference, request, progress).await {
+                // Whatever a mirror lacks, the registry may have: what came over already is there.
+                Err(ImagesError::Registry(error)) => {
+                    tracing::info!(mirror = mirror.authority(), %error, "not pulled from a mirror, trying the next");
+                }
+                answer => return answer,
+            }
+        }
+        let origin = last.unwrap_or_else(|| self.shared.registries.repository(&reference, request.credentials.clone()));
+        let pulled = self.pull_from(&origin, &reference, request, progress).await;
+        pulled.map_err(|error| match error {
+            ImagesError::Registry(error) => refused(&reference.familiar(), &reference.familiar_name(), error),
+            other => other,
+        })
+    }
+
+    async fn pull_from(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        request: &PullRequest,
+        progress: &ProgressSender,
+    ) -> Result<(Digest, Outcome), ImagesError> {
         let lease = Lease::new(&self.backend).await?;
         let backend = lease.backend();
+        let (repository, reference) = (repository.clone(), reference.clone());
         let mut pulling = Pulling { images: self, request, reference, repository, lease, backend, progress };
-        let pulled = pulling.run().await.map_err(|error| pulling.worded(error))?;
+        let pulled = pulling.run().await?;
         pulling.lease.finish();
         Ok(pulled)
     }
@@ -109,10 +136,7 @@ impl Outcome {
 
 impl Pulling<'_> {
     async fn run(&self) -> Result<(Digest, Outcome), ImagesError> {
-        let wanted = match self.reference.digest() {
-            Some(digest) => digest.to_string(),
-            None => self.reference.tag().unwrap_or_default().to_owned(),
-        };
+        let wanted = wanted(&self.reference);
         let target = self.repository.resolve(&wanted).await?;
         self.progress.message(&wanted, messages::pulling_from(self.reference.path())).await;
         let (steps, image) = self.follow(target.clone()).await?;
@@ -329,13 +353,6 @@ impl Pulling<'_> {
         self.backend.delete_record(&dangling(&target.digest), Collect::Later).await?;
         Ok(if newer { Outcome::Newer } else { Outcome::UpToDate })
     }
-
-    fn worded(&self, error: ImagesError) -> ImagesError {
-        match error {
-            ImagesError::Registry(error) => refused(&self.reference.familiar(), &self.reference.familiar_name(), error),
-            other => other,
-        }
-    }
 }
 
 impl Images {
@@ -349,7 +366,7 @@ impl Images {
     }
 }
 
-fn refused(reference: &str, name: &str, error: RegistryError) -> ImagesError {
+pub(crate) fn refused(reference: &str, name: &str, error: RegistryError) -> ImagesError {
     match messages::pull_refused(reference, name, &error) {
         // Docker answers 404 to an image that is not there and to one that may not be seen.
         Some(message) => ImagesError::Refused { message, kind: errors::ErrorKind::NotFound },

@@ -8,7 +8,7 @@ use errors::Kind;
 use futures_util::TryStreamExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ids::{Digest, Reference, short};
-use image_core::{Descriptor, Document, MAX_MANIFEST_BYTES, Manifest, media_type};
+use image_core::{Descriptor, Document, MAX_MANIFEST_BYTES, Manifest, Platform, media_type};
 use registry_client::{BlobSource, Credentials, Pushed, RegistryError, Repository};
 
 use crate::backend::{Backend, Record, as_io};
@@ -34,10 +34,21 @@ struct Cargo {
     manifests: Vec<(Descriptor, Bytes)>,
 }
 
+/// What to push.
+#[derive(Debug, Clone)]
+pub struct PushRequest {
+    /// Without tag and digest all tags of the repository.
+    pub reference: Reference,
+    /// Only this platform's manifest, under the name itself.
+    pub platform: Option<Platform>,
+    pub credentials: Credentials,
+}
+
 /// One push on its way.
 struct Pushing<'a> {
     images: &'a Images,
     reference: &'a Reference,
+    platform: Option<&'a Platform>,
     repository: Repository,
     lease: &'a Lease,
     backend: Backend,
@@ -46,20 +57,17 @@ struct Pushing<'a> {
 
 impl Images {
     /// Pushes a name; one without tag and digest stands for all tags of its repository.
-    pub async fn push(
-        &self,
-        reference: &Reference,
-        credentials: Credentials,
-        progress: &ProgressSender,
-    ) -> Result<(), ImagesError> {
+    pub async fn push(&self, request: &PushRequest, progress: &ProgressSender) -> Result<(), ImagesError> {
+        let reference = &request.reference;
         progress.message("", messages::push_refers(&reference.name())).await;
         let names = self.names_to_push(reference).await?;
-        let repository = self.shared.registries.repository(reference, credentials);
+        let repository = self.shared.registries.repository(reference, request.credentials.clone());
         for (name, record) in names {
             let mut lease = Lease::new(&self.backend).await?;
             let pushing = Pushing {
                 images: self,
                 reference: &name,
+                platform: request.platform.as_ref(),
                 repository: repository.clone(),
                 backend: lease.backend(),
                 lease: &lease,
@@ -91,7 +99,7 @@ impl Images {
 
 impl Pushing<'_> {
     async fn run(&self, record: Record) -> Result<(), ImagesError> {
-        let image = self.images.load(&record.target).await?;
+        let image = self.image(&record.target).await?;
         let cargo = self.collect(&record, &image).await?;
         for (_, id) in &cargo.layers {
             self.progress.message(id, messages::PREPARING).await;
@@ -118,9 +126,18 @@ impl Pushing<'_> {
         Ok(())
     }
 
+    async fn image(&self, target: &Descriptor) -> Result<Arc<LoadedImage>, ImagesError> {
+        let Some(platform) = self.platform else { return self.images.load(target).await };
+        let found = self.images.load_exactly(target, platform).await?;
+        let missing =
+            || ImagesError::PlatformMissing { reference: self.reference.familiar(), wanted: platform.to_string() };
+        found.ok_or_else(missing)
+    }
+
     /// An index is pushed as it is if all of it is here; else what this host has of it.
     async fn collect(&self, record: &Record, image: &LoadedImage) -> Result<Cargo, ImagesError> {
-        if media_type::is_index(&record.target.media_type)
+        if self.platform.is_none()
+            && media_type::is_index(&record.target.media_type)
             && let Some(cargo) = self.collect_index(&record.target).await?
         {
             return Ok(cargo);
@@ -241,9 +258,11 @@ impl Pushing<'_> {
         let info = self.backend.blob_info(&blob.digest).await?;
         let elsewhere = info.map(|info| sources(&info.labels, self.reference.domain())).unwrap_or_default();
         let (backend, digest) = (self.backend.clone(), blob.digest);
-        let open = move || -> std::pin::Pin<Box<dyn futures_core::Stream<Item = std::io::Result<Bytes>> + Send>> {
+        let open = move |offset| -> std::pin::Pin<Box<dyn futures_core::Stream<Item = std::io::Result<Bytes>> + Send>> {
             let backend = backend.clone();
-            let opened = async move { backend.stream_blob(&digest).await.map(as_io).map_err(std::io::Error::other) };
+            let opened = async move {
+                backend.stream_blob_from(&digest, offset).await.map(as_io).map_err(std::io::Error::other)
+            };
             Box::pin(futures_util::stream::once(opened).try_flatten())
         };
         let source = BlobSource { digest, size: blob.size, open: Arc::new(open), progress };

@@ -87,6 +87,19 @@ impl Images {
         Ok(removed)
     }
 
+    /// Removes an image that nobody uses with all its names.
+    pub(crate) async fn remove_whole(&self, found: &Found) -> Result<Vec<Removed>, ImagesError> {
+        let names: Vec<Reference> = found.records.iter().filter_map(reference_of).collect();
+        let digests = repo_digests(&self.backend, &found.records).await?;
+        let digests: Vec<Reference> = digests.iter().filter_map(|text| Reference::parse_familiar(text).ok()).collect();
+        let untagged = untagged(&names, digests.iter());
+        let layers = orphaned_layers(found, &self.all().await?);
+        let plan = Plan { names, untagged, outcome: Outcome::Deleted };
+        self.carry_out(found, &plan).await?;
+        let deleted = std::iter::once(found.image.id).chain(layers).map(|id| Removed::Deleted(id.to_string()));
+        Ok(plan.untagged.iter().cloned().map(Removed::Untagged).chain(deleted).collect())
+    }
+
     async fn carry_out(&self, found: &Found, plan: &Plan) -> Result<(), ImagesError> {
         let id = found.image.id.to_string();
         if plan.outcome == Outcome::Nameless

@@ -46,6 +46,13 @@ pub(crate) struct Found {
     pub records: Vec<Record>,
 }
 
+impl Found {
+    /// Whether no reference names it, not even one by digest.
+    pub fn is_nameless(&self) -> bool {
+        !self.records.iter().any(|record| matches!(Name::parse(&record.name), Name::Reference(_)))
+    }
+}
+
 /// All images by id.
 pub(crate) type ById = BTreeMap<Digest, Found>;
 
@@ -61,6 +68,26 @@ impl Images {
         }
         // It was unpacked only now.
         self.describe(&found).await
+    }
+
+    /// The same for exactly this platform's manifest, whose layers may not be here.
+    pub async fn describe_platform(&self, name: &str, platform: &Platform) -> Result<ResolvedImage, ImagesError> {
+        let found = self.find_platform(name, platform).await?;
+        let mut described = self.describe(&found).await?;
+        described.platform = platform.clone();
+        Ok(described)
+    }
+
+    /// An image with the manifest of this platform in the place of the host's.
+    pub(crate) async fn find_platform(&self, name: &str, platform: &Platform) -> Result<Found, ImagesError> {
+        let mut found = self.find(name).await?;
+        for record in &found.records {
+            if let Some(image) = self.load_exactly(&record.target, platform).await? {
+                found.image = image;
+                return Ok(found);
+            }
+        }
+        Err(ImagesError::PlatformMissing { reference: shown(name), wanted: platform.to_string() })
     }
 
     /// The id of the image that a name stands for; nothing is unpacked.

@@ -10,9 +10,9 @@ use crate::service::Images;
 /// Of all images of the store.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// Unpacked bytes of all layers.
+    /// Bytes on disk: unpacked layers and the blobs that they came as.
     pub layers_bytes: u64,
-    /// Of each image, the bytes in layers that another image has, too.
+    /// Of each image, the unpacked bytes in layers that another image has, too.
     pub shared_bytes: BTreeMap<Digest, u64>,
 }
 
@@ -23,10 +23,9 @@ impl Images {
         for chain in images.values().flat_map(|found| &found.image.chain) {
             *users.entry(*chain).or_default() += 1;
         }
-        let mut usage = Usage::default();
-        for chain in users.keys() {
-            usage.layers_bytes += self.layer_bytes(chain).await?;
-        }
+        let sizes = self.backend.blob_sizes().await?;
+        let held = self.holdings(images.values(), &sizes).await?;
+        let mut usage = Usage { layers_bytes: self.bytes_of(&held).await?, shared_bytes: BTreeMap::new() };
         for found in images.values() {
             let mut shared = 0;
             for chain in found.image.chain.iter().filter(|chain| users[chain] > 1) {

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use crate::proxy::Proxies;
+
 /// What the daemon's configuration says about registries.
 #[derive(Debug, Clone)]
 pub struct RegistryOptions {
@@ -11,6 +13,10 @@ pub struct RegistryOptions {
     /// Folders of certificates by registry: `/etc/docker/certs.d`.
     pub certificates: PathBuf,
     pub user_agent: String,
+    /// URLs that are asked before Docker Hub (`https://mirror.lan`), or before another registry
+    /// (`quay.io=https://mirror.lan`), in this order.
+    pub mirrors: Vec<String>,
+    pub proxies: Proxies,
 }
 
 impl Default for RegistryOptions {
@@ -19,6 +25,8 @@ impl Default for RegistryOptions {
             insecure: Vec::new(),
             certificates: PathBuf::from("/etc/docker/certs.d"),
             user_agent: concat!("docker/28.2.2 longshore/", env!("CARGO_PKG_VERSION")).to_owned(),
+            mirrors: Vec::new(),
+            proxies: Proxies::from_environment(),
         }
     }
 }
@@ -46,17 +54,57 @@ pub(crate) struct Endpoint {
     /// The same, or Docker Hub's registry server.
     pub authority: String,
     pub insecure: bool,
+    /// The scheme that its URL names.
+    pub only: Option<Scheme>,
 }
 
 impl Endpoint {
     pub fn of(domain: &str, options: &RegistryOptions) -> Self {
         let authority = if domain == "docker.io" { "registry-1.docker.io" } else { domain }.to_owned();
-        Self { domain: domain.to_owned(), authority, insecure: is_insecure(domain, &options.insecure) }
+        Self { domain: domain.to_owned(), authority, insecure: is_insecure(domain, &options.insecure), only: None }
+    }
+
+    /// A mirror by its URL; `None` if that is none.
+    pub fn mirror(url: &str, options: &RegistryOptions) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let authority = rest.trim_end_matches('/');
+        let only = match scheme {
+            "https" => Scheme::Https,
+            "http" => Scheme::Http,
+            _ => return None,
+        };
+        if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
+            return None;
+        }
+        let insecure = only == Scheme::Http || is_insecure(authority, &options.insecure);
+        Some(Self { domain: authority.to_owned(), authority: authority.to_owned(), insecure, only: Some(only) })
+    }
+
+    /// A server that is no registry.
+    pub fn anywhere(authority: &str, plain: bool) -> Self {
+        let only = Some(if plain { Scheme::Http } else { Scheme::Https });
+        Self { domain: authority.to_owned(), authority: authority.to_owned(), insecure: false, only }
     }
 
     /// In the order in which Docker tries them.
     pub fn schemes(&self) -> &'static [Scheme] {
+        match self.only {
+            Some(Scheme::Https) => return &[Scheme::Https],
+            Some(Scheme::Http) => return &[Scheme::Http],
+            None => {}
+        }
         if self.insecure { &[Scheme::Https, Scheme::Http] } else { &[Scheme::Https] }
+    }
+}
+
+impl RegistryOptions {
+    /// The mirrors of a registry, those that are not written well left out.
+    pub(crate) fn mirrors_of(&self, domain: &str) -> Vec<Endpoint> {
+        let of = |entry: &String| match entry.split_once('=') {
+            Some((registry, url)) if !registry.contains("://") => (registry == domain).then(|| url.to_owned()),
+            _ => (domain == "docker.io").then(|| entry.clone()),
+        };
+        self.mirrors.iter().filter_map(of).filter_map(|url| Endpoint::mirror(&url, self)).collect()
     }
 }
 
@@ -84,7 +132,7 @@ pub(crate) fn host_of(authority: &str) -> &str {
     authority.split_once(':').map_or(authority, |(host, _)| host)
 }
 
-fn contains(network: &str, address: IpAddr) -> bool {
+pub(crate) fn contains(network: &str, address: IpAddr) -> bool {
     let Some((base, length)) = network.split_once('/') else { return false };
     let (Ok(base), Ok(length)) = (base.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
     let same =
@@ -122,6 +170,18 @@ mod tests {
         for domain in ["docker.io", "10.2.0.1", "other.lan:5001", "128.0.0.1", "[fe80::1]", "localhost.example.org"] {
             assert!(!Endpoint::of(domain, &options).insecure, "{domain}");
         }
+    }
+
+    #[test]
+    fn mirrors_are_docker_hub_s_or_the_registry_s_that_is_named() {
+        let mirrors =
+            ["https://one.lan/", "http://two.lan:5000", "quay.io=https://three.lan", "ftp://x", "https://a/b"];
+        let options = RegistryOptions { mirrors: mirrors.map(str::to_owned).into(), ..Default::default() };
+        let found = |domain| options.mirrors_of(domain).into_iter().map(|found| found.authority).collect::<Vec<_>>();
+        assert_eq!(found("docker.io"), ["one.lan", "two.lan:5000"]);
+        assert_eq!(found("quay.io"), ["three.lan"]);
+        assert!(found("gcr.io").is_empty());
+        assert_eq!(options.mirrors_of("docker.io")[1].schemes(), [Scheme::Http]);
     }
 
     #[test]

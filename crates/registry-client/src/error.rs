@@ -29,6 +29,13 @@ pub enum RegistryError {
     Asking { method: String, url: String, source: Box<RegistryError> },
     #[error("login attempt to {url} failed with status: {status}")]
     Login { url: String, status: http::StatusCode },
+    #[error("registry {registry} offers no search: Unexpected status code {status}")]
+    NoSearch { registry: String, status: u16 },
+    #[error(
+        "token server {realm} is not one of registry {registry}: credentials are not sent there (to allow it, name its host \
+         in certs.d/{registry}/token-servers)"
+    )]
+    ForeignRealm { realm: String, registry: String },
     #[error("no basic auth credentials")]
     NoCredentials,
     #[error("invalid authorization server answer: {0}")]
@@ -77,6 +84,9 @@ impl Kind for RegistryError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoCredentials => ErrorKind::Unauthenticated,
+            Self::ForeignRealm { .. } => ErrorKind::PermissionDenied,
+            Self::NoSearch { status: 404 | 405, .. } => ErrorKind::NotFound,
+            Self::NoSearch { .. } => ErrorKind::Unavailable,
             Self::Asking { source, .. } => source.kind(),
             Self::Login { .. } => ErrorKind::Internal,
             Self::Digest(_) | Self::Short { .. } => ErrorKind::DataLoss,

@@ -4,7 +4,7 @@
 //! the caller's [`Credentials`], whose methods are the protocol's operations.
 //!
 //! Invariants: every body is bounded; credentials go to the registry they were given for and to the token server it names,
-//! never along a redirect to another host; a manifest asked for by digest has that digest; a registry speaks https unless it
+//! never along a redirect to another host, and a token server must be the registry's own; a manifest asked for by digest has that digest; a registry speaks https unless it
 //! is insecure by address or configuration. Nothing is written to disk. Names are resolved by [`resolver`], never by the
 //! C library, which a static program does not have.
 
@@ -12,18 +12,27 @@ mod auth;
 mod blob;
 mod connector;
 mod credentials;
+mod download;
 mod endpoint;
 mod error;
 mod manifest;
+mod proxy;
+mod realm;
 mod repository;
+mod search;
 mod tls;
 mod transport;
 mod upload;
+mod web;
 
 pub use blob::{BlobReader, Verify};
 pub use credentials::{Credentials, Secret};
+pub use download::Download;
 pub use endpoint::RegistryOptions;
 pub use error::{ApiError, RegistryError};
 pub use manifest::FetchedManifest;
+pub use proxy::Proxies;
 pub use repository::{Registries, Repository};
+pub use search::SearchHit;
 pub use upload::{BlobSource, OpenBlob, Pushed};
+pub use web::{WebFile, get_file};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::connector::Connector;
 use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, RegistryOptions, Scheme, host_of};
 use crate::error::RegistryError;
+use crate::realm;
+use crate::search::get;
 use crate::tls;
 use crate::transport::{RequestBody, Transport, answered_error, empty, read_bounded};
 
@@ -37,8 +40,10 @@ pub struct Registries {
 
 /// A registry's connections.
 pub(crate) struct Server {
-    endpoint: Endpoint,
-    transport: Transport,
+    pub endpoint: Endpoint,
+    pub transport: Transport,
+    /// Folders of certificates.
+    certificates: PathBuf,
     /// The scheme that last worked.
     scheme: Mutex<Option<Scheme>>,
 }
@@ -67,8 +72,8 @@ struct Inner {
 
 /// What the first answer of a registry told.
 #[derive(Clone)]
-struct Contact {
-    scheme: Scheme,
+pub(crate) struct Contact {
+    pub scheme: Scheme,
     challenges: Vec<Challenge>,
 }
 
@@ -104,24 +109,23 @@ impl Registries {
 
     /// The repository that a reference names.
     pub fn repository(&self, reference: &Reference, credentials: Credentials) -> Repository {
-        Repository(Arc::new(Inner {
-            server: self.server(reference.domain()),
-            path: reference.path().to_owned(),
-            credentials,
-            contact: OnceCell::new(),
-            tokens: Mutex::default(),
-        }))
+        Repository::new(self.server(reference.domain()), reference.path(), credentials)
+    }
+
+    /// Where to pull from: mirrors first, which get no credentials of the registry's, the registry itself last.
+    pub fn sources(&self, reference: &Reference, credentials: Credentials) -> Vec<Repository> {
+        let options = self.options.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mirrors = options.mirrors_of(reference.domain()).into_iter();
+        let mirrored = mirrors.map(|mirror| {
+            let key = format!("mirror {}://{}", mirror.schemes()[0].name(), mirror.authority);
+            Repository::new(self.keep(key, || mirror), reference.path(), Credentials::Anonymous)
+        });
+        mirrored.chain([self.repository(reference, credentials)]).collect()
     }
 
     /// Whether the registry of this domain knows the caller; an error in its words if not.
     pub async fn login(&self, domain: &str, credentials: Credentials) -> Result<(), RegistryError> {
-        let repository = Repository(Arc::new(Inner {
-            server: self.server(domain),
-            path: String::new(),
-            credentials,
-            contact: OnceCell::new(),
-            tokens: Mutex::default(),
-        }));
+        let repository = Repository::new(self.server(domain), "", credentials);
         let contact = repository.contact().await?;
         let url = format!("{}://{}/v2/", contact.scheme.name(), repository.0.server.endpoint.authority);
         let asked = repository.send(&Ask::new(Method::GET, "", Access::Login), &contact, &contact.challenges).await;
@@ -136,29 +140,50 @@ impl Registries {
         }
     }
 
-    fn server(&self, domain: &str) -> Arc<Server> {
-        let mut servers = lock(&self.servers);
-        if let Some(server) = servers.get(domain) {
+    pub(crate) fn server(&self, domain: &str) -> Arc<Server> {
+        self.keep(domain.to_owned(), || {
+            let options = self.options.read().unwrap_or_else(PoisonError::into_inner);
+            Endpoint::of(domain, &options)
+        })
+    }
+
+    /// The server known by this key, opened if it is not.
+    fn keep(&self, key: String, endpoint: impl FnOnce() -> Endpoint) -> Arc<Server> {
+        if let Some(server) = lock(&self.servers).get(&key) {
             return server.clone();
         }
+        let server = self.open(endpoint());
+        let mut servers = lock(&self.servers);
         if servers.len() >= MAX_SERVERS {
             servers.clear();
         }
+        servers.entry(key).or_insert(server).clone()
+    }
+
+    pub(crate) fn open(&self, endpoint: Endpoint) -> Arc<Server> {
         let options = self.options.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let user_agent = options.user_agent.clone();
-        let endpoint = Endpoint::of(domain, &options);
+        let (user_agent, proxies) = (options.user_agent.clone(), options.proxies.clone());
+        let certificates = options.certificates.clone();
         let tls_endpoint = endpoint.clone();
-        let connector = Connector::new(move || {
+        let connector = Connector::new(proxies, move || {
             tls::configuration(&tls_endpoint, &options).map_err(|error| io::Error::other(error.to_string()))
         });
         let transport = Transport::new(connector, &user_agent);
-        let server = Arc::new(Server { endpoint, transport, scheme: Mutex::default() });
-        servers.insert(domain.to_owned(), server.clone());
-        server
+        Arc::new(Server { endpoint, transport, certificates, scheme: Mutex::default() })
     }
 }
 
 impl Repository {
+    fn new(server: Arc<Server>, path: &str, credentials: Credentials) -> Self {
+        let contact = OnceCell::new();
+        Self(Arc::new(Inner { server, path: path.to_owned(), credentials, contact, tokens: Mutex::default() }))
+    }
+
+    /// The server's name and port.
+    pub fn authority(&self) -> &str {
+        &self.0.server.endpoint.authority
+    }
+
     /// The name within the registry.
     pub fn path(&self) -> &str {
         &self.0.path
@@ -330,7 +355,15 @@ impl Repository {
         if !realm.starts_with("https://") && !(contact.scheme == Scheme::Http && realm.starts_with("http://")) {
             return Err(RegistryError::Token(format!("insecure realm {realm:?}")));
         }
-        let transport = &self.0.server.transport;
+        let server = &self.0.server;
+        if self.0.credentials != Credentials::Anonymous
+            && !realm::is_own(realm, &server.endpoint.authority)
+            && !realm::is_listed(realm, &server.certificates, &server.endpoint)
+        {
+            let registry = server.endpoint.domain.clone();
+            return Err(RegistryError::ForeignRealm { realm: realm::host_in(realm).unwrap_or_default(), registry });
+        }
+        let transport = &server.transport;
         let token = fetch_token(transport, realm, service, &scopes, &self.0.credentials).await?;
         let value = token.header();
         lock(&self.0.tokens).insert(key, token);
@@ -356,7 +389,7 @@ impl Repository {
 
 impl Server {
     /// Finds the scheme that works, https first; what worked last time is tried alone.
-    async fn contact(&self) -> Result<Contact, RegistryError> {
+    pub(crate) async fn contact(&self) -> Result<Contact, RegistryError> {
         let known = *lock(&self.scheme);
         let schemes = match &known {
             Some(scheme) => std::slice::from_ref(scheme),
@@ -392,6 +425,29 @@ impl Server {
         let _ = read_bounded(answer.into_body(), "greeting", MAX_LIST_BYTES).await;
         Ok(Contact { scheme, challenges: asked })
     }
+}
+
+/// A GET that follows redirects; the headers go to the first server only.
+pub(crate) async fn get_following(
+    server: &Server,
+    url: &str,
+    headers: &HeaderMap,
+) -> Result<Response<Incoming>, RegistryError> {
+    let (home, mut url) = (url.to_owned(), url.to_owned());
+    let none = HeaderMap::new();
+    for _ in 0..=MAX_REDIRECTS {
+        let headers = if same_origin(&home, &url) { headers } else { &none };
+        let answer = server.transport.send(get(&url, headers)?).await?;
+        if !answer.status().is_redirection() || answer.status() == StatusCode::NOT_MODIFIED {
+            return Ok(answer);
+        }
+        let next = location(&answer, &url)?;
+        if url.starts_with("https://") && !next.starts_with("https://") {
+            return Err(RegistryError::Protocol("insecure location".to_owned()));
+        }
+        url = next;
+    }
+    Err(RegistryError::Redirects(MAX_REDIRECTS))
 }
 
 /// Where an answer sends us, made whole.

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::auth::sensitive;
 use crate::connector::Connector;
 use crate::error::{RegistryError, of_answer};
 
@@ -36,6 +37,7 @@ pub(crate) fn full(bytes: Bytes) -> RequestBody {
 
 pub(crate) struct Transport {
     client: Client<Connector, RequestBody>,
+    connector: Connector,
     user_agent: HeaderValue,
 }
 
@@ -45,15 +47,18 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
-            .build(connector);
+            .build(connector.clone());
         let user_agent = HeaderValue::from_str(user_agent).unwrap_or(HeaderValue::from_static("longshore"));
-        Self { client, user_agent }
+        Self { client, connector, user_agent }
     }
 
     /// Sends the request and waits for the answer's head.
     pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, RegistryError> {
         request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        if let Some(secret) = self.connector.proxy_authorization(&uri) {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, sensitive(secret.reveal())?);
+        }
         let answer = self.client.request(request);
         let patience = match method {
             // A blob's bytes take as long as they take; who sends them watches that they move.

@@ -1,5 +1,5 @@
 //! Sends blobs: not at all where the registry has them, by mounting where another repository of it has, else in one
-//! stream (distribution-spec, "Pushing blobs").
+//! stream that goes on where it broke off (distribution-spec, "Pushing blobs").
 
 use std::io;
 use std::pin::Pin;
@@ -22,9 +22,11 @@ use crate::transport::{RequestBody, failed, full, timed_out};
 
 /// How long an upload may stand still.
 const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// Before a session is gone on with.
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
 
-/// Content that can be read again from its beginning.
-pub type OpenBlob = dyn Fn() -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> + Send + Sync;
+/// Content that can be read again, from any offset.
+pub type OpenBlob = dyn Fn(u64) -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> + Send + Sync;
 
 /// A blob to send.
 #[derive(Clone)]
@@ -64,16 +66,47 @@ impl Repository {
                 Some(url) => url,
                 None => self.start(&format!("{}/blobs/uploads/", self.path()), None).await?.unwrap_or_default(),
             };
-            tries -= 1;
-            match self.upload(blob, &url).await {
+            match self.upload_in_tries(blob, url, &mut tries).await {
                 Ok(()) => return Ok(Pushed::Uploaded),
                 // Another try begins with a session of its own: what this one has received is unknown.
                 Err(error) if error.is_transient() && tries > 0 => {
                     tracing::debug!(digest = %blob.digest, %error, "upload broke off, starting again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// One session, gone on with as long as the registry tells what it has received of it.
+    async fn upload_in_tries(&self, blob: &BlobSource, url: String, tries: &mut u32) -> Result<(), RegistryError> {
+        let (mut url, mut offset) = (url, 0);
+        loop {
+            *tries -= 1;
+            let error = match self.upload(blob, &url, offset).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_transient() && *tries > 0 => error,
+                Err(error) => return Err(error),
+            };
+            tokio::time::sleep(RETRY_PAUSE).await;
+            match self.received(&url).await {
+                Some((next, received)) if received > 0 && received < blob.size => {
+                    tracing::debug!(digest = %blob.digest, %error, received, "upload broke off, going on");
+                    (url, offset) = (next, received);
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Where a session goes on, and how many bytes of it have arrived.
+    async fn received(&self, url: &str) -> Option<(String, u64)> {
+        let answer = self.ask(&Ask::new(Method::GET, url, Access::Push)).await.ok()?;
+        let range = answer.headers().get(header::RANGE)?.to_str().ok()?;
+        let last: u64 = range.trim_start_matches("bytes=").split_once('-')?.1.parse().ok()?;
+        // `0-0` is what registries say of a session that has nothing.
+        let received = if last == 0 { 0 } else { last + 1 };
+        Some((location(&answer, url).unwrap_or_else(|_| url.to_owned()), received))
     }
 
     /// `None` if it is mounted, else the session that the registry offers in its place.
@@ -102,12 +135,16 @@ impl Repository {
         location(&answer, &self.url(target).await?).map(Some)
     }
 
-    async fn upload(&self, blob: &BlobSource, url: &str) -> Result<(), RegistryError> {
+    async fn upload(&self, blob: &BlobSource, url: &str, offset: u64) -> Result<(), RegistryError> {
         let sent = Arc::new(AtomicU64::new(0));
-        let body = || body_of(blob, sent.clone());
+        let body = || body_of(blob, offset, sent.clone());
         let mut ask = Ask::new(Method::PATCH, url, Access::Push);
         ask.body = Some(&body);
-        ask.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size));
+        ask.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size - offset));
+        if offset > 0 {
+            let range = HeaderValue::from_str(&format!("{offset}-{}", blob.size - 1));
+            ask.headers.insert(header::CONTENT_RANGE, range.unwrap_or(HeaderValue::from_static("0-0")));
+        }
         ask.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         let answer = tokio::select! {
             answer = self.ask_once_only(&ask) => answer?,
@@ -139,11 +176,11 @@ async fn stalled(sent: &AtomicU64) {
 }
 
 /// The blob as a request's body, counted as it goes.
-fn body_of(blob: &BlobSource, count: Arc<AtomicU64>) -> RequestBody {
+fn body_of(blob: &BlobSource, offset: u64, count: Arc<AtomicU64>) -> RequestBody {
     let progress = blob.progress.clone();
-    let mut sent = 0;
-    count.store(0, Ordering::Relaxed);
-    let pieces = (blob.open)().map(move |piece| {
+    let mut sent = offset;
+    count.store(offset, Ordering::Relaxed);
+    let pieces = (blob.open)(offset).map(move |piece| {
         piece.map(|bytes| {
             sent += bytes.len() as u64;
             count.store(sent, Ordering::Relaxed);

@@ -355,7 +355,10 @@ async fn a_blob_is_mounted_where_that_is_possible_and_else_sent() {
         let blob = BlobSource {
             digest: Digest::of(content),
             size: content.len() as u64,
-            open: Arc::new(|| Box::pin(futures_util::stream::iter([Ok(Bytes::from_static(content))]))),
+            open: Arc::new(|offset| {
+                let rest = Bytes::from_static(content).slice(usize::try_from(offset).unwrap()..);
+                Box::pin(futures_util::stream::iter([Ok(rest)]))
+            }),
             progress: Arc::new(move |bytes| *count.lock().unwrap() = bytes),
         };
         let pushed = server.anonymous().push_blob(&blob, &["team/base".to_owned()]).await.unwrap();

@@ -17,6 +17,7 @@ use crate::status::{Answer, Failure};
 
 /// The first version in which a platform can be chosen.
 const PLATFORMS: ApiVersion = ApiVersion::new(1, 48);
+const PUSH_PLATFORM: ApiVersion = ApiVersion::new(1, 46);
 const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
 
 /// One archive of all images named.
@@ -46,6 +47,12 @@ pub async fn load(api: Arc<Api>, request: Request) -> Answer {
 pub fn platform(query: &Query, version: ApiVersion) -> Result<Option<Platform>, Failure> {
     let Some(text) = query.text("platform").filter(|_| version >= PLATFORMS) else { return Ok(None) };
     parse(text).map(Some)
+}
+
+/// The platform of a push, which had the form two versions earlier.
+pub fn push_platform(query: &Query, version: ApiVersion) -> Result<Option<Platform>, Failure> {
+    let text = query.text("platform").filter(|_| version >= PUSH_PLATFORM);
+    text.map(parse).transpose()
 }
 
 /// All platforms of a parameter that may be repeated.

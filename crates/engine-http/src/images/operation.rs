@@ -69,7 +69,7 @@ fn to_wire(progress: Progress) -> JsonMessage {
     if !progress.text.is_empty() {
         return JsonMessage { stream: progress.text, ..JsonMessage::default() };
     }
-    if progress.id.is_empty() {
+    if progress.id.is_empty() && progress.current.is_none() {
         return JsonMessage::status(progress.status);
     }
     let mut line = JsonMessage::layer(progress.id, progress.status);

@@ -34,6 +34,13 @@ impl Backend {
         Ok(info.map(|info| BlobInfo { size: u64::try_from(info.size).unwrap_or(0), labels: info.labels }))
     }
 
+    /// Sizes of all blobs of the namespace.
+    pub async fn blob_sizes(&self) -> Result<HashMap<Digest, u64>, ImagesError> {
+        let infos = self.client.list_blobs(Vec::new()).await?;
+        let size = |info: &api::Info| Some((info.digest.parse().ok()?, u64::try_from(info.size).unwrap_or(0)));
+        Ok(infos.iter().filter_map(size).collect())
+    }
+
     /// Sets these labels and leaves the others.
     pub async fn label_blob(&self, digest: &Digest, labels: HashMap<String, String>) -> Result<(), ImagesError> {
         let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
@@ -51,7 +58,13 @@ impl Backend {
 
     /// A blob from its beginning.
     pub async fn stream_blob(&self, digest: &Digest) -> Result<Pieces, ImagesError> {
-        let request = api::ReadContentRequest { digest: digest.to_string(), offset: 0, size: 0 };
+        self.stream_blob_from(digest, 0).await
+    }
+
+    /// A blob from an offset on.
+    pub async fn stream_blob_from(&self, digest: &Digest, offset: u64) -> Result<Pieces, ImagesError> {
+        let offset = i64::try_from(offset).map_err(|_| ImagesError::MissingBlob(*digest))?;
+        let request = api::ReadContentRequest { digest: digest.to_string(), offset, size: 0 };
         let pieces = found(self.client.content().read(request).await.map_err(Into::into))?;
         let pieces = pieces.ok_or(ImagesError::MissingBlob(*digest))?.into_inner();
         Ok(Box::pin(pieces.map(|piece| match piece {
