@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::go_json::{Document, JsonError};
 use crate::host_config::{HostConfig, PortMap};
 use crate::image::Descriptor;
 use crate::mount::MountPoint;
@@ -11,14 +12,31 @@ use crate::network::{EndpointSettings, NetworkingConfig};
 use crate::wire::{Empty, StringMap, Words, empty};
 
 /// Body of `POST /containers/create`: the configuration's members with two more beside them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CreateRequest {
     #[serde(flatten)]
     pub config: Config,
-    #[serde(rename = "HostConfig", default, deserialize_with = "crate::wire::or_default")]
+    #[serde(rename = "HostConfig")]
     pub host_config: HostConfig,
-    #[serde(rename = "NetworkingConfig", default, deserialize_with = "crate::wire::or_default")]
+    #[serde(rename = "NetworkingConfig")]
     pub networking_config: NetworkingConfig,
+}
+
+impl CreateRequest {
+    /// From a body; `None` for one that has no member of the configuration at all.
+    pub fn read(document: &Document<'_>) -> Result<Option<Self>, JsonError> {
+        let Beside { host_config, networking_config } = document.read_as("CreateRequest")?;
+        let config = document.read_embedded("CreateRequest")?;
+        Ok(document.has_member_of(Config::MEMBERS).then_some(Self { config, host_config, networking_config }))
+    }
+}
+
+wire! {
+    /// What stands beside the configuration.
+    struct Beside {
+        host_config: HostConfig = "HostConfig",
+        networking_config: NetworkingConfig = "NetworkingConfig",
+    }
 }
 
 wire! {

@@ -1,9 +1,10 @@
 //! Processes that are started in a running container.
 
-use crate::wire::{Words, empty};
+use crate::wire::empty;
 
 wire! {
     /// Body of `POST /containers/x/exec`.
+    #[serde(rename = "ExecCreateRequest")]
     pub struct CreateRequest {
         user: String = "User",
         privileged: bool = "Privileged",
@@ -16,11 +17,12 @@ wire! {
         detach_keys: String = "DetachKeys",
         env: Option<Vec<String>> = "Env",
         working_dir: String = "WorkingDir",
-        cmd: Option<Words> = "Cmd",
+        cmd: Option<Vec<String>> = "Cmd",
         detach: bool = "Detach",
     }
 
     /// Body of `POST /exec/x/start`.
+    #[serde(rename = "ExecStartRequest")]
     pub struct StartRequest {
         detach: bool = "Detach",
         tty: bool = "Tty",

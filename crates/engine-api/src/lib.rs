@@ -18,6 +18,7 @@ pub mod endpoint;
 pub mod event;
 pub mod exec;
 pub mod filters;
+pub mod go_json;
 pub mod host_config;
 pub mod image;
 pub mod json_message;

@@ -6,6 +6,7 @@ use crate::wire::{StringMap, empty};
 
 wire! {
     /// Body of `POST /networks/create`.
+    #[serde(rename = "NetworkCreateRequest")]
     pub struct CreateRequest {
         driver: String = "Driver",
         scope: String = "Scope",
@@ -119,12 +120,14 @@ wire! {
     }
 
     /// Body of `POST /networks/x/connect`.
+    #[serde(rename = "NetworkConnectRequest")]
     pub struct ConnectRequest {
         container: String = "Container",
         endpoint_config: Option<EndpointSettings> = "EndpointConfig" | "empty",
     }
 
     /// Body of `POST /networks/x/disconnect`.
+    #[serde(rename = "NetworkDisconnectRequest")]
     pub struct DisconnectRequest {
         container: String = "Container",
         force: bool = "Force",

@@ -1,7 +1,9 @@
 //! How Go's encoding/json reads and writes structures, for serde.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// `map[string]string`, written sorted by key as Go does.
@@ -14,12 +16,12 @@ pub struct Empty {}
 
 /// Declares wire structures: `field: Type = "WireName"`, with `| "empty"` behind it for Go's `omitempty`.
 macro_rules! wire {
-    ($($(#[$meta:meta])* pub struct $name:ident {
+    ($($(#[$meta:meta])* $visibility:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field:ident : $type:ty = $wire:literal $(| $skip:literal)?),* $(,)?
     })*) => {$(
-        $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
-        pub struct $name {
+        $(#[$meta])*
+        $visibility struct $name {
             $(
                 $(#[$field_meta])*
                 #[serde(
@@ -30,6 +32,12 @@ macro_rules! wire {
                 )]
                 pub $field: $type,
             )*
+        }
+
+        impl $name {
+            /// The names of its members.
+            #[allow(dead_code, reason = "of most structures nobody asks")]
+            pub const MEMBERS: &[&str] = &[$($wire),*];
         }
     )*};
 }
@@ -55,16 +63,32 @@ pub struct Words(pub Vec<String>);
 
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            One(String),
-            Many(Vec<String>),
+        deserializer.deserialize_any(WordsVisitor)
+    }
+}
+
+struct WordsVisitor;
+
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("string")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Words, E> {
+        Ok(Words(vec![word.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Words, A::Error> {
+        let mut list = Vec::new();
+        // What is no list of strings was to be a string.
+        while let Some(word) =
+            words.next_element::<Option<String>>().map_err(|_| de::Error::invalid_type(de::Unexpected::Seq, &self))?
+        {
+            list.push(word.unwrap_or_default());
         }
-        Ok(match Either::deserialize(deserializer)? {
-            Either::One(word) => Self(vec![word]),
-            Either::Many(words) => Self(words),
-        })
+        Ok(Words(list))
     }
 }
 

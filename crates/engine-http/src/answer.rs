@@ -7,7 +7,7 @@ use engine_api::ApiVersion;
 use engine_api::endpoint::{self, Operation};
 use engine_api::system::ping;
 use futures_util::StreamExt;
-use http::header::SERVER;
+use http::header::{EXPECT, SERVER};
 use http::{HeaderValue, Method};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Body as _, Incoming};
@@ -17,17 +17,25 @@ use crate::connection::Connection;
 use crate::reply::{self, Reply};
 use crate::request::{Request, RequestBody, Target, boxed};
 use crate::status::{Answer, Failure};
-use crate::{Api, route};
+use crate::{Api, route, unread};
 
 /// Answers; never fails.
 pub async fn answer(api: Arc<Api>, request: http::Request<Incoming>, connection: Connection) -> Reply {
     let span = tracing::debug_span!("request", method = %request.method(), path = request.uri().path());
     let is_ancient = is_ancient(request.uri().path());
+    let (parts, body) = request.into_parts();
+    // Who waits to be asked for the body has not sent it.
+    let waits = parts.headers.contains_key(EXPECT);
+    let (body, unread) = unread::lend(boxed(body));
+    let request = http::Request::from_parts(parts, body);
     let answered = allowed(Arc::clone(&api), request, connection).instrument(span).await;
     let mut reply = answered.unwrap_or_else(|failure| match is_ancient {
         true => failure.into_text(),
         false => failure.into_reply(),
     });
+    if !waits && !reply.status().is_success() && !reply.status().is_informational() {
+        unread.discard().await;
+    }
     let headers = reply.headers_mut();
     headers.insert(reply::header_name(ping::API_VERSION), header_of(&ApiVersion::MAX.to_string()));
     headers.insert(reply::header_name(ping::OS_TYPE), HeaderValue::from_static("linux"));
@@ -44,13 +52,13 @@ fn is_ancient(path: &str) -> bool {
 }
 
 /// Plugins see the request before anything else does, and the answer before the client.
-async fn allowed(api: Arc<Api>, request: http::Request<Incoming>, connection: Connection) -> Answer {
+async fn allowed(api: Arc<Api>, request: http::Request<RequestBody>, connection: Connection) -> Answer {
     if request.method() == Method::OPTIONS {
         return Ok(reply::empty(http::StatusCode::OK));
     }
     let (mut parts, body) = request.into_parts();
     Target::of(&parts.method, parts.uri.path())?;
-    let (allowed, body) = api.authorization.ask(&parts, boxed(body), &connection.peer).await?;
+    let (allowed, body) = api.authorization.ask(&parts, body, &connection.peer).await?;
     parts.extensions.insert(connection.clone());
     let answered = perform(api, parts, body, connection).await;
     match allowed {

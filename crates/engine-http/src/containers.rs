@@ -12,7 +12,6 @@ pub mod websocket;
 use std::sync::Arc;
 
 use container_core::DetachKeys;
-use engine_api::ApiVersion;
 use engine_api::adapt::{self, CgroupHierarchy};
 use engine_api::container as wire;
 use futures_util::stream;
@@ -31,11 +30,6 @@ use ::containers::{
 use container_core::Timestamp;
 pub use list::to_wire as summary;
 
-/// Parameters that older clients' words are not heard for.
-const STOP_SIGNAL: ApiVersion = ApiVersion::new(1, 42);
-const WAIT_CONDITION: ApiVersion = ApiVersion::new(1, 30);
-/// Before, the parameter was not looked at.
-const PLATFORMS_SINCE: ApiVersion = ApiVersion::new(1, 41);
 const RAW_STREAM: &str = "application/vnd.docker.raw-stream";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -48,19 +42,17 @@ pub async fn list(api: &Api, request: &Request) -> Answer {
 
 pub async fn create(api: &Api, request: Request) -> Answer {
     let (name, version) = (request.query.text("name").map(str::to_owned), request.version);
-    let request_platform = request.query.text("platform").map(str::to_owned).filter(|_| version >= PLATFORMS_SINCE);
-    let mut body: wire::CreateRequest = request.json().await?;
+    let request_platform = request.query.text("platform").map(str::to_owned);
+    let body = request.json_with(wire::CreateRequest::read).await?;
+    let mut body = body.ok_or_else(|| Failure::bad_request("config cannot be empty in order to create a container"))?;
     let hierarchy = if api.engine.has_cgroup_v2() { CgroupHierarchy::V2 } else { CgroupHierarchy::V1 };
-    adapt::container_create(&mut body, version, hierarchy);
-    if body.config == wire::Config::default() {
-        return Err(Failure::bad_request("config cannot be empty in order to create a container"));
-    }
+    let older = adapt::container_create(&mut body, version, hierarchy)?;
     if let Some(text) = request_platform {
         check_platform(api, &body.config.image, &text).await?;
     }
     let understood = create::from_wire(name, body)?;
     let created = api.containers.containers.create(understood.request).await?;
-    let warnings = understood.warnings.into_iter().chain(created.warnings).collect();
+    let warnings = created.warnings.into_iter().chain(older).chain(understood.warnings).collect();
     Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warnings }))
 }
 
@@ -150,8 +142,7 @@ pub async fn restart(api: &Api, request: &Request) -> Answer {
 }
 
 fn stop_options(request: &Request) -> Result<StopOptions, Failure> {
-    // The signal came with 1.42.
-    let signal = request.query.text("signal").filter(|_| request.version >= STOP_SIGNAL).map(str::to_owned);
+    let signal = request.query.text("signal").map(str::to_owned);
     Ok(StopOptions { signal, timeout_s: request.query.number("t")? })
 }
 
@@ -177,30 +168,44 @@ pub async fn unpause(api: &Api, request: &Request) -> Answer {
 
 pub async fn remove(api: &Api, request: &Request) -> Answer {
     if request.query.flag("link") {
-        return Err(Failure::new(errors::ErrorKind::NotImplemented, "links cannot be removed by this engine"));
+        return Err(link_not_removed(request.name.trim_start_matches('/')));
     }
     let options = RemoveOptions { force: request.query.flag("force"), volumes: request.query.flag("v") };
     api.containers.containers.remove(&request.name, options).await?;
     Ok(reply::no_content())
 }
 
+/// A container's own name is no link, and a link `PARENT/ALIAS` lasts as long as the container that has it.
+fn link_not_removed(name: &str) -> Failure {
+    match name.contains('/') {
+        false => Failure::internal("Conflict, cannot remove the default link name of the container"),
+        true => Failure::new(errors::ErrorKind::NotImplemented, "links cannot be removed by this engine"),
+    }
+}
+
 /// The headers go out at once, so that the client knows it is waiting before it starts the container; the body follows.
 pub async fn wait(api: Arc<Api>, request: &Request) -> Answer {
-    // The parameter came with 1.30.
-    let condition = match request.query.text("condition").filter(|_| request.version >= WAIT_CONDITION) {
+    let condition = match request.query.text("condition") {
         None | Some("not-running") => WaitCondition::NotRunning,
         Some("next-exit") => WaitCondition::NextExit,
         Some("removed") => WaitCondition::Removed,
         Some(other) => return Err(Failure::bad_request(format!("invalid condition: \"{other}\""))),
     };
     let waiting = api.containers.lifecycle.wait(&request.name, condition)?;
-    Ok(reply::chunks(JSON, stream::once(answer_of(waiting))))
+    if !adapt::wait_answers_at_once(request.version) {
+        return Ok(reply::ok(&answer_of(waiting).await));
+    }
+    Ok(reply::chunks(JSON, stream::once(line_of(waiting))))
 }
 
-async fn answer_of(waiting: Waiting) -> std::io::Result<bytes::Bytes> {
+async fn answer_of(waiting: Waiting) -> wire::WaitResponse {
     let WaitResult { code, error } = waiting.done().await;
     let error = error.map(|message| wire::WaitError { message });
-    let mut text = serde_json::to_vec(&wire::WaitResponse { error, status_code: i64::from(code) })?;
+    wire::WaitResponse { error, status_code: i64::from(code) }
+}
+
+async fn line_of(waiting: Waiting) -> std::io::Result<bytes::Bytes> {
+    let mut text = serde_json::to_vec(&answer_of(waiting).await)?;
     text.push(b'\n');
     Ok(text.into())
 }
@@ -239,10 +244,11 @@ async fn attach_or_refuse(api: Arc<Api>, request: Request) -> Answer {
     let hijacked = hijack::hijack(request.parts, Some(request.body), Framing::of(tty, version));
     tokio::spawn(async move {
         let Some(mut client) = hijacked.client.await else { return };
-        if let Some(logs) = logs
-            && client.send_all(log_pieces(logs, Prefixes { timestamps: false, details: false })).await.is_err()
-        {
-            return;
+        if let Some(logs) = logs {
+            client.settle().await;
+            if client.send_all(log_pieces(logs, Prefixes { timestamps: false, details: false })).await.is_err() {
+                return;
+            }
         }
         let Some(attached) = attached else { return client.close().await };
         match attached.stream().await {

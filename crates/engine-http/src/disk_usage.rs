@@ -16,7 +16,7 @@ const KINDS: [&str; 4] = ["container", "image", "volume", "build-cache"];
 
 /// All kinds, or those that the request names.
 pub async fn disk_usage(api: &Api, request: &Request) -> Answer {
-    let named = if adapt::disk_usage_has_types(request.version) { request.query.all("type") } else { Vec::new() };
+    let named = request.query.all("type");
     if let Some(unknown) = named.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
         return Err(Failure::bad_request(format!("unknown object type: {unknown}")));
     }
@@ -31,7 +31,7 @@ pub async fn disk_usage(api: &Api, request: &Request) -> Answer {
     if wants("volume") {
         usage.volumes = Some(api.volumes.usage().await?.into_iter().map(crate::volumes::with_usage).collect());
     }
-    usage.build_cache = wants("build-cache").then(Vec::new);
+    usage.build_cache = wants("build-cache").then(|| crate::build::cache_records(api));
     Ok(reply::ok(&adapt::disk_usage(usage, request.version)))
 }
 

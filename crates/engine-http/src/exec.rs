@@ -5,17 +5,16 @@ use std::sync::Arc;
 use container_core::{DetachKeys, ExecConfig};
 use containers::{ExecStart, ExecView, TtySize};
 use engine_api::exec as wire;
-use engine_api::{ApiVersion, IdResponse, adapt};
+use engine_api::{IdResponse, adapt};
 use http::StatusCode;
 
 use crate::Api;
 use crate::containers::tty_size;
 use crate::hijack::{self, Framing, Inbound};
+use crate::reframe::{Reframed, Shape};
 use crate::reply;
 use crate::request::Request;
 use crate::status::{Answer, Failure};
-
-const CONSOLE_SIZE: ApiVersion = ApiVersion::new(1, 42);
 
 pub async fn create(api: &Api, request: Request) -> Answer {
     let (container, version) = (request.name.clone(), request.version);
@@ -24,7 +23,7 @@ pub async fn create(api: &Api, request: Request) -> Answer {
     DetachKeys::parse(&body.detach_keys)
         .map_err(|_| Failure::bad_request(format!("Invalid escape keys ({}) provided", body.detach_keys)))?;
     let config = ExecConfig {
-        cmd: body.cmd.unwrap_or_default().0,
+        cmd: body.cmd.unwrap_or_default(),
         tty: body.tty,
         attach_stdin: body.attach_stdin,
         attach_stdout: body.attach_stdout,
@@ -43,9 +42,10 @@ pub async fn create(api: &Api, request: Request) -> Answer {
 /// Detached: answers when it runs. Otherwise the connection becomes its streams.
 pub async fn start(api: Arc<Api>, request: Request) -> Answer {
     let (id, version) = (request.name.clone(), request.version);
-    let (body, parts) = request.json_and_parts::<wire::StartRequest>().await?;
-    // Since 1.42, and only with a terminal.
-    let given = body.console_size.filter(|_| body.tty && version >= CONSOLE_SIZE);
+    let (mut body, parts) = request.json_and_parts::<wire::StartRequest>().await?;
+    adapt::exec_start(&mut body, version);
+    // Only with a terminal.
+    let given = body.console_size.filter(|_| body.tty);
     let console_size = given.filter(|size| *size != [0, 0]);
     let console_size = console_size.map(|[height, width]| TtySize { width, height });
     let options = ExecStart { detach: body.detach, console_size };
@@ -55,13 +55,15 @@ pub async fn start(api: Arc<Api>, request: Request) -> Answer {
         return Ok(reply::empty(StatusCode::OK));
     }
     let inbound = inbound(&exec)?;
-    let hijacked = hijack::hijack(parts, None, Framing::of(exec.config.tty, version));
+    // Who starts it says what the stream is like, whatever was said when it was created.
+    let shape = Shape::of(exec.config.tty, body.tty);
+    let hijacked = hijack::hijack(parts, None, Framing::of(body.tty, version));
     tokio::spawn(async move {
         let Some(mut client) = hijacked.client.await else { return };
         match api.containers.execs.start(&id, options).await {
             Ok(Some(process)) => {
                 // The client asks for the exit code as soon as the stream ends: it ends when the code is known.
-                let held = hijack::connect(client, process, inbound).await;
+                let held = hijack::connect(client, Reframed::new(process, shape), inbound).await;
                 if held.ended == hijack::Ended::Closed
                     && let Err(error) = api.containers.execs.settle(&id).await
                 {
@@ -72,7 +74,7 @@ pub async fn start(api: Arc<Api>, request: Request) -> Answer {
             Ok(None) => client.close().await,
             Err(error) => {
                 // The connection is a stream by now: the words go there, as in Docker. The client may have gone.
-                let _ = client.send(&as_output(&format!("{}\r\n", errors::chain(&error)), exec.config.tty)).await;
+                let _ = client.send(&as_output(&format!("{}\r\n", errors::chain(&error)), body.tty)).await;
                 client.close().await;
             }
         }

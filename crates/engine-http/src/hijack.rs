@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use container_core::{DetachKeys, Typed};
@@ -26,6 +27,8 @@ use crate::reply::{self, Reply};
 use crate::request::RequestBody;
 
 const COPY_BUFFER: usize = 32 * 1024;
+/// As long as Docker needs for its first byte of a log.
+const HEAD_IS_READ: Duration = Duration::from_millis(5);
 
 /// How the output is framed, named for the client in the content type.
 #[derive(Clone, Copy)]
@@ -55,6 +58,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// Gives the client time to read the head of the answer: one that reads it through a buffer and then goes on below the
+    /// buffer, as docker-py does, loses what arrives together with it.
+    pub async fn settle(&mut self) {
+        tokio::time::sleep(HEAD_IS_READ).await;
+    }
+
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.output.write_all(bytes).await?;
         self.output.flush().await
@@ -87,7 +96,8 @@ pub fn hijack(parts: Parts, body: Option<RequestBody>, framing: Framing) -> Hija
     let ending = parts.extensions.get::<Connection>().map(|connection| connection.ending.clone()).unwrap_or_default();
     match parts.headers.get(UPGRADE).cloned() {
         Some(protocol) => upgraded(parts, protocol, content_type, ending),
-        None => as_body(body, content_type, ending),
+        // Without an upgrade the type says nothing of frames, in any version.
+        None => as_body(body, HeaderValue::from_static(engine_api::RAW_STREAM), ending),
     }
 }
 

@@ -16,6 +16,11 @@ impl Query {
         }
     }
 
+    /// Forgets the parameters whose names are not wanted.
+    pub fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| is_wanted(name));
+    }
+
     /// The value, `None` if it is missing or empty.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())

@@ -6,8 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine_api::ApiVersion;
+use engine_api::{ApiVersion, adapt};
 use engine_api::endpoint::{self, Found, Method, Operation};
+use engine_api::go_json::{Document, JsonError};
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -79,8 +80,10 @@ impl Request {
         let version = target.served(oldest)?;
         let name = percent_decode_str(target.found.name.unwrap_or_default()).decode_utf8();
         let name = name.map_err(|_| Failure::bad_request("the path is not UTF-8"))?.into_owned();
-        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-        Ok(Self { operation: target.found.endpoint.operation, version, name, query, parts, body })
+        let operation = target.found.endpoint.operation;
+        let mut query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        query.keep(|parameter| adapt::is_heard(operation, parameter, version));
+        Ok(Self { operation, version, name, query, parts, body })
     }
 
     /// A request header as text.
@@ -96,9 +99,7 @@ impl Request {
     /// The same, and what is left of the request, for whom the connection itself is needed.
     pub async fn json_and_parts<T: DeserializeOwned + Default>(self) -> Result<(T, Parts), Failure> {
         let has_body = self.has_body();
-        if let Some(kind) = self.header("content-type").or(has_body.then_some("")) {
-            check_content_type(kind)?;
-        }
+        self.check_content_type(has_body)?;
         let Self { parts, body, .. } = self;
         if !has_body {
             return Ok((T::default(), parts));
@@ -106,9 +107,23 @@ impl Request {
         Ok((json::decode(&read(body, JSON_LIMIT).await?)?, parts))
     }
 
-    /// The body as JSON, whatever its type says; one must be there.
+    /// The body as JSON, read in a way of its own; one must be there.
+    pub async fn json_with<T>(self, reading: impl FnOnce(&Document<'_>) -> Result<T, JsonError>) -> Result<T, Failure> {
+        self.check_content_type(self.has_body())?;
+        json::decode_with(&read(self.body, JSON_LIMIT).await?, reading)
+    }
+
+    /// The body as JSON, whatever its type says and whatever stands behind it; one must be there.
     pub async fn json_of_any_type<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        json::decode(&read(self.body, JSON_LIMIT).await?)
+        json::decode_or_fail(&read(self.body, JSON_LIMIT).await?)
+    }
+
+    /// A body must be said to be JSON; without one it may be said.
+    fn check_content_type(&self, has_body: bool) -> Result<(), Failure> {
+        match self.header("content-type").or(has_body.then_some("")) {
+            Some(kind) => check_content_type(kind),
+            None => Ok(()),
+        }
     }
 
     /// Anything but a length of zero, as Go has it; a chunked body counts whatever the length says (CVE-2024-41110).

@@ -40,32 +40,39 @@ fn place_mac(mac: &str, mode: &str, endpoints: &mut Vec<EndpointRequest>) -> Res
     if mac.is_empty() {
         return Ok(Vec::new());
     }
-    if matches!(mode, "host" | "none") || mode.starts_with("container:") {
+    if mode == "host" || mode.starts_with("container:") {
         return Err(Failure::bad_request("conflicting options: mac-address and the network mode"));
     }
+    if mode != "none" {
+        let own = own_endpoint(mode, endpoints)?;
+        if own.mac.as_ref().is_some_and(|known| known != mac) {
+            return Err(Failure::bad_request(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be \
+                 left empty",
+            ));
+        }
+        own.mac = Some(mac.to_owned());
+    }
+    let warning =
+        "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
+    Ok(vec![warning.to_owned()])
+}
+
+/// The endpoint of the container's own network. Networks have several names each, so that none is added beside others.
+fn own_endpoint<'e>(
+    mode: &str,
+    endpoints: &'e mut Vec<EndpointRequest>,
+) -> Result<&'e mut EndpointRequest, Failure> {
     let network = if mode.is_empty() { "default" } else { mode };
     let is_own = |known: &str| {
         known == network || (matches!(network, "default" | "bridge") && matches!(known, "default" | "bridge"))
     };
-    let own = match endpoints.iter().position(|endpoint| is_own(&endpoint.network)) {
-        Some(at) => &mut endpoints[at],
-        None => {
-            endpoints.push(EndpointRequest { network: network.to_owned(), ..EndpointRequest::default() });
-            let last = endpoints.len() - 1;
-            &mut endpoints[last]
-        }
-    };
-    match &own.mac {
-        Some(known) if known != mac => Err(Failure::bad_request(
-            "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left \
-             empty",
-        )),
-        _ => {
-            own.mac = Some(mac.to_owned());
-            let warning = "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
-            Ok(vec![warning.to_owned()])
-        }
+    if endpoints.is_empty() {
+        endpoints.push(EndpointRequest { network: network.to_owned(), ..EndpointRequest::default() });
     }
+    let message = "unable to migrate container-wide MAC address to a specific network: HostConfig.NetworkMode must match \
+                   the identity of a network in NetworkSettings.Networks";
+    endpoints.iter_mut().find(|endpoint| is_own(&endpoint.network)).ok_or_else(|| Failure::bad_request(message))
 }
 
 pub(super) fn config(wire: wire::Config) -> Config {
@@ -251,6 +258,7 @@ fn mount(wire: wire_mount::Mount) -> Result<MountRequest, Failure> {
         create_mountpoint: bind.create_mountpoint,
         read_only_non_recursive: bind.read_only_non_recursive,
         read_only_force_recursive: bind.read_only_force_recursive,
+        id_map: bind.id_map,
         no_copy: volume.no_copy,
         volume_labels: volume.labels,
         volume_driver: driver.name,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_api::ApiVersion;
 use engine_api::stats as wire;
 use futures_util::stream::{self, Stream};
 use http::HeaderValue;
@@ -17,8 +16,6 @@ use ::containers::{InterfaceCounters, Sample, Samples};
 use container_core::rfc3339;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// `one-shot` came then; older clients' word is not heard.
-const ONE_SHOT: ApiVersion = ApiVersion::new(1, 41);
 
 /// What Docker shows of memory.stat on cgroup v1.
 const MEMORY_V1: [&str; 32] = [
@@ -93,7 +90,7 @@ const MEMORY_V2: [&str; 31] = [
 /// A line a second; with `stream=0` the second of two, so that differences can be taken, or, with `one-shot`, one at once.
 pub async fn stats(api: Arc<Api>, request: &Request) -> Answer {
     let stream = request.query.flag_or("stream", true);
-    let one_shot = request.version >= ONE_SHOT && request.query.flag("one-shot");
+    let one_shot = request.query.flag("one-shot");
     if stream && one_shot {
         return Err(Failure::bad_request("cannot have stream=true and one-shot=true"));
     }

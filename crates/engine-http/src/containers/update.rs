@@ -1,8 +1,9 @@
 //! `POST /containers/x/update` and `POST /containers/prune`.
 
-use engine_api::ApiVersion;
+use engine_api::adapt;
 use engine_api::container as wire;
 use engine_api::host_config::HostConfig;
+use serde::Deserialize;
 
 use crate::Api;
 use crate::reply;
@@ -11,22 +12,17 @@ use crate::status::{Answer, Failure};
 use ::containers::{PruneRequest, UpdateRequest};
 use container_core::{RestartPolicy, Timestamp};
 
-/// Limits of processes came to updates then.
-const PIDS_LIMIT: ApiVersion = ApiVersion::new(1, 40);
-/// Kernel memory went then.
-const NO_KERNEL_MEMORY: ApiVersion = ApiVersion::new(1, 42);
 const PRUNE_FILTERS: [&str; 3] = ["label", "label!", "until"];
+
+/// What Docker calls a `HostConfig` that has little in it.
+#[derive(Default, Deserialize)]
+struct UpdateConfig(HostConfig);
 
 /// The body has the limits of a `HostConfig` at its top, and the restart policy beside them.
 pub async fn update(api: &Api, request: Request) -> Answer {
     let (name, version) = (request.name.clone(), request.version);
-    let mut body: HostConfig = request.json().await?;
-    if version < PIDS_LIMIT {
-        body.pids_limit = None;
-    }
-    if version >= NO_KERNEL_MEMORY {
-        body.kernel_memory = 0;
-    }
+    let UpdateConfig(mut body) = request.json().await?;
+    adapt::container_update(&mut body, version);
     // All that is not positive is no limit.
     body.pids_limit = body.pids_limit.map(|limit| limit.max(0));
     let policy = &body.restart_policy;
@@ -52,7 +48,7 @@ pub async fn prune(api: &Api, request: &Request) -> Answer {
 }
 
 /// One time, or a duration before now.
-fn until(values: &[String]) -> Result<Option<Timestamp>, Failure> {
+pub fn until(values: &[String]) -> Result<Option<Timestamp>, Failure> {
     match values {
         [] => Ok(None),
         [value] => {

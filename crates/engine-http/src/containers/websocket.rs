@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use container_core::{DetachKeys, Typed};
-use engine_api::ApiVersion;
+use engine_api::adapt;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -28,15 +28,11 @@ const COPY_BUFFER: usize = 32 * 1024;
 const MAX_MESSAGE: usize = 1 << 20;
 /// Bytes before each piece of a multiplexed stream; the last four say how long it is.
 const FRAME_HEADER: usize = 8;
-/// Output is sent as bytes since then, as text before.
-const BINARY: ApiVersion = ApiVersion::new(1, 28);
-/// The streams can be chosen since then; before it was all of them.
-const CHOSEN: ApiVersion = ApiVersion::new(1, 42);
 
 pub async fn attach(api: Arc<Api>, request: Request) -> Answer {
     let query = &request.query;
     let version = request.version;
-    let wants = |name| version < CHOSEN || query.flag(name);
+    let wants = |name| !adapt::websocket_streams_are_chosen(version) || query.flag(name);
     let streams = AttachRequest { stdin: wants("stdin"), stdout: wants("stdout"), stderr: wants("stderr") };
     let keys = DetachKeys::parse(query.text("detachKeys").unwrap_or_default())?;
     let accept = accept_key(&request)?;
@@ -54,7 +50,7 @@ pub async fn attach(api: Arc<Api>, request: Request) -> Answer {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     let connection = hyper::upgrade::on(http::Request::from_parts(request.parts, ()));
-    let session = Session { logs, attached, keys, takes_input: streams.stdin, binary: version >= BINARY };
+    let session = Session { logs, attached, keys, takes_input: streams.stdin, binary: adapt::websocket_is_binary(version) };
     // It ends with the connection or with the process's output.
     tokio::spawn(async move {
         let Ok(connection) = connection.await else { return };
