@@ -53,6 +53,14 @@ pub(crate) async fn commit(
     Ok(id)
 }
 
+pub(crate) async fn layer_of(
+    shared: &Arc<Shared>,
+    container: &Arc<Container>,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<TarStream, Error> {
+    Ok(layer(Upper::of(shared, container).await?, permit))
+}
+
 fn tell(container: &Container, error: &Error) {
     tracing::warn!(container = container.id, error = errors::chain(error), "a commit goes on without a pause");
 }

@@ -62,6 +62,13 @@ impl FileSystems {
         changes::changes(&self.shared, &*self.shared.find(reference)?).await
     }
 
+    /// What the container has of its own as a layer: what a commit would store.
+    pub async fn layer(&self, reference: &str) -> Result<TarStream, Error> {
+        let container = self.shared.find(reference)?;
+        let permit = self.permit().await;
+        commit::layer_of(&self.shared, &container, permit).await
+    }
+
     /// The container as a new image, by its id.
     pub async fn commit(&self, reference: &str, request: CommitRequest) -> Result<String, Error> {
         let (shared, container) = (Arc::clone(&self.shared), self.shared.find(reference)?);

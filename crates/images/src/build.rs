@@ -33,7 +33,7 @@ pub struct BuildImage {
 pub struct LayerView {
     /// The uppermost first; none for an image without layers.
     pub directories: Vec<PathBuf>,
-    key: String,
+    pub key: String,
 }
 
 impl BuildImage {

@@ -1,0 +1,311 @@
+//! The service, and a build from its beginning to its end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use build_core::{Arguments, EPOCH, Limits, needed};
+use dockerfile::{Dockerfile, Expander, Instruction};
+use image_core::Platform;
+use metadata::Database;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::{Cache, CacheRecord, MAX_ENTRIES, PruneFilter, Pruned};
+use crate::context::{self, Incoming};
+use crate::error::BuildError;
+use crate::output::Output;
+use crate::ports::{Images, Runs};
+use crate::request::{BuildRequest, ContextSource};
+use crate::state::Build;
+use crate::tree::Tree;
+use crate::{messages, remote, stage};
+
+/// The most bytes of layers that the cache keeps unless the configuration says otherwise.
+const MAX_CACHE_BYTES: u64 = 20 << 30;
+
+/// Where builds keep what they need for a while, and cache mounts.
+#[derive(Debug, Clone)]
+pub struct BuilderConfig {
+    pub folder: PathBuf,
+    /// Bytes of layers that are kept for later builds; 0: a default.
+    pub keep_bytes: u64,
+    /// RUN may be privileged.
+    pub allows_insecure: bool,
+}
+
+/// Builds images. Cheap to clone.
+#[derive(Clone)]
+pub struct Builder {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub config: BuilderConfig,
+    pub images: Arc<dyn Images>,
+    pub runs: Arc<dyn Runs>,
+    pub cache: Cache,
+    /// One at a time for cache mounts that want it.
+    pub locks: crate::mounts::Locks,
+}
+
+impl Shared {
+    /// Lets go of one entry, quietly: it is not there any more.
+    pub async fn forget(&self, key: &ids::Digest) {
+        if let Err(error) = self.cache.remove(vec![key.to_string()]).await {
+            tracing::warn!(%key, %error, "an entry of the build cache stays without its layer");
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let bytes = if self.config.keep_bytes == 0 { MAX_CACHE_BYTES } else { self.config.keep_bytes };
+        Limits { bytes, entries: MAX_ENTRIES, unused_since: 0 }
+    }
+
+    async fn drop_entries(&self, keys: Vec<String>) -> Result<(), BuildError> {
+        let layers: Vec<String> = keys.iter().filter(|key| self.cache.has_layer(key)).cloned().collect();
+        self.cache.remove(keys).await?;
+        for key in layers {
+            self.images.forget_layer(&key.replace(':', "-")).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Builder {
+    pub fn open(
+        config: BuilderConfig,
+        database: Database,
+        images: Arc<dyn Images>,
+        runs: Arc<dyn Runs>,
+    ) -> Result<Self, BuildError> {
+        let scratch = config.folder.join("tmp");
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch)
+                .map_err(|error| BuildError::file("clear what builds have left", error))?;
+        }
+        std::fs::create_dir_all(&scratch).map_err(|error| BuildError::file("make a folder for builds", error))?;
+        let cache = Cache::open(database)?;
+        Ok(Self { shared: Arc::new(Shared { config, images, runs, cache, locks: Default::default() }) })
+    }
+
+    /// Builds, and tells of it as Docker's classic builder does. Answers the image's id. `token` ends it: nothing of it
+    /// runs on then.
+    pub async fn build(
+        &self,
+        mut request: BuildRequest,
+        output: &Output,
+        token: &CancellationToken,
+    ) -> Result<String, BuildError> {
+        if request.squash {
+            return Err(messages::squash());
+        }
+        let source = std::mem::replace(&mut request.context, ContextSource::Remote(String::new()));
+        let mut context = self.take_context(source, &mut request, output, token).await?;
+        let file = self.read_dockerfile(&context, &request)?;
+        context::hide_ignored(&mut context, &request.dockerfile)?;
+        let id = self.build_file(&request, &file, Arc::new(context), output, token).await;
+        self.collect().await;
+        id
+    }
+
+    async fn build_file(
+        &self,
+        request: &BuildRequest,
+        file: &Dockerfile,
+        context: Arc<Tree>,
+        output: &Output,
+        token: &CancellationToken,
+    ) -> Result<String, BuildError> {
+        let arguments = Arguments::new(request.arguments.clone(), platform_arguments(request)?);
+        let epoch = match arguments.given_value(EPOCH) {
+            Some(text) if !text.is_empty() => {
+                let wrong = || BuildError::invalid(format!("invalid SOURCE_DATE_EPOCH: {text}"));
+                Some(text.parse::<i64>().ok().filter(|epoch| *epoch >= 0).ok_or_else(wrong)?)
+            }
+            _ => None,
+        };
+        let mut build = Build {
+            shared: &self.shared,
+            request,
+            output,
+            token,
+            file,
+            context,
+            arguments,
+            results: BTreeMap::new(),
+            step: 0,
+            steps: 0,
+            epoch,
+        };
+        let stages = declare_globals(&mut build)?;
+        let target = match stages {
+            Some(stages) => stages,
+            None => return Err(messages::no_target(request.target.as_deref().unwrap_or_default())),
+        };
+        build.steps = count_steps(file, &target.stages) + usize::from(!request.labels.is_empty());
+        for statement in &file.arguments {
+            build.announce(&statement.original).await;
+        }
+        for place in &target.stages {
+            stage::build(&mut build, *place, *place == target.target).await?;
+        }
+        let result = build.results.get(&target.target).cloned();
+        let image = result.map(|result| result.image).unwrap_or_default();
+        warn_of_unused(&build).await;
+        if image.id().is_empty() {
+            return Err(BuildError::invalid("No image was generated. Is your Dockerfile empty?"));
+        }
+        let id = self.shared.images.store(&image).await?;
+        if output.is_quiet() {
+            output.result(format!("{id}\n")).await;
+        }
+        output.text(format!("Successfully built {}\n", crate::state::short(&id))).await;
+        for tag in &request.tags {
+            self.shared.images.tag(&id, tag).await?;
+            output.text(format!("Successfully tagged {tag}\n")).await;
+        }
+        Ok(id)
+    }
+
+    /// What the cache has.
+    pub fn cache(&self) -> Vec<CacheRecord> {
+        self.shared.cache.list()
+    }
+
+    /// Lets go of what the cache keeps for later builds.
+    pub async fn prune(&self, filter: PruneFilter) -> Result<Pruned, BuildError> {
+        // Without a time everything is old enough.
+        let limits = match filter.unused_since {
+            Some(since) => Limits { bytes: u64::MAX, entries: usize::MAX, unused_since: since },
+            None => Limits {
+                bytes: filter.keep_bytes,
+                entries: if filter.keep_bytes == 0 { 0 } else { usize::MAX },
+                unused_since: 0,
+            },
+        };
+        let (ids, reclaimed) = self.shared.cache.beyond(limits);
+        self.shared.drop_entries(ids.clone()).await?;
+        let mut reclaimed = reclaimed;
+        if filter.keep_bytes == 0 && filter.unused_since.is_none() {
+            reclaimed += crate::mounts::clear_caches(&self.shared).await?;
+        }
+        Ok(Pruned { ids, reclaimed })
+    }
+
+    /// Keeps the cache within its limits; an error is only worth a line.
+    async fn collect(&self) {
+        if let Err(error) = self.shared.cache.store_uses().await {
+            tracing::warn!(error = errors::chain(&error), "when the build cache was used is not stored");
+        }
+        let limits = self.shared.limits();
+        if !self.shared.cache.passes(limits) {
+            return;
+        }
+        let (going, bytes) = self.shared.cache.beyond(limits);
+        tracing::info!(entries = going.len(), bytes, "the build cache has grown too large");
+        if let Err(error) = self.shared.drop_entries(going).await {
+            tracing::warn!(error = errors::chain(&error), "the build cache stays too large");
+        }
+    }
+
+    async fn take_context(
+        &self,
+        source: ContextSource,
+        request: &mut BuildRequest,
+        output: &Output,
+        token: &CancellationToken,
+    ) -> Result<Tree, BuildError> {
+        let spool = self.shared.config.folder.join("tmp");
+        match source {
+            ContextSource::Archive(pieces) => blocking(move || context::read(Incoming::new(pieces), &spool)).await?,
+            ContextSource::Remote(address) => remote::fetch(&address, request, &spool, output, token).await,
+        }
+    }
+
+    fn read_dockerfile(&self, context: &Tree, request: &BuildRequest) -> Result<Dockerfile, BuildError> {
+        let read = |name: &str| {
+            let bytes = context.read(name, dockerfile::MAX_BYTES as u64);
+            bytes.map_err(|error| BuildError::file(format!("read the Dockerfile {name:?}"), error))
+        };
+        let mut found = read(&request.dockerfile)?;
+        if found.is_none() && request.dockerfile == "Dockerfile" {
+            found = read("dockerfile")?;
+        }
+        let bytes = found.ok_or_else(|| messages::missing_dockerfile(&request.dockerfile))?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Err(messages::empty_dockerfile(&request.dockerfile));
+        }
+        let file = Dockerfile::parse(&bytes)?;
+        match file.directives.syntax.as_deref() {
+            Some(syntax) if !is_own_syntax(syntax) => Err(BuildError::refused(
+                errors::ErrorKind::NotImplemented,
+                format!("the front end {syntax:?} of the syntax directive is not supported: only docker/dockerfile is"),
+            )),
+            _ => Ok(file),
+        }
+    }
+}
+
+/// `docker/dockerfile:1`, with or without the registry's name, of whichever version.
+fn is_own_syntax(syntax: &str) -> bool {
+    let name = syntax.split_whitespace().next().unwrap_or_default();
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    let name = name.split(['@', ':']).next().unwrap_or_default();
+    matches!(name, "docker/dockerfile" | "docker/dockerfile-upstream")
+}
+
+/// Runs what may block where it keeps nobody else waiting.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BuildError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| BuildError::file("do its work", std::io::Error::other(error)))
+}
+
+fn platform_arguments(request: &BuildRequest) -> Result<BTreeMap<String, String>, BuildError> {
+    let host = Platform::host();
+    let target = match request.platform.as_deref() {
+        Some(text) => Platform::parse(text).map_err(|error| BuildError::invalid(error.to_string()))?,
+        None => host.clone(),
+    };
+    let mut arguments = BTreeMap::new();
+    for (prefix, platform) in [("BUILD", &host), ("TARGET", &target)] {
+        arguments.insert(format!("{prefix}PLATFORM"), platform.to_string());
+        arguments.insert(format!("{prefix}OS"), platform.os.clone());
+        arguments.insert(format!("{prefix}ARCH"), platform.architecture.clone());
+        arguments.insert(format!("{prefix}VARIANT"), platform.variant.clone());
+    }
+    arguments.insert("TARGETSTAGE".to_owned(), request.target.clone().unwrap_or_else(|| "default".to_owned()));
+    Ok(arguments)
+}
+
+/// Arguments before the first FROM; then the stages that are needed are known.
+fn declare_globals(build: &mut Build<'_>) -> Result<Option<build_core::Needed>, BuildError> {
+    let escape = build.file.directives.escape;
+    for statement in &build.file.arguments {
+        let Instruction::Arg(args) = &statement.instruction else { continue };
+        for arg in args {
+            let arguments = &build.arguments;
+            let lookup = |name: &str| arguments.global_value(name);
+            let expander = Expander::new(escape, &lookup);
+            let default = arg.default.as_deref().map(|text| expander.word(text)).transpose()?;
+            build.arguments.declare_global(&arg.name, default);
+        }
+    }
+    let arguments = &build.arguments;
+    let lookup = |name: &str| arguments.global_value(name);
+    let expander = Expander::new(escape, &lookup);
+    let base = |stage: &dockerfile::Stage| expander.word(&stage.base).unwrap_or_default();
+    Ok(needed(build.file, build.request.target.as_deref(), &base))
+}
+
+fn count_steps(file: &Dockerfile, stages: &[usize]) -> usize {
+    let of_stages: usize = stages.iter().map(|place| 1 + file.stages[*place].statements.len()).sum();
+    file.arguments.len() + of_stages
+}
+
+async fn warn_of_unused(build: &Build<'_>) {
+    let unused = build.arguments.unused();
+    if !unused.is_empty() {
+        let text = format!("[Warning] One or more build-args [{}] were not consumed\n", unused.join(" "));
+        build.output.text(text).await;
+    }
+}

@@ -1,0 +1,257 @@
+//! A context's archive, taken in once: an index of names, and one file that has all contents.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use archive::{ArchiveError, Decompressed, Entry, EntryKind, Limits, TarReader};
+use bytes::Bytes;
+use dockerfile::IgnoreRules;
+use ids::Hasher;
+use rustix::fs::{Mode, OFlags};
+use tokio::sync::mpsc;
+
+use crate::error::BuildError;
+use crate::paths::{clean, parents};
+use crate::tree::{Node, NodeKind, Store, Tree};
+
+/// Names of one context, and bytes of it.
+const MAX_NAMES: u64 = 2_000_000;
+const MAX_BYTES: u64 = 1 << 40;
+const IGNORE_FILE: &str = ".dockerignore";
+const MAX_IGNORE_BYTES: u64 = 1 << 20;
+
+/// Reads an archive, compressed or not, to its end.
+pub(crate) fn read(source: impl Read, spool_folder: &Path) -> Result<Tree, BuildError> {
+    let limits = Limits { entries: MAX_NAMES, archive_bytes: MAX_BYTES, ..Limits::default() };
+    let plain =
+        Decompressed::new(source, MAX_BYTES).map_err(|error| BuildError::file("read the build context", error))?;
+    let mut reader = TarReader::new(plain, limits);
+    let spool = spool(spool_folder).map_err(|error| BuildError::file("make room for the build context", error))?;
+    let mut taking = Taking { nodes: BTreeMap::new(), spool: BufWriter::with_capacity(256 << 10, spool), at: 0 };
+    while let Some(entry) = reader.next_entry().map_err(BuildError::Context)? {
+        taking.take(&entry, &mut reader)?;
+    }
+    reader.drain().map_err(BuildError::Context)?;
+    let spool = taking.spool.into_inner().map_err(|error| written(error.into_error()))?;
+    Ok(Tree { nodes: taking.nodes, store: Store::Spool(spool) })
+}
+
+/// A context of one file.
+pub(crate) fn of_file(name: &str, content: &[u8], spool_folder: &Path) -> Result<Tree, BuildError> {
+    let mut tree = empty(spool_folder)?;
+    let Store::Spool(file) = &mut tree.store else { return Ok(tree) };
+    file.write_all(content).map_err(written)?;
+    let kind = NodeKind::File { size: content.len() as u64, offset: 0, digest: None };
+    tree.nodes.insert(name.to_owned(), Node { kind, mode: 0o644, ..Node::folder() });
+    Ok(tree)
+}
+
+pub(crate) fn empty(spool_folder: &Path) -> Result<Tree, BuildError> {
+    let spool = spool(spool_folder).map_err(|error| BuildError::file("make room for the build context", error))?;
+    Ok(Tree { nodes: BTreeMap::new(), store: Store::Spool(spool) })
+}
+
+/// The Dockerfile and the ignore file stay out of what is copied if the rules say so; everything else that they name the
+/// client has left at home.
+pub(crate) fn hide_ignored(tree: &mut Tree, dockerfile: &str) -> Result<(), BuildError> {
+    let rules =
+        tree.read(IGNORE_FILE, MAX_IGNORE_BYTES).map_err(|error| BuildError::file("read .dockerignore", error))?;
+    let Some(rules) = rules else { return Ok(()) };
+    let rules = IgnoreRules::parse(&String::from_utf8_lossy(&rules))
+        .map_err(|error| BuildError::invalid(format!("error reading .dockerignore: {error}")))?;
+    for name in [IGNORE_FILE, dockerfile] {
+        if rules.ignores(name) {
+            tree.nodes.remove(name);
+        }
+    }
+    Ok(())
+}
+
+/// A file without a name (open(2), O_TMPFILE).
+fn spool(folder: &Path) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+fn written(error: io::Error) -> BuildError {
+    BuildError::file("keep the build context", error)
+}
+
+struct Taking {
+    nodes: BTreeMap<String, Node>,
+    spool: BufWriter<File>,
+    at: u64,
+}
+
+impl Taking {
+    fn take<R: io::BufRead>(&mut self, entry: &Entry, reader: &mut TarReader<R>) -> Result<(), BuildError> {
+        let Some(path) = name(&entry.path)? else { return Ok(()) };
+        let kind = match &entry.kind {
+            EntryKind::File => self.content(reader)?,
+            EntryKind::Directory => NodeKind::Directory,
+            EntryKind::Symlink(target) => NodeKind::Symlink(text(target)?),
+            EntryKind::HardLink(target) => self.linked(target)?,
+            special => NodeKind::Special(special.clone()),
+        };
+        for parent in parents(&path) {
+            // What stands in a folder's place is replaced, as unpacking would.
+            match self.nodes.get(parent) {
+                Some(node) if node.is_folder() => {}
+                _ => drop(self.nodes.insert(parent.to_owned(), Node::folder())),
+            }
+        }
+        if kind != NodeKind::Directory {
+            self.forget_below(&path);
+        }
+        let node = Node {
+            kind,
+            mode: entry.mode & 0o7777,
+            uid: entry.uid,
+            gid: entry.gid,
+            mtime: entry.mtime,
+            xattrs: entry.xattrs.clone(),
+        };
+        self.nodes.insert(path, node);
+        Ok(())
+    }
+
+    fn forget_below(&mut self, path: &str) {
+        if self.nodes.get(path).is_some_and(Node::is_folder) {
+            let prefix = format!("{path}/");
+            self.nodes.retain(|name, _| !name.starts_with(&prefix));
+        }
+    }
+
+    fn content<R: io::BufRead>(&mut self, reader: &mut TarReader<R>) -> Result<NodeKind, BuildError> {
+        let (offset, mut hasher) = (self.at, Hasher::new());
+        let taken = reader.content(|piece| {
+            hasher.update(piece);
+            self.at += piece.len() as u64;
+            self.spool.write_all(piece)
+        });
+        taken.map_err(BuildError::Context)?.map_err(written)?;
+        Ok(NodeKind::File { size: self.at - offset, offset, digest: Some(hasher.finish()) })
+    }
+
+    /// A hard link is its target's content under another name; it can only name what came before.
+    fn linked(&self, target: &[u8]) -> Result<NodeKind, BuildError> {
+        let path = name(target)?.unwrap_or_default();
+        match self.nodes.get(&path) {
+            Some(node) if !node.is_folder() => Ok(node.kind.clone()),
+            _ => Err(BuildError::invalid(format!("the build context has a hard link to {path:?}, which is not in it"))),
+        }
+    }
+}
+
+/// `None` for the root itself.
+fn name(path: &[u8]) -> Result<Option<String>, BuildError> {
+    let path = text(path)?;
+    match clean(&path) {
+        Some(path) => Ok(Some(path).filter(|path| !path.is_empty())),
+        None => Err(BuildError::Context(ArchiveError::Path(path.into()))),
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<String, BuildError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => {
+            let shown = String::from_utf8_lossy(bytes);
+            Err(BuildError::invalid(format!("the build context has a name that is not UTF-8: {shown:?}")))
+        }
+    }
+}
+
+/// What a client sends, as a reader for code that blocks.
+pub(crate) struct Incoming {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl Incoming {
+    pub fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> BufReader<Self> {
+        BufReader::with_capacity(256 << 10, Self { pieces, piece: Bytes::new() })
+    }
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.piece.len());
+        buffer[..length].copy_from_slice(&self.piece.split_to(length));
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use archive::TarWriter;
+
+    use super::*;
+
+    fn archive(entries: &[(&str, EntryKind, &str)]) -> Vec<u8> {
+        let mut writer = TarWriter::new(Vec::new());
+        for (path, kind, content) in entries {
+            let mut entry = Entry::new(*path, kind.clone(), 0o644);
+            entry.size = content.len() as u64;
+            writer.append(&entry, &mut content.as_bytes()).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    fn taken(entries: &[(&str, EntryKind, &str)]) -> Result<Tree, BuildError> {
+        let folder = tempfile::tempdir().unwrap();
+        read(&archive(entries)[..], folder.path())
+    }
+
+    #[test]
+    fn contents_are_found_again_by_name_and_link() {
+        let tree = taken(&[
+            ("./d/a", EntryKind::File, "alpha"),
+            ("b", EntryKind::HardLink(b"d/a".to_vec()), ""),
+            ("l", EntryKind::Symlink(b"d/a".to_vec()), ""),
+        ])
+        .unwrap();
+        assert_eq!(tree.nodes.keys().collect::<Vec<_>>(), ["b", "d", "d/a", "l"]);
+        for path in ["d/a", "b", "l"] {
+            assert_eq!(tree.read(path, 100).unwrap().as_deref(), Some(&b"alpha"[..]), "{path}");
+        }
+        assert!(tree.read("d/a", 4).is_err());
+    }
+
+    #[test]
+    fn a_hostile_archive_reaches_nothing() {
+        for path in ["../a", "/../a", "a/../../b"] {
+            assert!(taken(&[(path, EntryKind::File, "x")]).is_err(), "{path}");
+        }
+        assert!(taken(&[("a", EntryKind::HardLink(b"/etc/passwd".to_vec()), "")]).is_err());
+        let tree = taken(&[
+            ("a", EntryKind::Symlink(b"/etc".to_vec()), ""),
+            ("a/passwd", EntryKind::File, "mine"),
+            ("e", EntryKind::Symlink(b"/etc/passwd".to_vec()), ""),
+        ])
+        .unwrap();
+        assert_eq!(tree.read("a/passwd", 100).unwrap().as_deref(), Some(&b"mine"[..]));
+        assert_eq!(tree.read("e", 100).unwrap(), None);
+    }
+
+    #[test]
+    fn the_dockerfile_is_hidden_where_the_rules_say_so() {
+        let mut tree = taken(&[
+            ("Dockerfile", EntryKind::File, "FROM a"),
+            (".dockerignore", EntryKind::File, "Dockerfile\n.dockerignore\n"),
+            ("x", EntryKind::File, ""),
+        ])
+        .unwrap();
+        hide_ignored(&mut tree, "Dockerfile").unwrap();
+        assert_eq!(tree.nodes.keys().collect::<Vec<_>>(), ["x"]);
+    }
+}

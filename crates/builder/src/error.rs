@@ -1,0 +1,85 @@
+//! Why a build ended.
+
+use std::io;
+
+use dockerfile::{ExpandError, Lines, ParseError};
+use errors::{ErrorKind, Kind};
+
+use crate::ports::PortError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// In Docker's words.
+    #[error("{message}")]
+    Refused { kind: ErrorKind, message: String },
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A RUN's program failed.
+    #[error("The command '{command}' returned a non-zero code: {code}")]
+    Exit { command: String, code: i32 },
+    #[error("cannot read the build context")]
+    Context(#[source] archive::ArchiveError),
+    #[error("cannot {action}")]
+    File { action: String, source: io::Error },
+    #[error("cannot keep the build cache")]
+    Cache(#[from] metadata::Error),
+    #[error("context canceled")]
+    Cancelled,
+    /// A step failed; the lines are those of the Dockerfile.
+    #[error("{source}")]
+    Step { lines: Lines, instruction: String, source: Box<BuildError> },
+}
+
+impl BuildError {
+    pub(crate) fn refused(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self::Refused { kind, message: message.into() }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::refused(ErrorKind::InvalidArgument, message)
+    }
+
+    pub(crate) fn file(action: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::File { action: action.into(), source: source.into() }
+    }
+
+    /// The exit code of the program that failed; 0 where none did.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Exit { code, .. } => *code,
+            Self::Step { source, .. } => source.exit_code(),
+            _ => 0,
+        }
+    }
+
+    /// The instruction that failed, and its lines.
+    pub fn place(&self) -> Option<(&str, Lines)> {
+        match self {
+            Self::Step { lines, instruction, .. } => Some((instruction, *lines)),
+            Self::Parse(error) => Some(("", error.lines?)),
+            _ => None,
+        }
+    }
+}
+
+impl From<ExpandError> for BuildError {
+    fn from(error: ExpandError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl Kind for BuildError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Parse(error) => error.kind(),
+            Self::Refused { kind, .. } => *kind,
+            Self::Port(error) => error.kind(),
+            Self::Exit { .. } | Self::Context(_) => ErrorKind::InvalidArgument,
+            Self::File { .. } | Self::Cache(_) => ErrorKind::Internal,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Step { source, .. } => source.kind(),
+        }
+    }
+}

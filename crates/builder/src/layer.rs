@@ -1,0 +1,135 @@
+//! Layers between code that blocks and code that waits.
+
+use std::io::{self, BufReader, Read, Write};
+
+use archive::{Entry, EntryKind, Limits, TarReader, TarWriter};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use crate::ports::LayerStream;
+
+/// Pieces on their way.
+const QUEUE: usize = 4;
+const PIECE: usize = 256 << 10;
+
+/// Runs `make` on a thread that may block; an error of it is the layer's last item.
+pub(crate) fn make<F>(make: F) -> LayerStream
+where
+    F: FnOnce(&mut Pieces) -> io::Result<()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    // It ends by itself: with the layer, or when nobody takes the pieces.
+    tokio::task::spawn_blocking(move || {
+        let mut output = Pieces { sender, buffer: Vec::with_capacity(PIECE) };
+        if let Err(error) = make(&mut output).and_then(|()| output.flush()) {
+            // The reader may have gone, which is then the error's cause.
+            let _ = output.sender.blocking_send(Err(error));
+        }
+    });
+    stream(receiver)
+}
+
+/// The same layer with no file younger than `epoch` (seconds since 1970), and without these places where nothing is in
+/// them.
+pub(crate) fn rewritten(mut layer: LayerStream, epoch: Option<i64>, places: Vec<String>) -> LayerStream {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        while let Some(piece) = layer.next().await {
+            if sender.send(piece).await.is_err() {
+                break;
+            }
+        }
+    });
+    make(move |out| {
+        let source = crate::context::Incoming::new(receiver);
+        let mut reader = TarReader::new(BufReader::with_capacity(PIECE, source), Limits::default());
+        let mut writer = TarWriter::new(out);
+        let told = |error: archive::ArchiveError| io::Error::other(errors::chain(&error));
+        // Folders that may turn out to be empty, outermost first.
+        let mut pending: Vec<Entry> = Vec::new();
+        while let Some(mut entry) = reader.next_entry().map_err(told)? {
+            if let Some(epoch) = epoch {
+                entry.mtime = entry.mtime.min((epoch, 0));
+            }
+            let path = String::from_utf8_lossy(&entry.path).trim_matches('/').trim_start_matches("./").to_owned();
+            pending.retain(|folder| is_below(&path, folder));
+            if places.contains(&path) && (entry.kind == EntryKind::Directory || entry.size == 0) {
+                if entry.kind == EntryKind::Directory {
+                    pending.push(entry);
+                }
+                continue;
+            }
+            for folder in pending.drain(..) {
+                writer.append(&folder, &mut io::empty()).map_err(told)?;
+            }
+            let mut content = Content { reader: &mut reader, rest: Vec::new(), at: 0 };
+            writer.append(&entry, &mut content).map_err(told)?;
+        }
+        writer.finish().map(drop).map_err(told)
+    })
+}
+
+fn is_below(path: &str, folder: &Entry) -> bool {
+    let folder = String::from_utf8_lossy(&folder.path);
+    path.starts_with(&format!("{}/", folder.trim_matches('/').trim_start_matches("./")))
+}
+
+/// What a member of an archive has, as a reader.
+struct Content<'a, R> {
+    reader: &'a mut TarReader<R>,
+    rest: Vec<u8>,
+    at: usize,
+}
+
+impl<R: io::BufRead> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.rest.len() {
+            self.rest.clear();
+            self.at = 0;
+            // One piece at a time: the error stops the reader, which has taken the piece.
+            let taken = self.reader.content(|piece| {
+                self.rest.extend_from_slice(piece);
+                Err(())
+            });
+            // Either it was stopped, or there is nothing more.
+            let _ = taken.map_err(|error| io::Error::other(errors::chain(&error)))?;
+        }
+        let length = buffer.len().min(self.rest.len() - self.at);
+        buffer[..length].copy_from_slice(&self.rest[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+fn stream(receiver: mpsc::Receiver<io::Result<Bytes>>) -> LayerStream {
+    Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let piece = receiver.recv().await?;
+        Some((piece, receiver))
+    }))
+}
+
+/// What goes out, in pieces of one size.
+pub(crate) struct Pieces {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the layer");
+        self.sender.blocking_send(Ok(piece.into())).map_err(gone)
+    }
+}

@@ -1,0 +1,44 @@
+//! Builds: a context and a Dockerfile become an image.
+//!
+//! Entry point: [`Builder::build`]. Each step of a stage is looked up in the cache under a key that follows from what it
+//! reads; what is not there is made: RUN in a container of the daemon's own ([`Runs`]), COPY and ADD as a layer that is
+//! written straight from the context's archive, everything else in the configuration. Layers are kept through
+//! [`Images`] for as long as the cache has the step; the daemon wires both.
+//!
+//! Invariants: a context is never unpacked, except into folders of its own for RUN's mounts: its files are found in an index over
+//! its archive, so that no link or name of it leads anywhere. Paths of images are resolved inside of them by descriptor.
+//! The cache is the one thing that this crate owns, in the table `build-cache`; it can be rebuilt. A secret is in no key,
+//! layer, history or log.
+
+mod builder;
+mod cache;
+mod cancel;
+mod context;
+mod error;
+mod fetch;
+mod layer;
+mod messages;
+mod metadata_steps;
+mod mounts;
+mod output;
+mod owners;
+mod paths;
+mod ports;
+mod remote;
+mod request;
+mod rootfs;
+mod run;
+mod stage;
+mod state;
+mod transfer;
+mod transfer_step;
+mod tree;
+
+pub use builder::{Builder, BuilderConfig};
+pub use cache::{CacheRecord, PruneFilter, Pruned};
+pub use error::BuildError;
+pub use output::{Line, Output, lines};
+pub use ports::{Image, Images, LayerStream, PortError, RunRequest, Runs, View};
+pub use request::{BuildRequest, BuildSecret, ContextSource, Resources, Secrets};
+
+pub use registry_client::Credentials;

@@ -1,0 +1,398 @@
+//! `RUN --mount`: folders of the host that a container sees, made for it alone or kept as a cache.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use build_core::KeyMaker;
+use container_core::{MountKind as RequestKind, MountRequest};
+use dockerfile::{Mount, MountKind, Sharing};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::builder::{Shared, blocking};
+use crate::error::BuildError;
+use crate::messages;
+use crate::paths::absolute;
+use crate::ports::LayerStream;
+use crate::rootfs;
+use crate::state::{Build, StageState};
+use crate::transfer::{Gathered, Place, Selection};
+use crate::transfer_step::tree_of;
+use crate::tree::{NodeKind, Tree};
+use crate::{layer, paths};
+
+/// One mutex a cache that is used alone.
+pub(crate) type Locks = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
+
+/// The largest secret, as in Docker.
+const MAX_SECRET: usize = 500 << 10;
+
+/// The mounts of one RUN.
+pub(crate) struct Mounted {
+    mounts: Vec<One>,
+    /// Places that were made to mount on, which are no part of the layer.
+    places: Vec<String>,
+    folder: PathBuf,
+    _alone: Vec<OwnedMutexGuard<()>>,
+}
+
+struct One {
+    request: Option<MountRequest>,
+    env: Option<String>,
+    key: String,
+    /// What its source is filled with.
+    fill: Option<Fill>,
+}
+
+struct Fill {
+    gathered: Gathered,
+    path: PathBuf,
+    is_file: bool,
+}
+
+/// Finds out what the mounts are of. Nothing is made yet: the step may be known already.
+pub(crate) async fn prepare(
+    build: &Build<'_>,
+    state: &mut StageState,
+    wanted: &[Mount],
+) -> Result<Mounted, BuildError> {
+    let folder = build.shared.config.folder.join("tmp").join(random_name());
+    let mut mounted = Mounted { mounts: Vec::new(), places: Vec::new(), folder, _alone: Vec::new() };
+    for (place, mount) in wanted.iter().enumerate() {
+        let mut mount = mount.clone();
+        for text in [&mut mount.target, &mut mount.from, &mut mount.source, &mut mount.id] {
+            *text = build.expand(state, text)?;
+        }
+        let base = state.image.config.config.working_dir.clone();
+        if mount.kind == MountKind::Secret && mount.target.is_empty() && mount.env.is_none() {
+            mount.target = format!("/run/secrets/{}", mount.id);
+        }
+        if !mount.target.is_empty() {
+            mount.target = absolute(&base, &mount.target);
+            if mount.target == "/" {
+                return Err(BuildError::invalid("invalid mount target \"/\""));
+            }
+            mounted.note_place(build, state, &mount.target).await?;
+        }
+        let one = match mount.kind {
+            MountKind::Bind => bind(build, state, &mount, &mounted.folder.join(place.to_string())).await?,
+            MountKind::Cache => cache(build, state, &mount, &mut mounted).await?,
+            MountKind::Tmpfs => tmpfs(&mount),
+            MountKind::Secret => match secret(build, &mount, &mounted.folder.join(place.to_string()))? {
+                Some(one) => one,
+                None => continue,
+            },
+            MountKind::Ssh if mount.required => return Err(messages::no_ssh()),
+            // Without an agent it is as if it were not there, as the reference has it.
+            MountKind::Ssh => continue,
+        };
+        mounted.mounts.push(one);
+    }
+    Ok(mounted)
+}
+
+impl Mounted {
+    pub fn requests(&self) -> Vec<MountRequest> {
+        self.mounts.iter().filter_map(|one| one.request.clone()).collect()
+    }
+
+    pub fn env(&self) -> Vec<String> {
+        self.mounts.iter().filter_map(|one| one.env.clone()).collect()
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        self.mounts.iter().map(|one| one.key.clone()).collect()
+    }
+
+    /// Makes the folders that are mounted.
+    pub async fn fill(&mut self, _: &Build<'_>) -> Result<(), BuildError> {
+        let fills: Vec<Fill> = self.mounts.iter_mut().filter_map(|one| one.fill.take()).collect();
+        let folder = self.folder.clone();
+        let failed = |error| BuildError::file("make what RUN mounts", error);
+        blocking(move || {
+            if !fills.is_empty() {
+                fs::create_dir_all(&folder)?;
+                fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?;
+            }
+            fills.iter().try_for_each(|fill| materialise(&fill.gathered, &fill.path, fill.is_file))
+        })
+        .await?
+        .map_err(failed)
+    }
+
+    /// Removes what was made for this one run.
+    pub async fn clear(&self) {
+        let folder = self.folder.clone();
+        let cleared = blocking(move || match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        });
+        if let Ok(Err(error)) = cleared.await {
+            tracing::warn!(%error, "what a step has mounted stays on the disk");
+        }
+    }
+
+    /// The layer without the places that were only made to mount on.
+    pub fn without_places(&self, made: LayerStream, epoch: Option<i64>) -> LayerStream {
+        match (epoch, self.places.is_empty()) {
+            (None, true) => made,
+            (epoch, _) => layer::rewritten(made, epoch, self.places.clone()),
+        }
+    }
+
+    /// Remembers a target, and the folders above it, that the image does not have.
+    async fn note_place(&mut self, build: &Build<'_>, state: &mut StageState, target: &str) -> Result<(), BuildError> {
+        let failed = |error| BuildError::file(format!("find {target:?} in the image"), error);
+        let relative = target.trim_start_matches('/').to_owned();
+        let all = paths::parents(&relative).map(str::to_owned).chain([relative.clone()]).collect::<Vec<_>>();
+        match build.root(state).await? {
+            None => self.places.extend(all),
+            Some(root) => {
+                for path in all {
+                    let found = rootfs::resolve(root.as_fd(), &path).map_err(failed)?;
+                    if found.kind.is_none() {
+                        self.places.push(found.path);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path) -> Result<One, BuildError> {
+    let source = if mount.source.is_empty() { "/" } else { &mount.source };
+    let (tree, gathered) = gather(build, state, &mount.from, source).await?;
+    let is_file = matches!(gathered.items.first().map(|item| &item.place), Some(Place::Itself(_)));
+    drop(tree);
+    let (gathered, digest) = blocking(move || {
+        let digest = gathered.digest();
+        (gathered, digest)
+    })
+    .await?;
+    let key = KeyMaker::new("bind").field(&mount.target).field(digest?.to_string()).finish().to_string();
+    let request = MountRequest {
+        kind: RequestKind::Bind,
+        source: path.display().to_string(),
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+        ..MountRequest::default()
+    };
+    let fill = Some(Fill { gathered, path: path.to_owned(), is_file });
+    Ok(One { request: Some(request), env: None, key, fill })
+}
+
+async fn gather(
+    build: &Build<'_>,
+    state: &StageState,
+    from: &str,
+    source: &str,
+) -> Result<(Arc<Tree>, Gathered), BuildError> {
+    let tree = match from {
+        "" => Arc::clone(&build.context),
+        from => tree_of(build, state.place, from, source).await?,
+    };
+    let how = Selection { instruction: "RUN --mount", exclude: &[], parents: false, from_image: !from.is_empty() };
+    let mut gathered = Gathered::default();
+    gathered.add_path(&tree, source, &how)?;
+    for item in &mut gathered.items {
+        item.keeps_owner = !from.is_empty();
+    }
+    Ok((tree, gathered))
+}
+
+/// A folder that outlives the build. What it has is no part of a key: a cache is only there to be faster.
+async fn cache(build: &Build<'_>, state: &StageState, mount: &Mount, mounted: &mut Mounted) -> Result<One, BuildError> {
+    let id = if mount.id.is_empty() { &mount.target } else { &mount.id };
+    let name = KeyMaker::new("cache").field(id).finish().hex();
+    let folder = build.shared.config.folder.join("caches").join(&name[..32]);
+    let lock = |name: &str| {
+        let mut locks = build.shared.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(name.to_owned()).or_default())
+    };
+    let mut path = folder.clone();
+    match mount.sharing {
+        Sharing::Shared => {}
+        Sharing::Locked => mounted._alone.push(lock(&name).lock_owned().await),
+        Sharing::Private => {
+            // Whoever finds it in use has one of his own.
+            let mut number = 0;
+            loop {
+                let name = format!("{name}-{number}");
+                if let Ok(alone) = lock(&name).try_lock_owned() {
+                    mounted._alone.push(alone);
+                    break;
+                }
+                number += 1;
+                path = folder.with_extension(number.to_string());
+            }
+        }
+    }
+    let fill = match (path.exists(), mount.from.is_empty()) {
+        (false, false) => {
+            let source = if mount.source.is_empty() { "/" } else { &mount.source };
+            Some(gather(build, state, &mount.from, source).await?.1)
+        }
+        _ => None,
+    };
+    let (made, owner) = (path.clone(), (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)));
+    let mode = mount.mode.unwrap_or(0o755);
+    let failed = |error| BuildError::file("make a cache", error);
+    blocking(move || {
+        if made.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&made)?;
+        if let Some(gathered) = &fill {
+            materialise(gathered, &made, false)?;
+        }
+        chown(&made, Some(owner.0), Some(owner.1))?;
+        fs::set_permissions(&made, fs::Permissions::from_mode(mode))
+    })
+    .await?
+    .map_err(failed)?;
+    let request = MountRequest {
+        kind: RequestKind::Bind,
+        source: path.display().to_string(),
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+        ..MountRequest::default()
+    };
+    let key = KeyMaker::new("cache mount").field(&mount.target).field(id).finish().to_string();
+    Ok(One { request: Some(request), env: None, key, fill: None })
+}
+
+fn tmpfs(mount: &Mount) -> One {
+    let request = MountRequest {
+        kind: RequestKind::Tmpfs,
+        target: mount.target.clone(),
+        tmpfs_size: i64::try_from(mount.size).unwrap_or(i64::MAX),
+        ..MountRequest::default()
+    };
+    let key = KeyMaker::new("tmpfs").field(&mount.target).field(mount.size.to_be_bytes()).finish().to_string();
+    One { request: Some(request), env: None, key, fill: None }
+}
+
+/// A secret's value is in no key: whoever has another one gets the same step.
+fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<One>, BuildError> {
+    let Some(value) = build.request.secrets.0.get(&mount.id) else {
+        return if mount.required { Err(messages::missing_secret(&mount.id)) } else { Ok(None) };
+    };
+    if value.reveal().len() > MAX_SECRET {
+        return Err(BuildError::invalid(format!("invalid secret {}: it has more than {MAX_SECRET} bytes", mount.id)));
+    }
+    let key = KeyMaker::new("secret").field(&mount.target).field(&mount.id).finish().to_string();
+    let env = mount.env.as_ref().map(|name| {
+        let name = if name.is_empty() { &mount.id } else { name };
+        format!("{name}={}", String::from_utf8_lossy(value.reveal()))
+    });
+    if mount.target.is_empty() {
+        return Ok(Some(One { request: None, env, key, fill: None }));
+    }
+    let failed = |error| BuildError::file("make a secret", error);
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(failed)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).map_err(failed)?;
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(mount.mode.unwrap_or(0o400)).open(path);
+    let mut file = made.map_err(failed)?;
+    io::Write::write_all(&mut file, value.reveal()).map_err(failed)?;
+    chown(path, Some(mount.uid.unwrap_or(0)), Some(mount.gid.unwrap_or(0))).map_err(failed)?;
+    let request = MountRequest {
+        kind: RequestKind::Bind,
+        source: path.display().to_string(),
+        target: mount.target.clone(),
+        read_only: true,
+        ..MountRequest::default()
+    };
+    Ok(Some(One { request: Some(request), env, key, fill: None }))
+}
+
+/// Files into a folder of our own. Links come last, so that no name leads through one.
+fn materialise(gathered: &Gathered, path: &Path, is_file: bool) -> io::Result<()> {
+    let place = |place: &Place| match place {
+        Place::Itself(_) => path.to_owned(),
+        Place::Below(relative) => path.join(relative),
+    };
+    if !is_file {
+        fs::create_dir_all(path)?;
+    }
+    let mut links = Vec::new();
+    let mut folders = Vec::new();
+    for item in &gathered.items {
+        let to = place(&item.place);
+        if let Some(above) = to.parent() {
+            fs::create_dir_all(above)?;
+        }
+        match &item.node.kind {
+            NodeKind::Directory => {
+                fs::create_dir_all(&to)?;
+                folders.push((to, item));
+            }
+            NodeKind::File { .. } => {
+                let mut file = fs::File::create(&to)?;
+                let mut content = item.open()?;
+                io::copy(&mut content, &mut file)?;
+                own(&to, item)?;
+                fs::set_permissions(&to, fs::Permissions::from_mode(item.node.mode))?;
+            }
+            NodeKind::Symlink(target) => links.push((target.clone(), to)),
+            NodeKind::Special(_) => {}
+        }
+    }
+    for (target, to) in links {
+        symlink(target, to)?;
+    }
+    for (to, item) in folders {
+        own(&to, item)?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(item.node.mode))?;
+    }
+    Ok(())
+}
+
+fn own(path: &Path, item: &crate::transfer::Item) -> io::Result<()> {
+    match item.keeps_owner {
+        true => chown(path, Some(item.node.uid), Some(item.node.gid)),
+        false => chown(path, Some(0), Some(0)),
+    }
+}
+
+/// Removes every cache that no step uses at the moment; answers their bytes.
+pub(crate) async fn clear_caches(shared: &Arc<Shared>) -> Result<u64, BuildError> {
+    let busy = {
+        let mut locks = shared.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.try_lock().is_err());
+        !locks.is_empty()
+    };
+    if busy {
+        return Ok(0);
+    }
+    let folder = shared.config.folder.join("caches");
+    let failed = |error| BuildError::file("clear the caches of RUN", error);
+    blocking(move || {
+        let bytes = bytes_below(&folder);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(bytes),
+        }
+    })
+    .await?
+    .map_err(failed)
+}
+
+fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => bytes_below(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(bytes).sum()
+}
+
+fn random_name() -> String {
+    crate::metadata_steps::made_up_id() + &crate::metadata_steps::made_up_id()
+}

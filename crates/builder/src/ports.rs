@@ -1,0 +1,117 @@
+//! What builds need from their neighbours, declared by the consumer. dockerd wires them in.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use container_core::{Config, HostConfig};
+use errors::{ErrorKind, Kind};
+use futures_core::Stream;
+use ids::Digest;
+use image_core::{Descriptor, ImageConfig, chain_ids};
+use registry_client::Credentials;
+use serde::{Deserialize, Serialize};
+
+use crate::output::Output;
+
+/// A neighbour's failure: its text is shown as it is.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct PortError {
+    pub kind: ErrorKind,
+    pub message: String,
+}
+
+impl Kind for PortError {
+    fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+/// A plain layer as it is made.
+pub type LayerStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// An image in the making: its configuration, and where its layers are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Image {
+    pub config: ImageConfig,
+    pub layers: Vec<Descriptor>,
+    /// Types of the OCI's instead of Docker's.
+    pub oci: bool,
+}
+
+impl Image {
+    /// The image's id as it is now; empty for one without anything in it.
+    pub fn id(&self) -> String {
+        if self.config.history.is_empty() && self.layers.is_empty() {
+            return String::new();
+        }
+        Digest::of(self.config.to_bytes()).to_string()
+    }
+
+    /// The name of the topmost snapshot; empty without layers.
+    pub fn chain_id(&self) -> String {
+        chain_ids(&self.config.rootfs.diff_ids).last().map(Digest::to_string).unwrap_or_default()
+    }
+}
+
+/// A look at an image's layers.
+#[derive(Debug)]
+pub struct View {
+    /// The uppermost first.
+    pub directories: Vec<PathBuf>,
+    pub key: String,
+}
+
+/// The image store.
+#[async_trait]
+pub trait Images: Send + Sync {
+    /// By any name; unpacked. [`ErrorKind::NotFound`] where it is not in the store.
+    async fn find(&self, name: &str) -> Result<(String, Image), PortError>;
+    async fn pull(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+        credentials: Credentials,
+        output: &Output,
+    ) -> Result<(), PortError>;
+    /// Stores and unpacks a layer. `owner` keeps it until [`Images::forget_layer`].
+    async fn add_layer(&self, owner: &str, below: &Image, layer: LayerStream) -> Result<Descriptor, PortError>;
+    async fn forget_layer(&self, owner: &str) -> Result<(), PortError>;
+    /// Owners that keep a layer.
+    async fn layer_owners(&self) -> Result<Vec<String>, PortError>;
+    /// Whether the layers are still there.
+    async fn has_layers(&self, image: &Image) -> Result<bool, PortError>;
+    /// Bytes that the topmost layer takes.
+    async fn layer_bytes(&self, image: &Image) -> Result<u64, PortError>;
+    /// Makes an image of it, without a name; answers its id.
+    async fn store(&self, image: &Image) -> Result<String, PortError>;
+    /// `repository:tag`.
+    async fn tag(&self, id: &str, name: &str) -> Result<(), PortError>;
+    async fn view(&self, image: &Image) -> Result<View, PortError>;
+    async fn close(&self, view: View) -> Result<(), PortError>;
+}
+
+/// What a RUN's container is made of.
+#[derive(Debug, Clone, Default)]
+pub struct RunRequest {
+    /// What it lies on; its volumes become anonymous ones.
+    pub image: Image,
+    pub config: Config,
+    pub host_config: HostConfig,
+}
+
+/// The daemon's containers.
+#[async_trait]
+pub trait Runs: Send + Sync {
+    /// Answers the container's id.
+    async fn create(&self, run: RunRequest) -> Result<String, PortError>;
+    /// Starts it, tells what it prints, and answers its exit code.
+    async fn run(&self, id: &str, output: &Output) -> Result<i32, PortError>;
+    /// What it has changed.
+    async fn layer(&self, id: &str) -> Result<LayerStream, PortError>;
+    /// Ends and removes it.
+    async fn remove(&self, id: &str) -> Result<(), PortError>;
+}

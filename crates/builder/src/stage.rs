@@ -1,0 +1,210 @@
+//! One stage: its base, its steps in order, its end.
+
+use build_core::KeyMaker;
+use container_core::HostConfig;
+use dockerfile::{Instruction, Lines, Stage, Statement, parse_trigger};
+use errors::{ErrorKind, Kind};
+use image_core::Platform;
+use registry_client::Credentials;
+
+use crate::cancel::unless;
+use crate::error::BuildError;
+use crate::messages;
+use crate::metadata_steps;
+use crate::ports::Image;
+use crate::state::{Build, StageResult, StageState};
+use crate::{run, transfer_step};
+
+/// What a shell finds programs in where the image does not say.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Builds a stage, and keeps its result for the stages behind it.
+pub(crate) async fn build(build: &mut Build<'_>, place: usize, is_target: bool) -> Result<(), BuildError> {
+    let stage = &build.file.stages[place];
+    build.announce(&stage.original).await;
+    build.arguments.enter_stage();
+    let mut state = begin(build, place, stage).await.map_err(|error| at(error, "FROM", stage.lines))?;
+    let built = steps(build, &mut state, stage, is_target).await;
+    build.close_view(&mut state).await;
+    built?;
+    build.tell_result(&state.image).await;
+    if !is_target && !state.image.id().is_empty() && !state.image.config.history.is_empty() {
+        // As Docker's classic builder leaves it: an image without a name.
+        build.shared.images.store(&state.image).await?;
+    }
+    build.results.insert(place, StageResult { image: state.image, key: state.key });
+    Ok(())
+}
+
+fn at(error: BuildError, instruction: &str, lines: Lines) -> BuildError {
+    match error {
+        BuildError::Cancelled | BuildError::Step { .. } => error,
+        error => BuildError::Step { lines, instruction: instruction.to_owned(), source: Box::new(error) },
+    }
+}
+
+async fn steps(
+    build: &mut Build<'_>,
+    state: &mut StageState,
+    stage: &Stage,
+    is_target: bool,
+) -> Result<(), BuildError> {
+    let triggers = std::mem::take(&mut state.image.config.config.on_build);
+    if !triggers.is_empty() {
+        let plural = if triggers.len() > 1 { "s" } else { "" };
+        build.output.text(format!("# Executing {} build trigger{plural}\n", triggers.len())).await;
+        for trigger in &triggers {
+            let statement = parse_trigger(trigger)?;
+            step(build, state, &statement).await.map_err(|error| at(error, "ONBUILD", stage.lines))?;
+        }
+    }
+    build.show(&state.image).await;
+    for statement in &stage.statements {
+        build.announce(&statement.original).await;
+        let done = step(build, state, statement).await;
+        done.map_err(|error| at(error, &statement.original, statement.lines))?;
+        build.show(&state.image).await;
+    }
+    if is_target && !build.request.labels.is_empty() {
+        let quoted = |(key, value): (&String, &String)| format!("\"{key}\"=\"{value}\"");
+        let text: Vec<String> = build.request.labels.iter().map(quoted).collect();
+        build.announce(&format!("LABEL {}", text.join(" "))).await;
+        let labels: Vec<(String, String)> = build.request.labels.clone().into_iter().collect();
+        metadata_steps::add_labels(build, state, labels).await?;
+        build.show(&state.image).await;
+    }
+    Ok(())
+}
+
+async fn step(build: &mut Build<'_>, state: &mut StageState, statement: &Statement) -> Result<(), BuildError> {
+    if build.token.is_cancelled() {
+        return Err(BuildError::Cancelled);
+    }
+    match &statement.instruction {
+        Instruction::Run(run) => run::run(build, state, run).await,
+        Instruction::Copy(copy) => transfer_step::transfer(build, state, copy, "COPY").await,
+        Instruction::Add(add) => transfer_step::transfer(build, state, add, "ADD").await,
+        Instruction::WorkDir(path) => transfer_step::work_dir(build, state, path).await,
+        instruction => metadata_steps::apply(build, state, instruction).await,
+    }
+}
+
+async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<StageState, BuildError> {
+    let expand = |text: &str| {
+        let lookup = |name: &str| build.arguments.global_value(name);
+        dockerfile::Expander::new(build.file.directives.escape, &lookup).word(text)
+    };
+    let base = expand(&stage.base)?;
+    let platform = match &stage.platform {
+        Some(text) => Some(expand(text)?).filter(|text| !text.is_empty()),
+        None => build.request.platform.clone(),
+    };
+    if base.is_empty() {
+        return Err(messages::empty_base(&stage.base));
+    }
+    let (image, key, is_stage) = base_image(build, place, &base, platform.as_deref()).await?;
+    let filter = &build.request.no_cache_filter;
+    let named = |name: &String| build.file.stage(name) == Some(place);
+    let mut state = StageState {
+        place,
+        image,
+        key,
+        parent: None,
+        has_command: false,
+        looks_up: !build.request.no_cache && !filter.iter().any(named),
+        view: None,
+    };
+    if is_stage {
+        state.parent = Some(state.key.to_string()).filter(|key| build.shared.cache.has(key));
+        // What a stage inherits from another is its own from now on, its triggers are not.
+        state.image.config.config.on_build.clear();
+    }
+    let env = &mut state.image.config.config.env;
+    if !env.iter().any(|variable| variable.starts_with("PATH=")) {
+        env.push(DEFAULT_PATH.to_owned());
+    }
+    Ok(state)
+}
+
+/// The image that a stage begins on, the key that stands for it, and whether it is another stage's.
+async fn base_image(
+    build: &Build<'_>,
+    place: usize,
+    base: &str,
+    platform: Option<&str>,
+) -> Result<(Image, ids::Digest, bool), BuildError> {
+    let number = base.parse::<usize>().is_ok();
+    if let Some(stage) = build.file.stage(base).filter(|found| *found < place && !number)
+        && let Some(result) = build.results.get(&stage)
+    {
+        return Ok((result.image.clone(), result.key, true));
+    }
+    let epoch = build.epoch.map(|epoch| epoch.to_string()).unwrap_or_default();
+    if base == "scratch" {
+        let wanted = platform.map(Platform::parse).transpose();
+        let platform = wanted.map_err(|error| BuildError::invalid(error.to_string()))?.unwrap_or_else(Platform::host);
+        let mut image = Image::default();
+        image.config.os.clone_from(&platform.os);
+        image.config.architecture.clone_from(&platform.architecture);
+        image.config.variant.clone_from(&platform.variant);
+        return Ok((image, KeyMaker::new("scratch").field(platform.to_string()).field(epoch).finish(), false));
+    }
+    let (id, image) = find_image(build, base, platform, build.request.pull).await?;
+    Ok((image, KeyMaker::new("image").field(id).field(epoch).finish(), false))
+}
+
+/// An image of the store, or of its registry.
+pub(crate) async fn find_image(
+    build: &Build<'_>,
+    name: &str,
+    platform: Option<&str>,
+    pull: bool,
+) -> Result<(String, Image), BuildError> {
+    let named = build.request.contexts.get(name).and_then(|source| source.strip_prefix("docker-image://"));
+    let name = named.unwrap_or(name);
+    let images = &build.shared.images;
+    if !pull {
+        match images.find(name).await {
+            Ok((id, image)) if fits(&image, platform) => return Ok((id, image)),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let credentials = credentials(build, name);
+    unless(build.token, images.pull(name, platform, credentials, build.output)).await?;
+    Ok(images.find(name).await?)
+}
+
+fn fits(image: &Image, platform: Option<&str>) -> bool {
+    match platform.map(Platform::parse) {
+        Some(Ok(wanted)) => wanted.rank(&image.config.platform()).is_some(),
+        _ => true,
+    }
+}
+
+/// Those for the registry in the name; Docker's own has three names.
+fn credentials(build: &Build<'_>, name: &str) -> Credentials {
+    let domain = match ids::Reference::parse_familiar(name) {
+        Ok(reference) => reference.domain().to_owned(),
+        Err(_) => return Credentials::Anonymous,
+    };
+    let names: &[&str] = match domain.as_str() {
+        "docker.io" => &["https://index.docker.io/v1/", "index.docker.io", "docker.io"],
+        own => &[own],
+    };
+    let known = &build.request.credentials;
+    names.iter().find_map(|name| known.get(*name)).cloned().unwrap_or(Credentials::Anonymous)
+}
+
+/// What every container of a build has.
+pub(crate) fn host_config(build: &Build<'_>) -> HostConfig {
+    let mut host = HostConfig {
+        network_mode: build.request.network_mode.clone(),
+        extra_hosts: build.request.extra_hosts.clone(),
+        ..HostConfig::default()
+    };
+    build.request.resources.apply(&mut host);
+    host.log_config.driver = "none".to_owned();
+    host
+}

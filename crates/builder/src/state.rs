@@ -1,0 +1,228 @@
+//! What a build and a stage of it know while they go on.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use build_core::Arguments;
+use dockerfile::{Dockerfile, Expander};
+use ids::Digest;
+use image_core::History;
+use tokio_util::sync::CancellationToken;
+
+use crate::builder::Shared;
+use crate::cache::Entry;
+use crate::error::BuildError;
+use crate::output::{Line, Output};
+use crate::ports::{Image, View};
+use crate::request::BuildRequest;
+use crate::rootfs;
+use crate::tree::Tree;
+
+/// One build under way.
+pub(crate) struct Build<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub request: &'a BuildRequest,
+    pub output: &'a Output,
+    pub token: &'a CancellationToken,
+    pub file: &'a Dockerfile,
+    pub context: Arc<Tree>,
+    pub arguments: Arguments,
+    /// Stages that are built, by their place in the file.
+    pub results: BTreeMap<usize, StageResult>,
+    pub step: usize,
+    pub steps: usize,
+    /// SOURCE_DATE_EPOCH: nothing is younger.
+    pub epoch: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct StageResult {
+    pub image: Image,
+    pub key: Digest,
+}
+
+/// One stage under way.
+pub(crate) struct StageState {
+    pub place: usize,
+    pub image: Image,
+    /// Everything that led here.
+    pub key: Digest,
+    /// The entry below, which this one lies on.
+    pub parent: Option<String>,
+    /// A CMD of this stage: an ENTRYPOINT leaves it.
+    pub has_command: bool,
+    pub looks_up: bool,
+    /// The image's files, as they were at `chain`.
+    pub view: Option<OpenView>,
+}
+
+pub(crate) struct OpenView {
+    pub chain: String,
+    pub view: View,
+    pub root: OwnedFd,
+}
+
+impl Build<'_> {
+    /// `Step 2/8 : RUN make`.
+    pub async fn announce(&mut self, text: &str) {
+        self.step += 1;
+        self.output.text(format!("Step {}/{} : {text}\n", self.step, self.steps)).await;
+    }
+
+    /// ` ---> 76da55c8019d`.
+    pub async fn show(&self, image: &Image) {
+        self.output.text(format!(" ---> {}\n", short(&image.id()))).await;
+    }
+
+    pub async fn tell_result(&self, image: &Image) {
+        self.output.send(Line::Image(image.id())).await;
+    }
+
+    /// Words of an instruction of a stage: ENV wins over ARG.
+    pub fn expand(&self, state: &StageState, text: &str) -> Result<String, BuildError> {
+        let lookup = |name: &str| self.value(state, name);
+        Ok(Expander::new(self.file.directives.escape, &lookup).word(text)?)
+    }
+
+    pub fn expand_words(&self, state: &StageState, text: &str) -> Result<Vec<String>, BuildError> {
+        let lookup = |name: &str| self.value(state, name);
+        Ok(Expander::new(self.file.directives.escape, &lookup).words(text)?)
+    }
+
+    /// A here-document that variables are expanded in.
+    pub fn expand_document(&self, state: &StageState, text: &str) -> Result<String, BuildError> {
+        let lookup = |name: &str| self.value(state, name);
+        Ok(Expander::new(self.file.directives.escape, &lookup).keeping_quotes().word(text)?)
+    }
+
+    fn value(&self, state: &StageState, name: &str) -> Option<String> {
+        let of_env = state.image.config.config.env.iter().find_map(|variable| {
+            let (own, value) = variable.split_once('=')?;
+            (own == name).then(|| value.to_owned())
+        });
+        of_env.or_else(|| self.arguments.value(name))
+    }
+
+    /// Now, or the time that nothing may pass.
+    pub fn created(&self) -> String {
+        match self.epoch.and_then(|epoch| jiff::Timestamp::from_second(epoch).ok()) {
+            Some(epoch) => epoch.to_string(),
+            None => jiff::Timestamp::now().to_string(),
+        }
+    }
+
+    pub fn now(&self) -> i64 {
+        self.epoch.unwrap_or_else(|| jiff::Timestamp::now().as_second())
+    }
+
+    /// The result of a step that was made before, which is then the stage's.
+    pub async fn take_cached(&self, state: &mut StageState, key: Digest) -> Result<bool, BuildError> {
+        if !state.looks_up {
+            return Ok(false);
+        }
+        let Some(found) = self.shared.cache.find(&key) else {
+            // What follows lies on something new.
+            return Ok(false);
+        };
+        if found.has_layer && !self.shared.images.has_layers(&found.image).await? {
+            self.shared.forget(&key).await;
+            return Ok(false);
+        }
+        self.output.text(" ---> Using cache\n").await;
+        state.image = found.image;
+        state.key = key;
+        state.parent = Some(key.to_string());
+        Ok(true)
+    }
+
+    /// Notes what a step made: one line of history, and an entry of the cache.
+    pub async fn finish_step(
+        &self,
+        state: &mut StageState,
+        key: Digest,
+        created_by: String,
+        has_layer: bool,
+    ) -> Result<(), BuildError> {
+        let created = self.created();
+        let config = &mut state.image.config;
+        config.created = Some(created.clone());
+        config.history.push(History {
+            created: Some(created),
+            created_by: created_by.clone(),
+            author: config.author.clone(),
+            comment: String::new(),
+            empty_layer: !has_layer,
+        });
+        config.comment.clear();
+        config.docker_version.clear();
+        let bytes = if has_layer { self.shared.images.layer_bytes(&state.image).await? } else { 0 };
+        let entry = Entry::new(state.image.clone(), state.parent.clone(), created_by, has_layer, bytes);
+        self.shared.cache.put(&key, entry).await?;
+        state.parent = Some(key.to_string());
+        state.key = key;
+        Ok(())
+    }
+
+    /// Gives the image a layer, with the cache's key as who keeps it. An empty one is left out.
+    pub async fn add_layer(
+        &self,
+        state: &mut StageState,
+        key: &Digest,
+        layer: crate::ports::LayerStream,
+    ) -> Result<bool, BuildError> {
+        /// An archive without entries: two blocks of zeros.
+        const EMPTY: u64 = 1024;
+        let added = self.shared.images.add_layer(&key.to_string().replace(':', "-"), &state.image, layer).await?;
+        if added.size <= EMPTY {
+            self.shared.images.forget_layer(&key.to_string().replace(':', "-")).await?;
+            return Ok(false);
+        }
+        state.image.config.rootfs.diff_ids.push(added.digest);
+        state.image.layers.push(added);
+        Ok(true)
+    }
+
+    /// The files of a stage's image, mounted where nobody sees them. `None`: it has none.
+    pub async fn root<'s>(&self, state: &'s mut StageState) -> Result<Option<&'s OwnedFd>, BuildError> {
+        let chain = state.image.chain_id();
+        if chain.is_empty() {
+            return Ok(None);
+        }
+        if state.view.as_ref().is_none_or(|view| view.chain != chain) {
+            self.close_view(state).await;
+            state.view = Some(self.open_view(&state.image).await?);
+        }
+        Ok(state.view.as_ref().map(|view| &view.root))
+    }
+
+    pub async fn open_view(&self, image: &Image) -> Result<OpenView, BuildError> {
+        let view = self.shared.images.view(image).await?;
+        match rootfs::mount(&view.directories) {
+            Ok(root) => Ok(OpenView { chain: image.chain_id(), view, root }),
+            Err(error) => {
+                self.shared.images.close(view).await?;
+                Err(BuildError::file("look into the image", error))
+            }
+        }
+    }
+
+    pub async fn close_view(&self, state: &mut StageState) {
+        if let Some(open) = state.view.take() {
+            self.close(open).await;
+        }
+    }
+
+    pub async fn close(&self, open: OpenView) {
+        drop(open.root);
+        if let Err(error) = self.shared.images.close(open.view).await {
+            tracing::warn!(%error, "a view of an image stays until its lease ends");
+        }
+    }
+}
+
+/// Twelve digits, as Docker shows ids.
+pub(crate) fn short(id: &str) -> &str {
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    digits.get(..12).unwrap_or(digits)
+}
