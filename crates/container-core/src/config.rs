@@ -246,6 +246,8 @@ pub struct MountRequest {
     pub read_only_non_recursive: bool,
     /// Bind only: an error where the kernel cannot make all below it read-only.
     pub read_only_force_recursive: bool,
+    /// Bind only: whose the files are inside; empty or `match-user`.
+    pub id_map: String,
     /// Told to virtual machines that share files; nothing here acts on it.
     pub consistency: String,
     /// tmpfs only, 0 means no limit.
@@ -308,6 +310,7 @@ pub struct MountPoint {
     pub propagation: String,
     pub non_recursive: bool,
     pub read_only: ReadOnly,
+    pub owners: Owners,
     /// Volume and image: the folder of it that is mounted.
     pub subpath: String,
     /// Of a volume that this mount makes.
@@ -320,6 +323,17 @@ pub struct MountPoint {
     pub copy_up: bool,
     /// Made for this container and removed with it by `rm -v` and `--rm`.
     pub anonymous: bool,
+}
+
+/// Whose the files of a bind are inside of the container (mount_setattr(2), MOUNT_ATTR_IDMAP).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owners {
+    /// As on the host.
+    #[default]
+    Host,
+    /// Those of the source's owner are the container's user's, and the other way round.
+    MatchUser,
 }
 
 /// How far below a read-only bind the read-only reaches (mount_setattr(2), AT_RECURSIVE).

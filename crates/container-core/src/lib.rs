@@ -31,8 +31,8 @@ mod validate;
 pub use capabilities::{DEFAULT_CAPABILITIES, capabilities_of};
 pub use config::{
     Config, DeviceMapping, DeviceRequest, EndpointRequest, ExecConfig, Healthcheck, HostConfig, ImageDefaults,
-    LogConfig, MountKind, MountPoint, MountRequest, PortBinding, ReadOnly, Resources, StrayOptions, ThrottleDevice,
-    Ulimit, WeightDevice,
+    LogConfig, MountKind, MountPoint, MountRequest, Owners, PortBinding, ReadOnly, Resources, StrayOptions,
+    ThrottleDevice, Ulimit, WeightDevice,
 };
 pub use detach::{DEFAULT_DETACH_KEYS, DetachKeys, Typed};
 pub use environment::{DEFAULT_PATH, environment};

@@ -1,6 +1,6 @@
 //! What a container wants mounted: `-v`, `--mount`, `--tmpfs` and the image's volumes, in one checked list.
 
-use crate::config::{Config, HostConfig, MountKind, MountPoint, MountRequest, ReadOnly};
+use crate::config::{Config, HostConfig, MountKind, MountPoint, MountRequest, Owners, ReadOnly};
 use crate::error::ConfigError;
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
@@ -166,6 +166,7 @@ fn from_request(request: &MountRequest) -> Result<MountPoint, ConfigError> {
             mount.non_recursive = request.non_recursive;
             mount.create_source = request.create_mountpoint;
             mount.read_only = read_only(request)?;
+            mount.owners = owners(request).map_err(wrong)?;
         }
         MountKind::Volume => {
             check_subpath(request)?;
@@ -200,6 +201,14 @@ fn from_request(request: &MountRequest) -> Result<MountPoint, ConfigError> {
         }
     }
     Ok(mount)
+}
+
+fn owners(request: &MountRequest) -> Result<Owners, String> {
+    match request.id_map.as_str() {
+        "" => Ok(Owners::Host),
+        "match-user" => Ok(Owners::MatchUser),
+        other => Err(format!("invalid id mapping: {other} (must be match-user)")),
+    }
 }
 
 fn read_only(request: &MountRequest) -> Result<ReadOnly, ConfigError> {

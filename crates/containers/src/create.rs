@@ -220,7 +220,8 @@ fn mounts(shared: &Shared, config: &Config, host_config: &HostConfig) -> Result<
         let other = shared.find(reference).map_err(|_| messages::volumes_from_missing(reference))?.record();
         for mount in other.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
             let read_write = mount.read_write && !mode.split(',').any(|option| option == "ro");
-            let mount = MountPoint { read_write, anonymous: false, copy_up: false, ..mount.clone() };
+            let mode = String::new();
+            let mount = MountPoint { mode, read_write, anonymous: false, copy_up: false, ..mount.clone() };
             inherited.insert(mount.destination.clone(), mount);
         }
     }

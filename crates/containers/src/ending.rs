@@ -78,11 +78,11 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
         tracing::warn!(container = record.id, %error, "cannot release a container's sandbox");
     }
     staging::unstage(shared, &record.id);
-    volumes::unmount_all(shared, &record).await;
     shared.shipping.drain(&record.id);
     container.drop_pending();
     exec::container_ended(shared, &record.id, KILLED);
     tell(shared, container, untold);
+    volumes::unmount_all(shared, &record).await;
     // Told before the shim is gone: whoever wants the container next waits at its gate, and nobody else needs the shim.
     container.notify(|progress| {
         progress.exits += 1;

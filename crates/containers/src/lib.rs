@@ -36,6 +36,7 @@ mod logging;
 mod membership;
 mod messages;
 mod mountpoints;
+mod owners;
 mod ports;
 mod propagation;
 mod prune;

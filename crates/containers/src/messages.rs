@@ -215,6 +215,13 @@ pub fn join_itself() -> Error {
     refuse(ErrorKind::InvalidArgument, "cannot join own network namespace".to_owned())
 }
 
+pub fn no_id_map(source: &str) -> Error {
+    let message = format!(
+        "invalid mount config for type \"bind\": bind-idmap=match-user: the file system of {source} has no id-mapped mounts"
+    );
+    refuse(ErrorKind::InvalidArgument, message)
+}
+
 pub fn volume_not_mounted(kind: ErrorKind, place: &str, why: &str) -> Error {
     refuse(kind, format!("error while mounting volume '{place}': {why}"))
 }

@@ -174,14 +174,19 @@ fn bind_inside(folder: BorrowedFd<'_>, subpath: &str, place: &Path) -> io::Resul
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let inside = rustix::fs::openat2(folder, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
     let is_folder = FileType::from_raw_mode(rustix::fs::fstat(&inside)?.st_mode) == FileType::Directory;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = rustix::mount::open_tree(&inside, "", flags | OpenTreeFlags::AT_RECURSIVE)?;
+    attach_at(tree, is_folder, place)
+}
+
+/// Attaches a detached mount at a place that is made for it.
+pub(crate) fn attach_at(tree: OwnedFd, is_folder: bool, place: &Path) -> io::Result<()> {
     if is_folder {
         make_folder(place)?;
     } else {
         make_folder(place.parent().unwrap_or(Path::new("/")))?;
         fs::File::create(place)?;
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = rustix::mount::open_tree(&inside, "", flags | OpenTreeFlags::AT_RECURSIVE)?;
     attach(tree, place)
 }
 

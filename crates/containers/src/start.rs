@@ -24,7 +24,8 @@ use crate::service::{Shared, now};
 use crate::staging::{self, Staged};
 use crate::stdio::{self, Stdin};
 use crate::{
-    cdi, devices, files, health, links, logging, messages, propagation, remove, runtimes, user_namespaces, volumes,
+    cdi, devices, files, health, links, logging, messages, owners, propagation, remove, runtimes, user_namespaces,
+    volumes,
 };
 
 /// How long a shim may go on with a Create whose caller has died.
@@ -137,7 +138,8 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
     let run = async {
         stored?;
         let rootfs = rootfs?;
-        let staged = staging::stage(shared, &record).await?;
+        let mut staged = staging::stage(shared, &record).await?;
+        owners::stage(shared, &record, &rootfs, &mut staged)?;
         let spec = specification(shared, &record, &sandbox, &rootfs, &staged, users)?;
         let runtime = runtimes::find(&shared.settings, &shared.defaults(), &record.host_config.runtime)?
             .for_root(user_namespaces::of(shared, &record.host_config).map(Remap::root));
@@ -366,7 +368,7 @@ fn specification(
 }
 
 /// A `-v` source that is not there becomes a folder, as Docker has it; a `--mount` source must be there.
-fn provide_source(mount: &container_core::MountPoint) -> Result<(), Error> {
+pub(crate) fn provide_source(mount: &container_core::MountPoint) -> Result<(), Error> {
     let path = std::path::Path::new(&mount.source);
     if path.exists() {
         return Ok(());

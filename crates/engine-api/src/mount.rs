@@ -24,6 +24,8 @@ wire! {
         create_mountpoint: bool = "CreateMountpoint" | "empty",
         read_only_non_recursive: bool = "ReadOnlyNonRecursive" | "empty",
         read_only_force_recursive: bool = "ReadOnlyForceRecursive" | "empty",
+        /// An extension of this engine: `match-user`.
+        id_map: String = "IDMap" | "empty",
     }
 
     /// Of a mount of type `volume`.

@@ -135,6 +135,7 @@ fn mount(mount: &MountRequest) -> wire_mount::Mount {
         create_mountpoint: mount.create_mountpoint,
         read_only_non_recursive: mount.read_only_non_recursive,
         read_only_force_recursive: mount.read_only_force_recursive,
+        id_map: mount.id_map.clone(),
     };
     let driver = wire_mount::Driver { name: mount.volume_driver.clone(), options: mount.volume_driver_options.clone() };
     let volume = wire_mount::VolumeOptions {

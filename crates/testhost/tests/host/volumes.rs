@@ -158,6 +158,43 @@ pub fn mounted(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// Files of a bind that belong to who runs in the container, whoever owns them on the host.
+pub fn matched(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    let image = engine.import_busybox("busybox")?;
+    let docker = &engine.docker;
+    let source = host.path("work");
+    fs::create_dir(&source)?;
+    fs::write(source.join("theirs"), "x")?;
+    for path in [source.clone(), source.join("theirs")] {
+        std::os::unix::fs::chown(path, Some(1234), Some(1235))?;
+    }
+    let bind = format!("type=bind,source={},target=/w,bind-idmap=match-user", source.display());
+    for (user, seen) in [("0", "0:0"), ("77:78", "77:78"), ("1234:1235", "1234:1235")] {
+        let script = "touch /w/made && stat -c %u:%g /w /w/theirs /w/made";
+        let shown = docker.run(&["run", "--rm", "-u", user, "--mount", &bind, &image, "sh", "-c", script])?;
+        ensure!(shown == [seen; 3].join("\n"), "{user}: {shown}");
+        let made = fs::metadata(source.join("made"))?;
+        ensure!((made.uid(), made.gid()) == (1234, 1235), "{user}: {}:{}", made.uid(), made.gid());
+        fs::remove_file(source.join("made"))?;
+    }
+    // proc(5) is nobody's to map.
+    let refused = docker.try_run(&[
+        "run",
+        "--rm",
+        "-u",
+        "5",
+        "--mount",
+        "type=bind,source=/proc,target=/w,bind-idmap=match-user",
+        &image,
+    ])?;
+    ensure!(refused.code == 125 && refused.stderr.contains("/proc has no id-mapped mounts"), "{}", refused.stderr);
+    let wrong = docker.try_run(&["run", "--rm", "--mount", "type=bind,source=/,target=/w,bind-idmap=all", &image])?;
+    ensure!(wrong.stderr.contains("invalid value for bind-idmap: all (must be \"match-user\")"), "{}", wrong.stderr);
+    ensure!(docker.run(&["ps", "-aq"])?.is_empty());
+    Ok(())
+}
+
 /// Kills the daemon at another moment each time while volumes come, are used and go.
 pub fn killed(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
