@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use builder::BuilderConfig;
 use container_core::spec::{Policy, Remap};
 use container_core::{LogConfig, Ulimit};
 use containerd_client::Client;
@@ -38,6 +39,22 @@ pub fn open_images(config: &Config, client: &Client, users: &UsersOfImages, even
     images.max_concurrent_downloads = concurrent(config.max_concurrent_downloads, DOWNLOADS);
     images.max_concurrent_uploads = concurrent(config.max_concurrent_uploads, UPLOADS);
     Images::new(images, Arc::new(users.clone()), Arc::new(events.clone()))
+}
+
+/// `builder.gc` of daemon.json: whether steps are kept, and how many bytes of them.
+pub fn builder(config: &Config, places: &Places) -> Result<BuilderConfig> {
+    let gc = config.builder.as_ref().and_then(|builder| builder.get("gc"));
+    let text = |key: &str| gc.and_then(|gc| gc.get(key)).and_then(serde_json::Value::as_str);
+    let kept = text("defaultKeepStorage").or_else(|| text("defaultReservedSpace"));
+    let keep_bytes = match kept {
+        Some(kept) => crate::options::bytes(kept)
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .with_context(|| format!("invalid size in builder.gc: {kept}"))?,
+        None => 0,
+    };
+    let entitlements = config.builder.as_ref().and_then(|builder| builder.get("entitlements"));
+    let insecure = entitlements.and_then(|all| all.get("security-insecure")).and_then(serde_json::Value::as_bool);
+    Ok(BuilderConfig { folder: places.data_root.join("build"), keep_bytes, allows_insecure: insecure.unwrap_or(false) })
 }
 
 pub fn registry_options(config: &Config) -> RegistryOptions {

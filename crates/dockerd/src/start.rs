@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use builder::Builder;
 use containerd_client::Client;
 use containers::{Neighbours, Service};
 use engine_api::ApiVersion;
@@ -23,7 +24,9 @@ use crate::options::{Config, Options};
 use crate::pid_file::PidFile;
 use crate::places::{Places, sibling};
 use crate::reload::Reloading;
-use crate::wiring::{BusSinks, ImageLookup, NetworkSandboxes, UsersOfImages, VolumeProvider};
+use crate::wiring::{
+    BuildImages, BuildRuns, BusSinks, ImageLookup, NetworkSandboxes, StepImages, UsersOfImages, VolumeProvider,
+};
 use crate::{activation, descriptors, listen, metrics, remap, serve, settings, tls};
 
 const DEFAULT_PID_FILE: &str = "/var/run/docker.pid";
@@ -94,14 +97,23 @@ impl Daemon {
         let images = settings::open_images(config, &client, &users, &events);
         let networks = settings::open_networks(config, places, &database, &events)?;
         let volumes = settings::open_volumes(config, places, &database, &events).await?;
+        let steps = StepImages::default();
         let neighbours = Neighbours {
-            images: Arc::new(ImageLookup(images.clone())),
+            images: Arc::new(ImageLookup { images: images.clone(), steps: steps.clone() }),
             sandboxes: Arc::new(NetworkSandboxes::new(networks.clone(), config)),
             volumes: Arc::new(VolumeProvider(volumes.clone())),
             events: Arc::new(events.clone()),
         };
+        let built = database.clone();
         let service = Service::open(settings::containers(config, places)?, database, client, neighbours).await?;
         let containers = Arc::new(service);
+        let runs = BuildRuns { containers: Arc::clone(&containers), steps };
+        let builder = Builder::open(
+            settings::builder(config, places)?,
+            built,
+            Arc::new(BuildImages(images.clone())),
+            Arc::new(runs),
+        )?;
         users.connect(&containers);
         let recovered = containers.recover().await.context("cannot compare containers with containerd's")?;
         tracing::info!(running = recovered.running, ended = recovered.ended, strays = recovered.strays, "recovered");
@@ -111,6 +123,7 @@ impl Daemon {
         let api = Arc::new(Api {
             containers: Arc::clone(&containers),
             images,
+            builder,
             networks: networks.clone(),
             volumes,
             events: events.0,

@@ -6,6 +6,7 @@
 
 mod answer;
 mod authorization;
+mod build;
 mod connection;
 mod containers;
 mod disk_usage;
@@ -40,6 +41,7 @@ pub use tokio_util::sync::CancellationToken;
 pub struct Api {
     pub containers: Arc<::containers::Service>,
     pub images: ::images::Images,
+    pub builder: ::builder::Builder,
     pub networks: ::networks::Networks,
     pub volumes: ::volumes::Volumes,
     pub events: events::Bus,

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::StepImages;
 use async_trait::async_trait;
 use container_core::{Config, Healthcheck, ImageDefaults};
 use containers::{Image, ImageCommit, ImageSource, PortError};
@@ -12,19 +13,26 @@ use image_core::{ContainerConfig, ImageError};
 use images::{CommitRequest, ImageUser, ImageUsers, Images, ImagesError, ResolvedImage};
 
 /// The images service, as containers see it.
-pub struct ImageLookup(pub Images);
+pub struct ImageLookup {
+    pub images: Images,
+    /// What builds have their containers on.
+    pub steps: StepImages,
+}
 
 #[async_trait]
 impl ImageSource for ImageLookup {
     async fn resolve(&self, name: &str) -> Result<Image, PortError> {
-        match self.0.resolve(name).await {
+        if let Some(image) = self.steps.get(name) {
+            return Ok(image);
+        }
+        match self.images.resolve(name).await {
             Ok(image) => Ok(to_image(image)),
             Err(error) => Err(refused(error)),
         }
     }
 
     async fn id_of(&self, name: &str) -> Result<String, PortError> {
-        self.0.id_of(name).await.map(|id| id.to_string()).map_err(refused)
+        self.images.id_of(name).await.map(|id| id.to_string()).map_err(refused)
     }
 
     async fn commit(&self, commit: ImageCommit) -> Result<String, PortError> {
@@ -46,7 +54,7 @@ impl ImageSource for ImageLookup {
             let piece = layer.next().await?;
             Some((piece, layer))
         });
-        let committed = self.0.commit(&request, Box::pin(layer)).await;
+        let committed = self.images.commit(&request, Box::pin(layer)).await;
         committed.map(|id| id.to_string()).map_err(refused)
     }
 }

@@ -1,0 +1,220 @@
+//! Builds ask for images and for containers.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use builder::{Credentials, Image, LayerStream, Line, Output, PortError, RunRequest, Runs, View};
+use containers::{AttachRequest, CreateRequest, RemoveOptions, WaitCondition};
+use errors::{ErrorKind, Kind};
+use futures_util::stream;
+use ids::Reference;
+use image_core::{Descriptor, Platform};
+use images::{BuildImage, Images, LayerView, ProgressSender, PullRequest};
+use tokio::io::{AsyncReadExt, BufReader};
+
+/// Bytes of a frame's head in an attached stream.
+const FRAME_HEAD: usize = 8;
+/// The longest frame that is taken; the pump's are far shorter.
+const MAX_FRAME: usize = 1 << 20;
+
+/// Images in the making that containers of RUN lie on, by the ids that they would have.
+#[derive(Clone, Default)]
+pub struct StepImages(Arc<Mutex<HashMap<String, containers::Image>>>);
+
+impl StepImages {
+    pub fn get(&self, id: &str) -> Option<containers::Image> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn put(&self, image: containers::Image) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(image.id.clone(), image);
+    }
+
+    fn remove(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+/// The images service, as builds see it.
+pub struct BuildImages(pub Images);
+
+#[async_trait]
+impl builder::Images for BuildImages {
+    async fn find(&self, name: &str) -> Result<(String, Image), PortError> {
+        let (id, image) = self.0.build_base(name).await.map_err(refused)?;
+        Ok((id.to_string(), Image { config: image.config, layers: image.layers, oci: image.oci }))
+    }
+
+    async fn pull(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+        credentials: Credentials,
+        output: &Output,
+    ) -> Result<(), PortError> {
+        let reference = Reference::parse_familiar(name).map_err(refused)?.with_default_tag();
+        let platform = platform.map(Platform::parse).transpose().map_err(refused)?;
+        let request = PullRequest { reference, platform, credentials };
+        let (sender, mut progress) = ProgressSender::channel();
+        let tell = async {
+            while let Some(line) = progress.recv().await {
+                let (id, status) = (line.id, line.status);
+                output.send(Line::Progress { id, status, current: line.current, total: line.total }).await;
+            }
+        };
+        let pull = async {
+            let pulled = self.0.pull(&request, &sender).await;
+            drop(sender);
+            pulled
+        };
+        let (pulled, ()) = tokio::join!(pull, tell);
+        pulled.map(drop).map_err(refused)
+    }
+
+    async fn add_layer(&self, owner: &str, below: &Image, layer: LayerStream) -> Result<Descriptor, PortError> {
+        self.0.add_build_layer(owner, &to_images(below), layer).await.map_err(refused)
+    }
+
+    async fn forget_layer(&self, owner: &str) -> Result<(), PortError> {
+        self.0.forget_build_layer(owner).await.map_err(refused)
+    }
+
+    async fn layer_owners(&self) -> Result<Vec<String>, PortError> {
+        self.0.build_layer_owners().await.map_err(refused)
+    }
+
+    async fn has_layers(&self, image: &Image) -> Result<bool, PortError> {
+        self.0.has_build_layers(&to_images(image)).await.map_err(refused)
+    }
+
+    async fn layer_bytes(&self, image: &Image) -> Result<u64, PortError> {
+        self.0.build_layer_bytes(&to_images(image)).await.map_err(refused)
+    }
+
+    async fn store(&self, image: &Image) -> Result<String, PortError> {
+        self.0.store_build(&to_images(image)).await.map(|id| id.to_string()).map_err(refused)
+    }
+
+    async fn tag(&self, id: &str, name: &str) -> Result<(), PortError> {
+        let reference = Reference::parse_familiar(name).map_err(refused)?.with_default_tag();
+        self.0.tag(id, &reference).await.map_err(refused)
+    }
+
+    async fn view(&self, image: &Image) -> Result<View, PortError> {
+        let view = self.0.view_build(&to_images(image)).await.map_err(refused)?;
+        Ok(View { directories: view.directories, key: view.key })
+    }
+
+    async fn close(&self, view: View) -> Result<(), PortError> {
+        self.0.close_view(LayerView { directories: view.directories, key: view.key }).await.map_err(refused)
+    }
+}
+
+fn to_images(image: &Image) -> BuildImage {
+    BuildImage { config: image.config.clone(), layers: image.layers.clone(), oci: image.oci }
+}
+
+fn refused<E: Kind + std::error::Error + 'static>(error: E) -> PortError {
+    PortError { kind: error.kind(), message: errors::chain(&error) }
+}
+
+/// The containers service, as builds see it.
+pub struct BuildRuns {
+    pub containers: Arc<containers::Service>,
+    pub steps: StepImages,
+}
+
+#[async_trait]
+impl Runs for BuildRuns {
+    async fn create(&self, run: RunRequest) -> Result<String, PortError> {
+        let mut config = run.config;
+        // An image without anything in it has no id, and still something must be said.
+        let id = Some(run.image.id()).filter(|id| !id.is_empty()).unwrap_or_else(|| "scratch".to_owned());
+        config.image.clone_from(&id);
+        let image = containers::Image {
+            id: id.clone(),
+            name: id.clone(),
+            defaults: container_core::ImageDefaults {
+                volumes: run.image.config.config.volumes.iter().cloned().collect(),
+                ..container_core::ImageDefaults::default()
+            },
+            chain_id: run.image.chain_id(),
+            os: run.image.config.os.clone(),
+        };
+        self.steps.put(image);
+        let request = CreateRequest { name: None, config, host_config: run.host_config, endpoints: Vec::new() };
+        let created = self.containers.containers.create(request).await;
+        self.steps.remove(&id);
+        created.map(|created| created.id).map_err(refused)
+    }
+
+    async fn run(&self, id: &str, output: &Output) -> Result<i32, PortError> {
+        let wanted = AttachRequest { stdin: false, stdout: true, stderr: true };
+        let attached = self.containers.streams.attach(id, wanted).map_err(refused)?;
+        let waiting = self.containers.lifecycle.wait(id, WaitCondition::NextExit).map_err(refused)?;
+        self.containers.lifecycle.start(id).await.map_err(refused)?;
+        if let Some(stream) = attached.stream().await.map_err(refused)? {
+            tell(stream, output).await.map_err(broken)?;
+        }
+        let ended = waiting.done().await;
+        match ended.error {
+            Some(message) => Err(PortError { kind: ErrorKind::Internal, message }),
+            None => Ok(ended.code),
+        }
+    }
+
+    async fn layer(&self, id: &str) -> Result<LayerStream, PortError> {
+        let layer = self.containers.file_systems.layer(id).await.map_err(refused)?;
+        Ok(Box::pin(stream::unfold(layer, |mut layer| async move {
+            let piece = layer.next().await?;
+            Some((piece, layer))
+        })))
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), PortError> {
+        let options = RemoveOptions { force: true, volumes: true };
+        self.containers.containers.remove(id, options).await.map_err(refused)
+    }
+}
+
+fn broken(error: io::Error) -> PortError {
+    PortError { kind: ErrorKind::Internal, message: format!("cannot read what a step prints: {error}") }
+}
+
+/// Frames of both outputs as the text that they are; bytes that are none are replaced.
+async fn tell(stream: tokio::net::UnixStream, output: &Output) -> io::Result<()> {
+    let mut stream = BufReader::with_capacity(64 << 10, stream);
+    let mut head = [0; FRAME_HEAD];
+    let mut pending: Vec<u8> = Vec::new();
+    loop {
+        match stream.read_exact(&mut head).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error),
+        }
+        let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        if length > MAX_FRAME {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"));
+        }
+        let at = pending.len();
+        pending.resize(at + length, 0);
+        stream.read_exact(&mut pending[at..]).await?;
+        // A character may be cut in two by a frame's end.
+        let whole = match std::str::from_utf8(&pending) {
+            Ok(_) => pending.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => pending.len(),
+        };
+        let rest = pending.split_off(whole);
+        if !pending.is_empty() {
+            output.text(String::from_utf8_lossy(&pending).into_owned()).await;
+        }
+        pending = rest;
+    }
+    if !pending.is_empty() {
+        output.text(String::from_utf8_lossy(&pending).into_owned()).await;
+    }
+    Ok(())
+}
