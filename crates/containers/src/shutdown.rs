@@ -60,4 +60,6 @@ async fn end(shared: Arc<Shared>, container: Arc<Container>, timeout_s: Option<i
     if let Err(error) = stop::stop_with_daemon(&shared, &container, timeout_s).await {
         tracing::warn!(container = container.id, error = errors::chain(&error), "cannot stop a container");
     }
+    // An end is told before it is cleaned up behind; who does that has the gate, and the shim goes with it.
+    drop(container.gate.lock().await);
 }
