@@ -17,6 +17,7 @@ mod run;
 mod storage;
 mod terminal;
 mod upkeep;
+mod user_namespaces;
 mod volume_plugins;
 mod volumes;
 
@@ -69,6 +70,7 @@ const TESTS: &[Test] = &[
     test("a_volume_is_filled_from_the_image_and_shared_in_parts", BUSYBOX, volumes::filled),
     test("a_volume_that_is_a_mount_lasts_as_long_as_its_users_over_a_daemon_s_death_too", BUSYBOX, volumes::mounted),
     test("a_daemon_that_is_killed_leaves_no_volume_half_done", BUSYBOX, volumes::killed),
+    test("files_of_a_bind_are_the_container_s_user_s_where_that_is_asked_for", BUSYBOX, volumes::matched),
     test("a_plugin_s_volumes_are_docker_s_too", CLIENTS, volume_plugins::plugins),
     test("files_go_in_and_out_of_containers_that_run_and_that_do_not", CLIENTS, file_systems::copied),
     test("archives_of_containers_are_refused_in_docker_s_words", CLIENTS, file_systems::archives),
@@ -94,6 +96,10 @@ const TESTS: &[Test] = &[
     test("an_init_stands_before_the_command_and_ends_as_it_does", BUSYBOX, host_config::init),
     test("memory_is_shared_with_whom_it_may_be_and_links_name_their_targets", BUSYBOX, host_config::shared),
     test("images_and_parts_of_volumes_are_mounted", CLIENTS, host_config::mounts),
+    test("users_of_a_container_are_others_on_the_host", BUSYBOX, user_namespaces::inside_and_outside),
+    test("files_of_mapped_users_have_owners_on_both_sides", BUSYBOX, user_namespaces::files),
+    test("mapped_containers_outlive_the_daemon_and_share_with_their_like", BUSYBOX, user_namespaces::life),
+    test("the_default_user_of_a_mapping_is_made", BUSYBOX, user_namespaces::accounts),
 ];
 
 fn main() -> ExitCode {
