@@ -182,4 +182,6 @@ fn method_of(method: &http::Method) -> Option<Method> {
 }
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tests;
