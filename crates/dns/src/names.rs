@@ -15,6 +15,8 @@ pub struct EndpointNames {
     pub addresses: Vec<IpAddr>,
     /// Any spelling; the first is the one that reverse lookups answer.
     pub names: Vec<String>,
+    /// Words that only this sandbox has for names of the network.
+    pub links: Vec<(String, String)>,
 }
 
 /// What one sandbox brings and sees.
@@ -127,12 +129,24 @@ impl Names {
     }
 
     fn holders(&self, sandbox: &str, name: &str) -> Option<&[(String, IpAddr)]> {
+        if let Some(linked) = self.linked(sandbox, name) {
+            return Some(linked);
+        }
         if let Some(holders) = self.seen(sandbox).find_map(|network| network.forward.get(name)) {
             return Some(holders);
         }
         let (name, suffix) = name.rsplit_once('.')?;
         let network = self.seen(sandbox).find(|network| network.name == suffix)?;
         network.forward.get(name).map(Vec::as_slice)
+    }
+
+    /// What the sandbox itself calls so: its own words go before everybody's names.
+    fn linked(&self, sandbox: &str, word: &str) -> Option<&[(String, IpAddr)]> {
+        self.sandboxes.get(sandbox)?.endpoints.iter().find_map(|endpoint| {
+            let (_, name) = endpoint.links.iter().find(|(own, _)| own.eq_ignore_ascii_case(word))?;
+            let network = self.networks.get(&endpoint.network_id)?;
+            network.forward.get(&name.to_ascii_lowercase()).map(Vec::as_slice)
+        })
     }
 
     fn reverse(&self, sandbox: &str, address: IpAddr) -> Option<String> {
@@ -152,6 +166,7 @@ mod tests {
             network_name: network.to_owned(),
             addresses: vec![IpAddr::from([10, 0, 0, last])],
             names: names.iter().map(|name| (*name).to_owned()).collect(),
+            links: Vec::new(),
         }
     }
 
@@ -205,6 +220,19 @@ mod tests {
         assert_eq!(ask(&names, "a", "db.back", kind::A, 0), Answer::Unknown);
         assert_eq!(ask(&names, "a", "3.0.0.10.in-addr.arpa", kind::PTR, 0), Answer::Pointer("api.front".to_owned()));
         assert_eq!(ask(&names, "a", "4.0.0.10.in-addr.arpa", kind::PTR, 0), Answer::Unknown);
+    }
+
+    #[test]
+    fn a_link_is_a_word_of_one_sandbox_and_goes_before_names() {
+        let mut names = table();
+        let mut own = endpoint("front", 5, &["own"]);
+        own.links = vec![("store".to_owned(), "API".to_owned()), ("web".to_owned(), "api".to_owned())];
+        names.set("d", SandboxNames { endpoints: vec![own] });
+        assert_eq!(ask(&names, "d", "Store", kind::A, 0), addresses(&[3]));
+        assert_eq!(ask(&names, "d", "web", kind::A, 0), addresses(&[3]));
+        assert_eq!(ask(&names, "a", "store", kind::A, 0), Answer::Unknown);
+        names.remove("b");
+        assert_eq!(ask(&names, "d", "store", kind::A, 0), Answer::Unknown);
     }
 
     #[test]

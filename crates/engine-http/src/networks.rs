@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use engine_api::adapt;
 use engine_api::filters::Filters;
 use engine_api::network as wire;
-use engine_api::{StringMap, adapt};
+use errors::{ErrorKind, Kind};
 use http::StatusCode;
-use networks::{Address, Attached, CreateNetwork, NetworkView, SubnetRequest};
+use networks::{Address, Asked, Attached, CreateNetwork, NetworkView};
 
 use crate::Api;
 use crate::containers::create::endpoint as wanted_endpoint;
+use crate::containers::update::until;
 use crate::reply;
 use crate::request::Request;
 use crate::status::{Answer, Failure};
 
+const PRUNE_FILTERS: [&str; 3] = ["label", "label!", "until"];
 const FILTERS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 
 pub async fn list(api: &Api, request: &Request) -> Answer {
@@ -76,7 +79,7 @@ pub async fn create(api: &Api, request: Request) -> Answer {
     let version = request.version;
     let mut body: wire::CreateRequest = request.json().await?;
     adapt::network_create(&mut body, version);
-    let created = api.networks.create(from_wire(body)?).await?;
+    let created = api.networks.create(from_wire(body)).await?;
     Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warning: created.warning }))
 }
 
@@ -85,7 +88,6 @@ pub async fn remove(api: &Api, request: &Request) -> Answer {
     Ok(reply::no_content())
 }
 
-/// For containers that do not run: at their next start they join it.
 pub async fn connect(api: &Api, request: Request) -> Answer {
     let network = api.networks.inspect(&request.name).await?.network.name.clone();
     let body: wire::ConnectRequest = request.json().await?;
@@ -95,57 +97,67 @@ pub async fn connect(api: &Api, request: Request) -> Answer {
 }
 
 pub async fn disconnect(api: &Api, request: Request) -> Answer {
-    let network = api.networks.inspect(&request.name).await?.network.name.clone();
+    let name = request.name.clone();
     let body: wire::DisconnectRequest = request.json().await?;
-    api.containers.containers.disconnect(&body.container, &network).await?;
+    let network = api.networks.inspect(&name).await.map(|view| view.network.name);
+    let container = api.containers.containers.inspect(&body.container).await;
+    match (container, network) {
+        // Nobody is left to be asked: what the network keeps of it is given back.
+        (Err(error), network) if body.force && error.kind() == ErrorKind::NotFound => {
+            api.networks.forget(&network?, &body.container).await?;
+        }
+        (Err(error), _) => return Err(error.into()),
+        // A network that is gone stays in the list of a container that does not run.
+        (Ok(_), Err(_)) if body.force => api.containers.containers.disconnect(&body.container, &name).await?,
+        (Ok(_), network) => api.containers.containers.disconnect(&body.container, &network?).await?,
+    }
     Ok(reply::empty(StatusCode::OK))
 }
 
-fn from_wire(body: wire::CreateRequest) -> Result<CreateNetwork, Failure> {
-    let refused = [
-        ("Ingress", body.ingress),
-        ("ConfigOnly", body.config_only),
-        ("ConfigFrom", body.config_from.is_some_and(|from| !from.network.is_empty())),
-        ("EnableIPv4=false", body.enable_ipv4 == Some(false)),
-    ];
-    if let Some((member, _)) = refused.iter().find(|(_, is_set)| *is_set) {
-        let message = format!("a network with {member} cannot be made by this engine");
-        return Err(Failure::new(errors::ErrorKind::NotImplemented, message));
-    }
-    let ipam = body.ipam.unwrap_or_default();
-    if !matches!(ipam.driver.as_str(), "" | "default") {
-        return Err(Failure::new(
-            errors::ErrorKind::NotFound,
-            format!("could not find plugin {} in v1 plugin registry", ipam.driver),
-        ));
-    }
-    let subnets = ipam.config.unwrap_or_default().into_iter().map(subnet).collect::<Result<_, _>>()?;
-    Ok(CreateNetwork {
-        name: body.name,
-        driver: body.driver,
-        internal: body.internal,
-        attachable: body.attachable,
-        enable_ipv6: body.enable_ipv6.unwrap_or(false),
-        subnets,
-        options: body.options.unwrap_or_default(),
-        labels: body.labels.unwrap_or_default(),
-    })
+pub async fn prune(api: &Api, request: &Request) -> Answer {
+    let filters = request.query.filters()?;
+    filters.check_keys(&PRUNE_FILTERS)?;
+    let until = until(&filters.values("until").map(str::to_owned).collect::<Vec<_>>())?;
+    let absent: Vec<String> = filters.values("label!").map(str::to_owned).collect();
+    let fits = move |network: &networks::NetworkRecord| {
+        let has = |term: &String| match term.split_once('=') {
+            Some((key, value)) => network.labels.get(key).is_some_and(|found| found == value),
+            None => network.labels.contains_key(term),
+        };
+        filters.match_labels(&network.labels)
+            && !absent.iter().any(has)
+            && until.is_none_or(|until| network.created_ns < until.0)
+    };
+    let deleted = api.networks.prune(fits).await?;
+    let report = wire::PruneReport { networks_deleted: Some(deleted).filter(|names| !names.is_empty()) };
+    Ok(reply::ok(&report))
 }
 
-fn subnet(config: wire::IpamConfig) -> Result<SubnetRequest, Failure> {
-    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let parsed = |text: Option<String>| text.map(|text| text.parse()).transpose();
-    let gateway = given(&config.gateway)
-        .map(|text| text.parse().map_err(|_| Failure::bad_request(format!("invalid gateway address: {text}"))));
-    if !config.auxiliary_addresses.is_empty() {
-        let message = "auxiliary addresses cannot be kept free by this engine";
-        return Err(Failure::new(errors::ErrorKind::NotImplemented, message));
+fn from_wire(body: wire::CreateRequest) -> CreateNetwork {
+    let ipam = body.ipam.unwrap_or_default();
+    let asked = |config: wire::IpamConfig| Asked {
+        subnet: config.subnet,
+        range: config.ip_range,
+        gateway: config.gateway,
+        auxiliary: config.auxiliary_addresses,
+    };
+    CreateNetwork {
+        name: body.name,
+        driver: body.driver,
+        scope: body.scope,
+        internal: body.internal,
+        attachable: body.attachable,
+        ingress: body.ingress,
+        enable_ipv4: body.enable_ipv4,
+        enable_ipv6: body.enable_ipv6,
+        config_only: body.config_only,
+        config_from: body.config_from.map(|from| from.network).unwrap_or_default(),
+        ipam_driver: ipam.driver,
+        ipam_options: ipam.options.unwrap_or_default(),
+        pools: ipam.config.unwrap_or_default().into_iter().map(asked).collect(),
+        options: body.options.unwrap_or_default(),
+        labels: body.labels.unwrap_or_default(),
     }
-    Ok(SubnetRequest {
-        subnet: parsed(given(&config.subnet))?,
-        range: parsed(given(&config.ip_range))?,
-        gateway: gateway.transpose()?,
-    })
 }
 
 fn to_wire(view: &NetworkView) -> wire::Network {
@@ -153,8 +165,12 @@ fn to_wire(view: &NetworkView) -> wire::Network {
     let configs = network.subnets.iter().map(|subnet| wire::IpamConfig {
         subnet: subnet.subnet.to_string(),
         ip_range: subnet.range.map(|range| range.to_string()).unwrap_or_default(),
-        gateway: subnet.gateway.to_string(),
-        auxiliary_addresses: StringMap::new(),
+        gateway: subnet.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+        auxiliary_addresses: subnet
+            .auxiliary
+            .iter()
+            .map(|(name, address)| (name.clone(), address.to_string()))
+            .collect(),
     });
     wire::Network {
         name: network.name.clone(),
@@ -162,9 +178,15 @@ fn to_wire(view: &NetworkView) -> wire::Network {
         created: container_core::rfc3339(Some(container_core::Timestamp(network.created_ns))),
         scope: "local".to_owned(),
         driver: network.driver.clone(),
-        enable_ipv4: network.is_bridge(),
+        enable_ipv4: network.enable_ipv4,
         enable_ipv6: network.enable_ipv6,
-        ipam: wire::Ipam { driver: "default".to_owned(), options: None, config: Some(configs.collect()) },
+        ipam: wire::Ipam {
+            driver: if network.ipam.driver.is_empty() { "default".to_owned() } else { network.ipam.driver.clone() },
+            options: Some(network.ipam.options.clone()).filter(|_| !network.predefined),
+            config: Some(configs.collect()),
+        },
+        config_only: network.config_only,
+        config_from: wire::ConfigReference { network: network.config_from.clone() },
         internal: network.internal,
         attachable: network.attachable,
         containers: view.containers.iter().map(endpoint).collect(),

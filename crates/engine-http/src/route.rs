@@ -75,6 +75,7 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::NetworkInspect => networks::inspect(&api, &request).await,
         Op::NetworkCreate => networks::create(&api, request).await,
         Op::NetworkConnect => networks::connect(&api, request).await,
+        Op::NetworkPrune => networks::prune(&api, &request).await,
         Op::NetworkDisconnect => networks::disconnect(&api, request).await,
         Op::NetworkDelete => networks::remove(&api, &request).await,
 

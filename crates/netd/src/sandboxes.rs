@@ -48,6 +48,14 @@ impl Parts<'_> {
         }
     }
 
+    /// The same port of the host leads elsewhere from now on.
+    fn retarget(&mut self, port: &PublishedPort, number: u64) {
+        match port.protocol {
+            Protocol::Tcp => self.tcp.retarget(number, port),
+            Protocol::Udp => self.udp.retarget(number, port),
+        }
+    }
+
     fn release(&mut self, port: &PublishedPort, number: u64) {
         match port.protocol {
             Protocol::Tcp => self.tcp.release(number),
@@ -88,8 +96,10 @@ impl Sandboxes {
             Some(held) => (held.ports.clone(), held.resolver.zip(held.statement.resolver.as_ref())),
             None => (Vec::new(), None),
         };
+        // A port that only leads elsewhere keeps its socket.
+        let wanted_as = |held: &PublishedPort| statement.ports.iter().find(|port| is_same_socket(held, port)).copied();
         let mut ports: Vec<(PublishedPort, u64)> =
-            old_ports.iter().filter(|(port, _)| statement.ports.contains(port)).copied().collect();
+            old_ports.iter().filter_map(|(port, number)| Some((wanted_as(port)?, *number))).collect();
         let kept = ports.len();
         let opened =
             bind_missing(parts, &statement, &mut ports).and_then(|()| match (&statement.resolver, old_resolver) {
@@ -115,8 +125,12 @@ impl Sandboxes {
                 return Err(failure);
             }
         };
-        for (port, number) in old_ports.iter().filter(|(port, _)| !statement.ports.contains(port)) {
-            parts.release(port, *number);
+        for (port, number) in &old_ports {
+            match wanted_as(port) {
+                None => parts.release(port, *number),
+                Some(wanted) if wanted != *port => parts.retarget(&wanted, *number),
+                Some(_) => {}
+            }
         }
         if let Some((number, _)) = old_resolver.filter(|(number, _)| resolver != Some(*number)) {
             parts.resolver.close(number);
@@ -164,6 +178,10 @@ fn bind_missing(
     Ok(())
 }
 
+fn is_same_socket(a: &PublishedPort, b: &PublishedPort) -> bool {
+    (a.host_address, a.host_port, a.protocol) == (b.host_address, b.host_port, b.protocol)
+}
+
 fn is_in_use(error: &Error) -> bool {
     matches!(error, Error::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
 }
@@ -174,6 +192,7 @@ fn names_of(statement: &Sandbox) -> SandboxNames {
         network_name: endpoint.network_name.clone(),
         addresses: endpoint.addresses.clone(),
         names: endpoint.names.clone(),
+        links: endpoint.links.clone(),
     });
     SandboxNames { endpoints: endpoints.collect() }
 }

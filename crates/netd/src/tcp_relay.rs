@@ -67,6 +67,14 @@ impl TcpRelay {
         Ok(number)
     }
 
+    /// New connections lead there; those that stand end with their container's old address.
+    pub(crate) fn retarget(&mut self, number: u64, port: &PublishedPort) {
+        if let Some(listener) = self.listeners.get_mut(&number) {
+            listener.target = SocketAddr::new(port.container_address, port.container_port);
+            self.connections.retain(|_, connection| connection.listener != number);
+        }
+    }
+
     /// Gives the port back and ends its connections, which lead to a container that is gone.
     pub(crate) fn release(&mut self, number: u64) {
         self.listeners.remove(&number);

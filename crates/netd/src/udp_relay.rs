@@ -51,8 +51,20 @@ impl UdpRelay {
         Ok(number)
     }
 
+    /// Datagrams lead there from now on.
+    pub(crate) fn retarget(&mut self, number: u64, port: &PublishedPort) {
+        if let Some(front) = self.fronts.get_mut(&number) {
+            front.target = SocketAddr::new(port.container_address, port.container_port);
+            self.forget_sessions(number);
+        }
+    }
+
     pub(crate) fn release(&mut self, number: u64) {
         self.fronts.remove(&number);
+        self.forget_sessions(number);
+    }
+
+    fn forget_sessions(&mut self, number: u64) {
         self.sessions.retain(|_, session| session.front != number);
         self.by_client.retain(|(front, _), _| *front != number);
     }

@@ -17,11 +17,13 @@ pub mod namespace;
 pub mod nft;
 mod route;
 mod socket;
+mod watch;
 
 pub use address::Prefix;
 pub use conntrack::forget_udp_flows;
 pub use error::{Error, Result};
-pub use link::{LinkFacts, PeerPlace, Veth};
+pub use link::{Child, ChildKind, LinkFacts, PeerPlace, Veth};
 pub use message::{Attribute, Batch, attributes};
 pub use route::{Route, RouteFacts};
 pub use socket::{Family, Socket};
+pub use watch::{Seen, Watch};

@@ -15,6 +15,7 @@ const RTM_GETLINK: u16 = 18;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -24,6 +25,10 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_FLAGS: u16 = 2;
 
 const IFF_UP: u32 = 1;
 
@@ -45,8 +50,26 @@ pub struct PeerPlace<'a> {
     pub mac: [u8; 6],
 }
 
+/// A link over another one, with an address of its own (`ip link add … type macvlan`, ipvlan).
+#[derive(Debug)]
+pub struct Child<'a> {
+    /// Index of the link below, in the namespace of the socket.
+    pub parent: u32,
+    pub kind: ChildKind,
+    pub mtu: Option<u32>,
+    pub place: PeerPlace<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildKind {
+    /// `MACVLAN_MODE_PRIVATE` (1), `…_VEPA` (2), `…_BRIDGE` (4), `…_PASSTHRU` (8).
+    Macvlan { mode: u32 },
+    /// `IPVLAN_MODE_L2` (0), `…_L3` (1), `…_L3S` (2); flags bridge (0), private (1), vepa (2). The address is its parent's.
+    Ipvlan { mode: u16, flags: u16 },
+}
+
 /// What a dump tells about a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkFacts {
     pub index: u32,
     pub name: String,
@@ -54,6 +77,8 @@ pub struct LinkFacts {
     pub master: Option<u32>,
     pub mac: Option<[u8; 6]>,
     pub mtu: u32,
+    /// `bridge`, `veth`, `vlan` …; empty for a device of hardware.
+    pub kind: String,
 }
 
 /// `struct ifinfomsg`.
@@ -95,6 +120,97 @@ impl Batch {
                 });
             });
         });
+        self.end();
+    }
+
+    /// Two ends in this namespace, each a port of a bridge, up: what passes one bridge passes the other.
+    pub fn create_trunk(&mut self, ends: [(&str, u32); 2], mtu: u32) {
+        let [(name, master), (peer, _)] = ends;
+        let step = format!("create trunk {name} to {peer}");
+        self.begin(step, RTM_NEWLINK, ACK | CREATE | EXCL, &ifinfomsg(0, IFF_UP, IFF_UP));
+        self.put_text(IFLA_IFNAME, name);
+        self.put_u32(IFLA_MTU, mtu);
+        self.put_u32(IFLA_MASTER, master);
+        self.nest(IFLA_LINKINFO, |batch| {
+            batch.put(IFLA_INFO_KIND, b"veth");
+            batch.nest(IFLA_INFO_DATA, |batch| {
+                batch.nest(VETH_INFO_PEER, |batch| {
+                    batch.raw(&ifinfomsg(0, 0, 0));
+                    batch.put_text(IFLA_IFNAME, peer);
+                    batch.put_u32(IFLA_MTU, mtu);
+                });
+            });
+        });
+        self.end();
+        let (peer, master) = ends[1];
+        self.begin(format!("join {peer} to its bridge"), RTM_NEWLINK, ACK, &ifinfomsg(0, IFF_UP, IFF_UP));
+        self.put_text(IFLA_IFNAME, peer);
+        self.put_u32(IFLA_MASTER, master);
+        self.end();
+    }
+
+    /// The link is born, down, inside the namespace.
+    pub fn create_child(&mut self, child: &Child<'_>) {
+        let (kind, word): (&[u8], _) = match child.kind {
+            ChildKind::Macvlan { .. } => (b"macvlan", "macvlan"),
+            ChildKind::Ipvlan { .. } => (b"ipvlan", "ipvlan"),
+        };
+        let step = format!("create {word} link {} in a sandbox", child.place.name);
+        self.begin(step, RTM_NEWLINK, ACK | CREATE | EXCL, &ifinfomsg(0, 0, 0));
+        self.put_text(IFLA_IFNAME, child.place.name);
+        self.put_u32(IFLA_LINK, child.parent);
+        if let Some(mtu) = child.mtu {
+            self.put_u32(IFLA_MTU, mtu);
+        }
+        if matches!(child.kind, ChildKind::Macvlan { .. }) {
+            self.put(IFLA_ADDRESS, &child.place.mac);
+        }
+        self.put_u32(IFLA_NET_NS_FD, child.place.namespace.as_raw_fd() as u32);
+        self.nest(IFLA_LINKINFO, |batch| {
+            batch.put(IFLA_INFO_KIND, kind);
+            batch.nest(IFLA_INFO_DATA, |batch| match child.kind {
+                ChildKind::Macvlan { mode } => batch.put_u32(IFLA_MACVLAN_MODE, mode),
+                ChildKind::Ipvlan { mode, flags } => {
+                    batch.put(IFLA_IPVLAN_MODE, &mode.to_ne_bytes());
+                    batch.put(IFLA_IPVLAN_FLAGS, &flags.to_ne_bytes());
+                }
+            });
+        });
+        self.end();
+    }
+
+    /// A link that carries one VLAN of another, up.
+    pub fn create_vlan(&mut self, name: &str, parent: u32, id: u16) {
+        self.begin(format!("create vlan {name}"), RTM_NEWLINK, ACK | CREATE | EXCL, &ifinfomsg(0, IFF_UP, IFF_UP));
+        self.put_text(IFLA_IFNAME, name);
+        self.put_u32(IFLA_LINK, parent);
+        self.nest(IFLA_LINKINFO, |batch| {
+            batch.put(IFLA_INFO_KIND, b"vlan");
+            batch.nest(IFLA_INFO_DATA, |batch| batch.put(IFLA_VLAN_ID, &id.to_ne_bytes()));
+        });
+        self.end();
+    }
+
+    /// A link that leads nowhere, up.
+    pub fn create_dummy(&mut self, name: &str) {
+        self.begin(format!("create dummy {name}"), RTM_NEWLINK, ACK | CREATE | EXCL, &ifinfomsg(0, IFF_UP, IFF_UP));
+        self.put_text(IFLA_IFNAME, name);
+        self.nest(IFLA_LINKINFO, |batch| batch.put(IFLA_INFO_KIND, b"dummy"));
+        self.end();
+    }
+
+    /// Moves a link, under another name, into a namespace. It goes down on the way.
+    pub fn move_link(&mut self, index: u32, place: &PeerPlace<'_>) {
+        let step = format!("move link {index} into a sandbox as {}", place.name);
+        self.begin(step, RTM_NEWLINK, ACK, &ifinfomsg(index, 0, 0));
+        self.put_text(IFLA_IFNAME, place.name);
+        self.put_u32(IFLA_NET_NS_FD, place.namespace.as_raw_fd() as u32);
+        self.end();
+    }
+
+    pub fn set_mac(&mut self, index: u32, mac: [u8; 6]) {
+        self.begin(format!("set the address of link {index}"), RTM_NEWLINK, ACK, &ifinfomsg(index, 0, 0));
+        self.put(IFLA_ADDRESS, &mac);
         self.end();
     }
 
@@ -149,14 +265,17 @@ impl Route {
 
 fn parse_link(payload: &[u8]) -> Option<LinkFacts> {
     let word = |at: usize| Some(u32::from_ne_bytes(payload.get(at..at + 4)?.try_into().ok()?));
-    let mut link =
-        LinkFacts { index: word(4)?, name: String::new(), up: word(8)? & IFF_UP != 0, master: None, mac: None, mtu: 0 };
+    let mut link = LinkFacts { index: word(4)?, up: word(8)? & IFF_UP != 0, ..LinkFacts::default() };
     for attribute in attributes(payload.get(16..)?) {
         match attribute.kind {
             IFLA_IFNAME => link.name = attribute.text()?.to_owned(),
             IFLA_MASTER => link.master = attribute.u32(),
             IFLA_MTU => link.mtu = attribute.u32()?,
             IFLA_ADDRESS => link.mac = attribute.value.try_into().ok(),
+            IFLA_LINKINFO => {
+                let kind = attributes(attribute.value).find(|part| part.kind == IFLA_INFO_KIND);
+                link.kind = kind.and_then(|kind| kind.text().map(str::to_owned)).unwrap_or_default();
+            }
             _ => {}
         }
     }

@@ -10,6 +10,7 @@ use crate::socket::{Answers, Family, Socket};
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
 const IFA_ADDRESS: u16 = 1;
@@ -25,6 +26,8 @@ const RTA_GATEWAY: u16 = 5;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
+/// `RT_SCOPE_LINK`: the destination is on the link itself.
+const RT_SCOPE_LINK: u8 = 253;
 
 /// An rtnetlink socket.
 #[derive(Debug)]
@@ -88,12 +91,44 @@ impl Batch {
         self.end();
     }
 
+    /// In place of the default route that the family has.
     pub fn add_default_route(&mut self, gateway: IpAddr, link: u32) {
         let header = [family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0];
         let step = format!("add default route through {gateway}");
         self.begin(step, RTM_NEWROUTE, ACK | CREATE | REPLACE, &header);
         self.put(RTA_GATEWAY, &octets(gateway));
         self.put_u32(RTA_OIF, link);
+        self.end();
+    }
+
+    /// The default route through a link that has no gateway.
+    pub fn add_default_link_route(&mut self, is_ipv4: bool, link: u32) {
+        let family = if is_ipv4 { 2 } else { 10 };
+        let header = [family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST, 0, 0, 0, 0];
+        let step = format!("add default route by link {link}");
+        self.begin(step, RTM_NEWROUTE, ACK | CREATE | REPLACE, &header);
+        self.put_u32(RTA_OIF, link);
+        self.end();
+    }
+
+    /// To a network through a gateway, or on the link itself.
+    pub fn add_route(&mut self, to: Prefix, gateway: Option<IpAddr>, link: u32) {
+        let scope = if gateway.is_some() { 0 } else { RT_SCOPE_LINK };
+        let header = [family(to.address), to.length, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0, 0, 0, 0];
+        self.begin(format!("add route to {to}"), RTM_NEWROUTE, ACK | CREATE | REPLACE, &header);
+        self.put(RTA_DST, &octets(to.address));
+        if let Some(gateway) = gateway {
+            self.put(RTA_GATEWAY, &octets(gateway));
+        }
+        self.put_u32(RTA_OIF, link);
+        self.end();
+    }
+
+    /// Fails where there is none.
+    pub fn delete_default_route(&mut self, is_ipv4: bool) {
+        let family = if is_ipv4 { 2 } else { 10 };
+        let header = [family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0, 0, 0, 0];
+        self.begin("delete the default route".to_owned(), RTM_DELROUTE, ACK, &header);
         self.end();
     }
 }

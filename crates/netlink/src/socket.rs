@@ -57,6 +57,13 @@ impl Socket {
         Ok(Self { fd })
     }
 
+    /// What tells this socket from others of the namespace: the sender of what it does.
+    pub fn port(&self) -> Result<u32> {
+        let failed = |source| Error::Socket { action: "name", source };
+        let address = rustix::net::getsockname(&self.fd).map_err(failed)?;
+        Ok(netlink::SocketAddrNetlink::try_from(address).map_err(failed)?.pid())
+    }
+
     /// Sends the batch and waits for its answers. The first refusal is the error; later steps usually fail because of it.
     pub(crate) fn perform(&self, batch: &Batch, answers: Answers) -> Result<()> {
         if batch.is_empty() {

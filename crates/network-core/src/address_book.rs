@@ -13,7 +13,8 @@ pub struct AddressBook {
     subnet: Subnet,
     /// Addresses are given from here only, unless asked for by name (`--ip-range`).
     range: Subnet,
-    gateway: IpAddr,
+    /// The network's own: never given out, never given back.
+    reserved: BTreeSet<u128>,
     taken: BTreeSet<u128>,
 }
 
@@ -42,8 +43,8 @@ impl Kind for AddressError {
 }
 
 impl AddressBook {
-    /// The gateway is the first address unless one is named.
-    pub fn new(subnet: Subnet, range: Option<Subnet>, gateway: Option<IpAddr>) -> Result<Self, AddressError> {
+    /// `reserved` are the gateway, where there is one, and the auxiliary addresses.
+    pub fn new(subnet: Subnet, range: Option<Subnet>, reserved: &[IpAddr]) -> Result<Self, AddressError> {
         if subnet.last_offset() < 2 {
             return Err(AddressError::TooSmall { subnet });
         }
@@ -51,24 +52,22 @@ impl AddressBook {
         if range.length() < subnet.length() || !subnet.contains(range.base()) {
             return Err(AddressError::RangeOutside { range, subnet });
         }
-        let first = subnet.nth(1).ok_or(AddressError::TooSmall { subnet })?;
-        let gateway = gateway.unwrap_or(first);
-        let mut book = Self { subnet, range, gateway, taken: BTreeSet::new() };
         // The network's own address; in IPv4 also the broadcast address.
-        book.taken.insert(0);
+        let mut own = BTreeSet::from([0]);
         if subnet.is_ipv4() {
-            book.taken.insert(subnet.last_offset());
+            own.insert(subnet.last_offset());
         }
-        book.take(gateway)?;
-        Ok(book)
+        for address in reserved {
+            let offset = subnet.offset_of(*address).ok_or(AddressError::Outside { address: *address })?;
+            if !own.insert(offset) {
+                return Err(AddressError::InUse { address: *address });
+            }
+        }
+        Ok(Self { subnet, range, taken: own.clone(), reserved: own })
     }
 
     pub fn subnet(&self) -> Subnet {
         self.subnet
-    }
-
-    pub fn gateway(&self) -> IpAddr {
-        self.gateway
     }
 
     /// Takes the lowest free address of the range.
@@ -99,9 +98,7 @@ impl AddressBook {
     /// Gives an address back. The network's own ones stay taken.
     pub fn release(&mut self, address: IpAddr) {
         let Some(offset) = self.subnet.offset_of(address) else { return };
-        let reserved =
-            offset == 0 || address == self.gateway || (self.subnet.is_ipv4() && offset == self.subnet.last_offset());
-        if !reserved {
+        if !self.reserved.contains(&offset) {
             self.taken.remove(&offset);
         }
     }
@@ -112,7 +109,9 @@ mod tests {
     use super::*;
 
     fn book(subnet: &str) -> AddressBook {
-        AddressBook::new(subnet.parse().expect("a subnet"), None, None).expect("a book")
+        let subnet: Subnet = subnet.parse().expect("a subnet");
+        let gateway = subnet.nth(1).expect("a first address");
+        AddressBook::new(subnet, None, &[gateway]).expect("a book")
     }
 
     fn address(text: &str) -> IpAddr {
@@ -120,9 +119,8 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_is_first_and_containers_follow() {
+    fn containers_follow_the_gateway() {
         let mut book = book("172.17.0.0/16");
-        assert_eq!(book.gateway(), address("172.17.0.1"));
         assert_eq!(book.take_next(), Ok(address("172.17.0.2")));
         assert_eq!(book.take_next(), Ok(address("172.17.0.3")));
         book.release(address("172.17.0.2"));
@@ -150,9 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn auxiliary_addresses_stay_free_and_twice_is_refused() {
+        let subnet = "10.0.0.0/24".parse().expect("a subnet");
+        let mut book = AddressBook::new(subnet, None, &[address("10.0.0.2"), address("10.0.0.1")]).expect("a book");
+        assert_eq!(book.take_next(), Ok(address("10.0.0.3")));
+        assert!(AddressBook::new(subnet, None, &[address("10.0.0.2"), address("10.0.0.2")]).is_err());
+        assert!(AddressBook::new(subnet, None, &[address("10.0.1.2")]).is_err());
+    }
+
+    #[test]
     fn addresses_come_from_the_range_only() {
         let range = "10.0.0.128/30".parse().expect("a subnet");
-        let mut book = AddressBook::new("10.0.0.0/24".parse().expect("a subnet"), Some(range), None).expect("a book");
+        let mut book = AddressBook::new("10.0.0.0/24".parse().expect("a subnet"), Some(range), &[]).expect("a book");
         let given: Vec<_> = std::iter::from_fn(|| book.take_next().ok()).map(|address| address.to_string()).collect();
         assert_eq!(given, ["10.0.0.128", "10.0.0.129", "10.0.0.130", "10.0.0.131"]);
     }
@@ -161,6 +168,6 @@ mod tests {
     fn a_large_ipv6_subnet_needs_no_loop() {
         let mut book = book("fd00::/64");
         assert_eq!(book.take_next(), Ok(address("fd00::2")));
-        assert!(AddressBook::new("10.0.0.0/31".parse().expect("a subnet"), None, None).is_err());
+        assert!(AddressBook::new("10.0.0.0/31".parse().expect("a subnet"), None, &[]).is_err());
     }
 }

@@ -20,11 +20,60 @@ pub struct PublishedPort {
     pub container_port: u16,
 }
 
+/// A port of a container in a routed network: reached at the container's own address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OpenPort {
+    pub address: IpAddr,
+    pub protocol: Protocol,
+    pub port: u16,
+}
+
+/// How a network and the world reach each other in one family (`com.docker.network.bridge.gateway_mode_ipv4`, `…_ipv6`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatewayMode {
+    /// Sources are hidden, published ports translated, nothing else enters.
+    #[default]
+    Nat,
+    /// As that, but who has a route to a container reaches all its ports.
+    NatUnprotected,
+    /// No translation: who has a route reaches the published ports at the containers' addresses.
+    Routed,
+    /// Internal, and the bridge has no address on the host.
+    Isolated,
+}
+
+impl GatewayMode {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "nat" => Some(Self::Nat),
+            "nat-unprotected" => Some(Self::NatUnprotected),
+            "routed" => Some(Self::Routed),
+            "isolated" => Some(Self::Isolated),
+            _ => None,
+        }
+    }
+
+    pub fn translates(self) -> bool {
+        matches!(self, Self::Nat | Self::NatUnprotected)
+    }
+}
+
+/// One family of a bridge network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FamilyRules {
+    pub subnet: Subnet,
+    pub is_routed: bool,
+    pub is_unprotected: bool,
+    /// Sources become this address of the host; none: that of the link by which they leave.
+    pub source: Option<IpAddr>,
+}
+
 /// What one bridge network wants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BridgeRules {
     pub bridge: String,
-    pub subnets: Vec<Subnet>,
+    pub families: Vec<FamilyRules>,
     /// Containers of the network reach each other.
     pub talks_inside: bool,
     /// Nothing leaves, nothing enters.
@@ -40,7 +89,14 @@ pub enum Item {
     InternalBridge(String),
     TalksInside(String),
     Masquerade(Subnet),
+    /// Sources of the subnet become the address.
+    Source(Subnet, IpAddr),
+    /// Everything may enter this bridge, in the family of the subnet.
+    Unprotected(String, Subnet),
+    /// Echo requests and their like may enter this bridge, in the family of the subnet.
+    Routed(String, Subnet),
     Published(PublishedPort),
+    Open(OpenPort),
     /// Published on loopback only: relayed, and guarded against packets from elsewhere.
     Guarded(IpAddr, Protocol, u16),
 }
@@ -53,8 +109,21 @@ impl BridgeRules {
         }
         if self.is_internal {
             items.push(Item::InternalBridge(self.bridge.clone()));
-        } else if self.masquerades {
-            items.extend(self.subnets.iter().copied().map(Item::Masquerade));
+            return items;
+        }
+        for family in &self.families {
+            if family.is_routed {
+                items.push(Item::Routed(self.bridge.clone(), family.subnet));
+                continue;
+            }
+            if family.is_unprotected {
+                items.push(Item::Unprotected(self.bridge.clone(), family.subnet));
+            }
+            match (self.masquerades, family.source) {
+                (false, _) => {}
+                (true, None) => items.push(Item::Masquerade(family.subnet)),
+                (true, Some(source)) => items.push(Item::Source(family.subnet, source)),
+            }
         }
         items
     }
@@ -83,6 +152,14 @@ mod tests {
         }
     }
 
+    fn rules(is_internal: bool, adjust: impl FnOnce(&mut FamilyRules)) -> Vec<Item> {
+        let subnet = "10.0.0.0/24".parse().expect("a subnet");
+        let mut family = FamilyRules { subnet, is_routed: false, is_unprotected: false, source: None };
+        adjust(&mut family);
+        let bridge = "br-x".to_owned();
+        BridgeRules { bridge, families: vec![family], talks_inside: true, is_internal, masquerades: true }.items()
+    }
+
     #[test]
     fn loopback_is_guarded_and_never_translated() {
         assert_eq!(
@@ -95,14 +172,27 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_network_is_not_masqueraded() {
-        let rules = BridgeRules {
-            bridge: "br-x".to_owned(),
-            subnets: vec!["10.0.0.0/24".parse().expect("a subnet")],
-            talks_inside: true,
-            is_internal: true,
-            masquerades: true,
-        };
-        assert!(!rules.items().iter().any(|item| matches!(item, Item::Masquerade(_))));
+    fn an_internal_or_routed_network_is_not_masqueraded() {
+        let hides = |items: &[Item]| items.iter().any(|item| matches!(item, Item::Masquerade(_) | Item::Source(..)));
+        assert!(hides(&rules(false, |_| {})));
+        assert!(!hides(&rules(true, |_| {})));
+        assert!(!hides(&rules(false, |family| family.is_routed = true)));
+    }
+
+    #[test]
+    fn a_source_address_takes_the_place_of_masquerading() {
+        let source = IpAddr::from([192, 0, 2, 7]);
+        let items = rules(false, |family| family.source = Some(source));
+        assert!(items.iter().any(|item| matches!(item, Item::Source(_, address) if *address == source)));
+        assert!(!items.iter().any(|item| matches!(item, Item::Masquerade(_))));
+    }
+
+    #[test]
+    fn the_modes_have_dockers_names() {
+        for mode in ["nat", "nat-unprotected", "routed", "isolated"] {
+            let known = GatewayMode::parse(mode).expect("a mode");
+            assert_eq!(serde_json::to_value(known).ok(), Some(serde_json::Value::from(mode)));
+        }
+        assert_eq!(GatewayMode::parse("bridge"), None);
     }
 }

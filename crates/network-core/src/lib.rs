@@ -8,7 +8,9 @@
 
 mod address_book;
 pub mod firewall;
+pub mod gateway;
 pub mod hosts;
+pub mod ipam;
 mod mac;
 pub mod names;
 pub mod netd;
@@ -24,6 +26,9 @@ pub use pool::Pool;
 pub use port::{PortError, PortRange, Protocol, Publish, parse_container_port, parse_host_port};
 pub use port_table::{Binding, PortConflict, PortTable};
 pub use subnet::{Subnet, SubnetError};
+
+/// Longest name of a link.
+pub use names::MAX_INTERFACE_NAME;
 
 /// Address at which every sandbox of a user-defined network finds the embedded DNS server.
 pub const EMBEDDED_DNS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(127, 0, 0, 11);

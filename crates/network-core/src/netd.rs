@@ -75,6 +75,9 @@ pub struct Endpoint {
     pub network_name: String,
     pub addresses: Vec<IpAddr>,
     pub names: Vec<String>,
+    /// Names that only this sandbox has for others of the network: its own word, the other's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,14 +15,14 @@ pub enum Protocol {
 }
 
 /// Inclusive on both ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRange {
     pub first: u16,
     pub last: u16,
 }
 
 /// One published port as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publish {
     pub container_port: u16,
     pub protocol: Protocol,

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// Asked where nothing else is left, as in Docker.
 const FALLBACK4: [IpAddr; 2] =
     [IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4))];
@@ -18,7 +20,7 @@ pub struct ResolvConf {
 }
 
 /// `--dns`, `--dns-search`, `--dns-option`; empty lists leave the host's values.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overrides {
     pub servers: Vec<IpAddr>,
     pub search: Vec<String>,

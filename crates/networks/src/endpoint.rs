@@ -1,118 +1,154 @@
 //! Endpoints of a running container: plugged in, taken out, renamed.
 
 use errors::ErrorKind;
-use netlink::Route;
-use network_core::netd::Upstream;
-use network_core::resolv_conf::{self, Overrides, ResolvConf};
+use network_core::netd;
 
-use crate::bridge;
+use crate::endpoint_plan::take_endpoint;
 use crate::error::Error;
 use crate::events::EventAction;
 use crate::messages;
-use crate::plan;
-use crate::plumbing::{self, Port};
-use crate::record::SandboxRecord;
-use crate::request::{EndpointRequest, Sandbox, SandboxRequest};
-use crate::service::{Inner, new_id, not_running};
+use crate::plan::{self, MAX_ENDPOINTS};
+use crate::plumbing;
+use crate::ports::Refused;
+use crate::record::{NetworkRecord, SandboxRecord};
+use crate::request::{EndpointRequest, Sandbox};
+use crate::sandbox::datagram_targets;
+use crate::service::{Inner, not_running};
 
 impl Inner {
     pub(crate) fn connect(&self, container_id: &str, wanted: &EndpointRequest) -> Result<Sandbox, Error> {
         self.prepare()?;
-        let endpoint_id = new_id()?;
-        let host_servers = std::fs::read_to_string(&self.config.host_resolv_conf).unwrap_or_default();
-        let (record, network, takes_default) = {
+        let facts = self.host_facts_for(1)?;
+        let (before, after, network) = {
             let mut state = self.state();
-            let Some(mut record) = state.sandboxes.get(container_id).cloned() else {
+            let Some(before) = state.sandboxes.get(container_id).cloned() else {
                 return Err(not_running(container_id));
             };
-            if record.sandbox.netns_path.is_none() || record.sandbox.endpoints.is_empty() {
+            if before.sandbox.netns_path.is_none() {
                 return Err(Error::docker(ErrorKind::InvalidArgument, messages::HOST_ENDPOINT));
             }
-            let request = SandboxRequest {
-                container_id: container_id.to_owned(),
-                name: record.name.clone(),
-                ..SandboxRequest::default()
-            };
-            let number = (0..).find(|number| {
-                !record.sandbox.endpoints.iter().any(|endpoint| endpoint.link == format!("eth{number}"))
-            });
-            let others = record.sandbox.endpoints.clone();
-            let endpoint =
-                plan::take_endpoint(&mut state, &request, wanted, number.unwrap_or_default(), endpoint_id, &others)?;
+            if before.sandbox.endpoints.len() >= MAX_ENDPOINTS {
+                let message = format!("at most {MAX_ENDPOINTS} networks");
+                return Err(Error::docker(ErrorKind::InvalidArgument, message));
+            }
+            let id = facts.endpoint_ids.first().cloned().ok_or(Error::Random)?;
+            let endpoint = take_endpoint(&mut state, &before.request, wanted, id, &before.sandbox.endpoints)?;
+            let mut after = before.clone();
+            after.sandbox.endpoints.push(endpoint.clone());
+            if let Err(error) = plan::settle(&mut state, &mut after, &facts, &Refused::new()) {
+                state.release_endpoint(&endpoint);
+                return Err(error);
+            }
+            state.sandboxes.insert(container_id.to_owned(), after.clone());
             let network = state.find(&endpoint.network_id)?.record.clone();
-            let takes_default = !others.iter().any(|other| other.ipv4.is_some_and(|address| address.gateway.is_some()));
-            if !endpoint.dns_names.is_empty() && others.iter().all(|other| other.dns_names.is_empty()) {
-                let host = ResolvConf::parse(&host_servers);
-                record.sandbox.resolv_conf = resolv_conf::for_user_network(&host, &Overrides::default()).file;
-            }
-            if record.upstream == Upstream::Nobody && !network.internal {
-                record.upstream = Upstream::Host;
-            }
-            record.sandbox.endpoints.push(endpoint);
-            state.sandboxes.insert(container_id.to_owned(), record.clone());
-            (record, network, takes_default)
+            (before, after, network)
         };
-        let made = self.plug(&record, &network, takes_default);
-        if let Err(error) = made {
-            let network_id = network.id.clone();
-            // The first error counts.
-            let _ = self.drop_endpoint(record, &network_id);
+        if let Err(error) = self.plug(&before, &after) {
+            {
+                // Ports moved from endpoint to endpoint keep their numbers: nobody else has them meanwhile.
+                let mut state = self.state();
+                state.release_ports(&after);
+                crate::ports::restore(&mut state.ports, &before.sandbox.ports);
+                state.sandboxes.insert(container_id.to_owned(), before.clone());
+            }
+            // The first error counts; what could not be undone goes with the sandbox.
+            let _ = self.unplug(&after, &before);
             return Err(error);
         }
         self.publish(EventAction::Connect, &network, Some(container_id));
-        Ok(record.sandbox)
+        Ok(after.sandbox)
     }
 
-    fn plug(
-        &self,
-        record: &SandboxRecord,
-        network: &crate::record::NetworkRecord,
-        takes_default: bool,
-    ) -> Result<(), Error> {
-        self.store_sandbox(record)?;
-        let index = bridge::ensure(&Route::open()?, network)?;
-        let (Some(path), Some(endpoint)) = (&record.sandbox.netns_path, record.sandbox.endpoints.last()) else {
-            return Err(not_running(&record.container_id));
+    fn plug(&self, before: &SandboxRecord, after: &SandboxRecord) -> Result<(), Error> {
+        // Whoever finds the record and not the link, after a crash, has lost nothing; the other way round a link would stay.
+        self.store_sandbox(after)?;
+        let (Some(path), Some(endpoint)) = (&after.sandbox.netns_path, after.sandbox.endpoints.last()) else {
+            return Err(not_running(&after.container_id));
         };
-        plumbing::plug(path, endpoint, Port::of(network, index), takes_default)?;
-        self.state_to_netd(record).map_err(|failure| failure.into_error(record))
+        let plugs = self.plugs(std::slice::from_ref(endpoint))?;
+        plugs.iter().try_for_each(|plug| plumbing::plug(path, plug))?;
+        self.change_over(before, after)
+    }
+
+    /// Routes, names, sockets and rules of a sandbox whose endpoints have changed.
+    fn change_over(&self, before: &SandboxRecord, after: &SandboxRecord) -> Result<(), Error> {
+        let (old, new) = {
+            let state = self.state();
+            (state.gateways(&before.sandbox.endpoints), state.gateways(&after.sandbox.endpoints))
+        };
+        let way_out = |record: &SandboxRecord, at: Option<usize>| {
+            at.and_then(|at| record.sandbox.endpoints.get(at)).map(|endpoint| endpoint.endpoint_id.clone())
+        };
+        let is_same = way_out(before, old.ipv4) == way_out(after, new.ipv4)
+            && way_out(before, old.ipv6) == way_out(after, new.ipv6);
+        if let Some(path) = after.sandbox.netns_path.as_ref().filter(|_| !is_same) {
+            plumbing::set_default_routes(path, &after.sandbox.endpoints, new)?;
+        }
+        if after.statement().is_some() {
+            self.state_to_netd(after).map_err(|failure| failure.into_error(after))?;
+        } else if before.statement().is_some() {
+            let request = netd::Request::Remove { id: after.container_id.clone() };
+            self.netd.say(&request, || self.statements())?;
+        }
+        let (had, has) = (before.items(), after.items());
+        let added: Vec<_> = has.iter().filter(|item| !had.contains(item)).cloned().collect();
+        let removed: Vec<_> = had.iter().filter(|item| !has.contains(item)).cloned().collect();
+        self.firewall.change(&added, &removed, || self.state().firewall_items())?;
+        let still = datagram_targets(after);
+        for address in datagram_targets(before).into_iter().filter(|address| !still.contains(address)) {
+            netlink::forget_udp_flows(address)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn disconnect(&self, container_id: &str, term: &str) -> Result<Sandbox, Error> {
-        let (record, network) = {
-            let state = self.state();
+        self.prepare()?;
+        let facts = self.host_facts_for(0)?;
+        let (before, after, network) = {
+            let mut state = self.state();
             let network = state.find(term)?.record.clone();
-            let record = state.sandboxes.get(container_id).cloned().ok_or_else(|| not_running(container_id))?;
-            if !record.sandbox.endpoints.iter().any(|endpoint| endpoint.network_id == network.id) {
-                let message = messages::not_connected(container_id, &network.name);
-                return Err(Error::docker(ErrorKind::PermissionDenied, message));
-            }
-            (record, network)
+            let before = state.sandboxes.get(container_id).cloned().ok_or_else(|| not_running(container_id))?;
+            let after = without(&mut state, &before, &network, &facts)?;
+            state.sandboxes.insert(container_id.to_owned(), after.clone());
+            (before, after, network)
         };
-        let sandbox = self.drop_endpoint(record, &network.id)?;
+        self.unplug(&before, &after)?;
         self.publish(EventAction::Disconnect, &network, Some(container_id));
-        Ok(sandbox)
+        Ok(after.sandbox)
     }
 
-    /// Takes the endpoint out of the namespace, of docker-netd's names and, last, of the network's addresses.
-    fn drop_endpoint(&self, mut record: SandboxRecord, network_id: &str) -> Result<Sandbox, Error> {
-        let Some(at) = record.sandbox.endpoints.iter().position(|endpoint| endpoint.network_id == network_id) else {
-            return Ok(record.sandbox);
+    /// Makes `after` true, which lacks an endpoint of `before`: all steps, whatever fails; the first failure is told.
+    /// The address is given back last, when nothing answers to it any more.
+    fn unplug(&self, before: &SandboxRecord, after: &SandboxRecord) -> Result<(), Error> {
+        let stays = |id: &str| after.sandbox.endpoints.iter().any(|endpoint| endpoint.endpoint_id == id);
+        let gone: Vec<_> = before.sandbox.endpoints.iter().filter(|endpoint| !stays(&endpoint.endpoint_id)).collect();
+        let unplugged = match &before.sandbox.netns_path {
+            Some(path) => gone.iter().try_for_each(|endpoint| plumbing::unplug(path, endpoint)),
+            None => Ok(()),
         };
-        let endpoint = record.sandbox.endpoints.remove(at);
-        let unplugged = plumbing::unplug(&endpoint);
-        self.state().sandboxes.insert(record.container_id.clone(), record.clone());
-        let stored = self.store_sandbox(&record);
-        let told = match record.statement() {
-            Some(_) => self.state_to_netd(&record).map_err(|failure| failure.into_error(&record)),
-            None => {
-                let request = network_core::netd::Request::Remove { id: record.container_id.clone() };
-                self.netd.say(&request, || self.statements()).map(drop)
-            }
+        let changed = self.change_over(before, after);
+        let stored = self.store_sandbox(after);
+        let mut state = self.state();
+        gone.iter().for_each(|endpoint| state.release_endpoint(endpoint));
+        drop(state);
+        unplugged.and(changed).and(stored)
+    }
+
+    /// A container that nobody knows any more but its network: `docker network disconnect -f`.
+    pub(crate) fn forget_endpoint(&self, term: &str, container: &str) -> Result<(), Error> {
+        let known = {
+            let state = self.state();
+            let view = state.view(state.find(term)?);
+            view.containers.into_iter().find(|attached| {
+                attached.container_name == container
+                    || attached.container_id == container
+                    || (container.len() >= 12 && attached.container_id.starts_with(container))
+            })
         };
-        self.state().release_endpoint(&endpoint);
-        unplugged.and(stored).and(told)?;
-        Ok(record.sandbox)
+        match known {
+            Some(attached) => self.disconnect(&attached.container_id, term).map(drop),
+            None => Err(Error::docker(ErrorKind::NotFound, format!("endpoint {container} not found"))),
+        }
     }
 
     pub(crate) fn rename(&self, container_id: &str, name: &str) -> Result<(), Error> {
@@ -120,6 +156,7 @@ impl Inner {
             let mut state = self.state();
             let Some(record) = state.sandboxes.get_mut(container_id) else { return Ok(()) };
             let old = std::mem::replace(&mut record.name, name.to_owned());
+            name.clone_into(&mut record.request.name);
             for endpoint in &mut record.sandbox.endpoints {
                 endpoint.dns_names.iter_mut().filter(|known| **known == old).for_each(|known| name.clone_into(known));
             }
@@ -128,4 +165,21 @@ impl Inner {
         self.store_sandbox(&record)?;
         self.state_to_netd(&record).map_err(|failure| failure.into_error(&record))
     }
+}
+
+/// The record without its endpoint in the network, settled.
+fn without(
+    state: &mut crate::state::State,
+    before: &SandboxRecord,
+    network: &NetworkRecord,
+    facts: &plan::HostFacts,
+) -> Result<SandboxRecord, Error> {
+    let mut after = before.clone();
+    after.sandbox.endpoints.retain(|endpoint| endpoint.network_id != network.id);
+    if after.sandbox.endpoints.len() == before.sandbox.endpoints.len() {
+        let message = messages::not_connected(&before.container_id, &network.name);
+        return Err(Error::docker(ErrorKind::Internal, message));
+    }
+    plan::settle(state, &mut after, facts, &Refused::new())?;
+    Ok(after)
 }

@@ -29,6 +29,8 @@ pub enum Error {
     NetdRefused { message: String },
     #[error("cannot prepare {path}")]
     Folder { path: std::path::PathBuf, source: io::Error },
+    #[error("cannot watch the packet filter")]
+    Watch { source: io::Error },
     /// Random bytes for an id could not be had.
     #[error("no random bytes from the system")]
     Random,
@@ -52,7 +54,9 @@ impl Kind for Error {
             Self::Mac(error) => error.kind(),
             Self::Port(error) => error.kind(),
             // What the kernel refuses here is nobody's bad request.
-            Self::Kernel(_) | Self::Folder { .. } | Self::Random | Self::NetdRefused { .. } => ErrorKind::Internal,
+            Self::Kernel(_) | Self::Folder { .. } | Self::Watch { .. } | Self::Random | Self::NetdRefused { .. } => {
+                ErrorKind::Internal
+            }
             Self::Store(error) => error.kind(),
             Self::Netd { .. } | Self::Shutdown => ErrorKind::Unavailable,
         }

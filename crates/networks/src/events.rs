@@ -8,6 +8,8 @@ pub enum EventAction {
     Connect,
     Disconnect,
     Destroy,
+    /// Those that nobody used are gone; of no one network.
+    Prune,
 }
 
 impl EventAction {
@@ -18,6 +20,7 @@ impl EventAction {
             Self::Connect => "connect",
             Self::Disconnect => "disconnect",
             Self::Destroy => "destroy",
+            Self::Prune => "prune",
         }
     }
 }

@@ -1,36 +1,37 @@
-//! The daemon's nftables table: static rules over sets and maps, whose elements follow the networks and containers.
-//!
-//! What the rules say, in the order of a packet's way (semantics of Docker's bridge driver in nftables mode):
-//! - `guard`: what is published on loopback only never answers to packets from a link, whatever `route_localnet` says.
-//! - `prerouting`, `output`: a published port of a local address is translated. Packets of our own bridges are left to
-//!   docker-netd's socket: a container reaches a published port, its own too, through the relay.
-//! - `forward`: answers pass; an internal bridge talks to itself only; a bridge talks to itself where that is allowed,
-//!   to the outside, never to another bridge of ours; from outside only what was translated enters.
-//! - `postrouting`: what leaves a bridge's subnet by another link hides behind the host.
+//! The daemon's nftables table: sets and maps, whose elements follow the networks and containers, and static rules over
+//! them (`firewall_rules.rs`). One transaction a change.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use netlink::nft::{
-    BaseChain, Comparison, CtKey, Element, Expression, Hook, Key, Meta, NatFamily, Payload, SetKind, SetSpec, Table,
-    Transaction, Verdict,
-};
+use netlink::nft::{Element, Key, SetKind, SetSpec, Table, Transaction};
 use netlink::{Family, Socket};
 use network_core::firewall::Item;
 use rustix::io::Errno;
 
-const BRIDGES: &str = "bridges";
-const INTERNAL: &str = "internal-bridges";
-const INSIDE: &str = "inside";
-const MASQUERADE4: &str = "masquerade4";
-const MASQUERADE6: &str = "masquerade6";
-const PUBLISHED4: &str = "published4";
-const PUBLISHED6: &str = "published6";
-const PUBLISHED_AT4: &str = "published-at4";
-const PUBLISHED_AT6: &str = "published-at6";
-const GUARDED: &str = "loopback-only";
+use crate::config::FirewallConfig;
+use crate::firewall_rules::{CHAINS, rules};
 
-const SETS: [SetSpec; 10] = [
+pub(crate) const BRIDGES: &str = "bridges";
+pub(crate) const INTERNAL: &str = "internal-bridges";
+pub(crate) const INSIDE: &str = "inside";
+pub(crate) const MASQUERADE4: &str = "masquerade4";
+pub(crate) const MASQUERADE6: &str = "masquerade6";
+pub(crate) const PUBLISHED4: &str = "published4";
+pub(crate) const PUBLISHED6: &str = "published6";
+pub(crate) const PUBLISHED_AT4: &str = "published-at4";
+pub(crate) const PUBLISHED_AT6: &str = "published-at6";
+pub(crate) const GUARDED: &str = "loopback-only";
+pub(crate) const SOURCE4: &str = "source4";
+pub(crate) const SOURCE6: &str = "source6";
+pub(crate) const UNPROTECTED4: &str = "unprotected4";
+pub(crate) const UNPROTECTED6: &str = "unprotected6";
+pub(crate) const ROUTED4: &str = "routed4";
+pub(crate) const ROUTED6: &str = "routed6";
+pub(crate) const OPEN4: &str = "open4";
+pub(crate) const OPEN6: &str = "open6";
+
+const SETS: [SetSpec; 18] = [
     SetSpec { name: BRIDGES, kind: SetKind::InterfaceNames },
     SetSpec { name: INTERNAL, kind: SetKind::InterfaceNames },
     SetSpec { name: INSIDE, kind: SetKind::InterfacePairs },
@@ -41,41 +42,50 @@ const SETS: [SetSpec; 10] = [
     SetSpec { name: PUBLISHED_AT4, kind: SetKind::AddressPortsTo4 },
     SetSpec { name: PUBLISHED_AT6, kind: SetKind::AddressPortsTo6 },
     SetSpec { name: GUARDED, kind: SetKind::AddressPorts4 },
+    SetSpec { name: SOURCE4, kind: SetKind::NetworksTo4 },
+    SetSpec { name: SOURCE6, kind: SetKind::NetworksTo6 },
+    SetSpec { name: UNPROTECTED4, kind: SetKind::InterfaceNames },
+    SetSpec { name: UNPROTECTED6, kind: SetKind::InterfaceNames },
+    SetSpec { name: ROUTED4, kind: SetKind::InterfaceNames },
+    SetSpec { name: ROUTED6, kind: SetKind::InterfaceNames },
+    SetSpec { name: OPEN4, kind: SetKind::AddressPorts4 },
+    SetSpec { name: OPEN6, kind: SetKind::AddressPorts6 },
 ];
-
-/// Priorities of `uapi/linux/netfilter_ipv4.h`.
-const CHAINS: [BaseChain; 5] = [
-    BaseChain { name: "guard", kind: "filter", hook: Hook::PreRouting, priority: -300 },
-    BaseChain { name: "prerouting", kind: "nat", hook: Hook::PreRouting, priority: -100 },
-    BaseChain { name: "output", kind: "nat", hook: Hook::Output, priority: -100 },
-    BaseChain { name: "forward", kind: "filter", hook: Hook::Forward, priority: 0 },
-    BaseChain { name: "postrouting", kind: "nat", hook: Hook::PostRouting, priority: 100 },
-];
-
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
-/// `RTN_LOCAL`.
-const LOCAL: u32 = 2;
-/// `NF_CT_STATE_BIT(ESTABLISHED | RELATED)`.
-const ANSWERS: u32 = 0b110;
-/// `IPS_DST_NAT`.
-const TRANSLATED: u32 = 1 << 5;
 
 /// The table of one daemon.
 pub(crate) struct Firewall {
     table: Table,
+    config: FirewallConfig,
     /// Open since the first use: closing it would wait for readers of deleted elements. The kernel takes one transaction
     /// at a time anyway; nothing but the transaction happens under this lock.
     socket: Mutex<Option<Socket>>,
 }
 
 impl Firewall {
-    pub(crate) fn new(table: String) -> Self {
-        Self { table: Table(table), socket: Mutex::new(None) }
+    pub(crate) fn new(table: String, config: FirewallConfig) -> Self {
+        Self { table: Table(table), config, socket: Mutex::new(None) }
+    }
+
+    /// Whether a deletion that was seen is somebody else's doing to our table.
+    pub(crate) fn is_foreign(&self, table: &str, by: u32) -> bool {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        table == self.table.0 && socket.as_ref().and_then(|socket| socket.port().ok()) != Some(by)
+    }
+
+    pub(crate) fn table(&self) -> &str {
+        &self.table.0
+    }
+
+    /// Whether we may have rules at all.
+    fn is_off(&self) -> bool {
+        !self.config.ipv4 && !self.config.ipv6
     }
 
     /// Replaces whatever the table holds, in one transaction: no packet sees it missing or half full.
     pub(crate) fn load(&self, items: impl FnOnce() -> Vec<Item>) -> netlink::Result<()> {
+        if self.is_off() {
+            return Ok(());
+        }
         self.exclusively(|socket| self.load_on(socket, &items()))
     }
 
@@ -89,7 +99,7 @@ impl Firewall {
         for chain in CHAINS {
             transaction.add_chain(chain);
         }
-        for (chain, rule) in rules() {
+        for (chain, rule) in rules(&self.config) {
             transaction.add_rule(chain, &rule);
         }
         add(&mut transaction, items);
@@ -117,7 +127,7 @@ impl Firewall {
         removed: &[Item],
         all: impl FnOnce() -> Vec<Item>,
     ) -> netlink::Result<()> {
-        if added.is_empty() && removed.is_empty() {
+        if self.is_off() || (added.is_empty() && removed.is_empty()) {
             return Ok(());
         }
         let mut transaction = Transaction::new(self.table.clone());
@@ -152,6 +162,24 @@ fn elements(item: &Item) -> Vec<(&'static str, Element)> {
             let set = if subnet.is_ipv4() { MASQUERADE4 } else { MASQUERADE6 };
             vec![(set, Element::Network { first: subnet.base(), length: subnet.length() })]
         }
+        Item::Source(subnet, address) => {
+            let set = if subnet.is_ipv4() { SOURCE4 } else { SOURCE6 };
+            let value = Key::new().address(*address);
+            vec![(set, Element::NetworkEntry { first: subnet.base(), length: subnet.length(), value })]
+        }
+        Item::Unprotected(bridge, subnet) => {
+            let set = if subnet.is_ipv4() { UNPROTECTED4 } else { UNPROTECTED6 };
+            vec![(set, Element::Key(Key::new().interface(bridge)))]
+        }
+        Item::Routed(bridge, subnet) => {
+            let set = if subnet.is_ipv4() { ROUTED4 } else { ROUTED6 };
+            vec![(set, Element::Key(Key::new().interface(bridge)))]
+        }
+        Item::Open(port) => {
+            let set = if port.address.is_ipv4() { OPEN4 } else { OPEN6 };
+            let key = Key::new().address(port.address).protocol(port.protocol.number()).port(port.port);
+            vec![(set, Element::Key(key))]
+        }
         Item::Published(port) => {
             let set = match (port.host_address, port.host_address.is_unspecified()) {
                 (IpAddr::V4(_), true) => PUBLISHED4,
@@ -170,137 +198,4 @@ fn elements(item: &Item) -> Vec<(&'static str, Element)> {
             vec![(GUARDED, Element::Key(key))]
         }
     }
-}
-
-fn family(family: u8) -> [Expression; 2] {
-    [Expression::Meta(Meta::NetworkProtocol, 1), Expression::Compare(1, Comparison::Equal, vec![family])]
-}
-
-fn is_local() -> [Expression; 2] {
-    [Expression::DestinationType(1), Expression::Compare(1, Comparison::Equal, LOCAL.to_ne_bytes().to_vec())]
-}
-
-fn name_in(meta: Meta, set: &'static str) -> [Expression; 2] {
-    [Expression::Meta(meta, 1), Expression::InSet { set, register: 1 }]
-}
-
-fn name_not_in(meta: Meta, set: &'static str) -> [Expression; 2] {
-    [Expression::Meta(meta, 1), Expression::NotInSet { set, register: 1 }]
-}
-
-/// Protocol and port behind each other from a register on (16-byte registers are 1 to 4, their words 8 to 23).
-fn protocol_and_port(first: u32, second: u32) -> [Expression; 2] {
-    [Expression::Meta(Meta::TransportProtocol, first), Expression::Payload(Payload::DestinationPort, second)]
-}
-
-/// Translation of published ports, those of a single address first.
-fn translations(prefix: &[Expression]) -> Vec<Vec<Expression>> {
-    let to4 = Expression::DestinationNat { family: NatFamily::V4, address: 1, port: 9 };
-    // Register 2 begins with the fifth word, which follows the 16 bytes of the address in register 1.
-    let to6 = Expression::DestinationNat { family: NatFamily::V6, address: 1, port: 2 };
-    let rule = |parts: &[&[Expression]]| {
-        let mut rule = prefix.to_vec();
-        parts.iter().for_each(|part| rule.extend_from_slice(part));
-        rule
-    };
-    vec![
-        rule(&[
-            &family(IPV4),
-            &[Expression::Payload(Payload::DestinationAddress4, 1)],
-            &protocol_and_port(9, 10),
-            &[Expression::Map { map: PUBLISHED_AT4, register: 1, to: 1 }, to4.clone()],
-        ]),
-        rule(&[
-            &family(IPV6),
-            &[Expression::Payload(Payload::DestinationAddress6, 1)],
-            &protocol_and_port(2, 13),
-            &[Expression::Map { map: PUBLISHED_AT6, register: 1, to: 1 }, to6.clone()],
-        ]),
-        rule(&[
-            &family(IPV4),
-            &is_local(),
-            &protocol_and_port(1, 9),
-            &[Expression::Map { map: PUBLISHED4, register: 1, to: 1 }, to4],
-        ]),
-        rule(&[
-            &family(IPV6),
-            &is_local(),
-            &protocol_and_port(1, 9),
-            &[Expression::Map { map: PUBLISHED6, register: 1, to: 1 }, to6],
-        ]),
-    ]
-}
-
-type Rule = (&'static str, Vec<Expression>);
-
-fn rules() -> Vec<Rule> {
-    [guard_rules(), translation_rules(), forward_rules(), masquerade_rules()].concat()
-}
-
-fn guard_rules() -> Vec<Rule> {
-    let mut loopback = b"lo".to_vec();
-    loopback.resize(16, 0);
-    let not_loopback = [Expression::Meta(Meta::InputName, 1), Expression::Compare(1, Comparison::NotEqual, loopback)];
-    let published = [
-        &family(IPV4)[..],
-        &[Expression::Payload(Payload::DestinationAddress4, 1)],
-        &protocol_and_port(9, 10),
-        &[Expression::InSet { set: GUARDED, register: 1 }, Expression::End(Verdict::Drop)],
-    ];
-    vec![("guard", [&not_loopback[..], &published.concat()].concat())]
-}
-
-/// The host's own connections to loopback addresses go to docker-netd's socket: the kernel would not route a packet from
-/// 127.0.0.1 to a bridge.
-fn translation_rules() -> Vec<Rule> {
-    let mut rules: Vec<Rule> =
-        translations(&name_not_in(Meta::InputName, BRIDGES)).into_iter().map(|rule| ("prerouting", rule)).collect();
-    let mut six_loopback = vec![0; 16];
-    six_loopback[15] = 1;
-    let loopbacks =
-        [(IPV4, Payload::DestinationFirstByte4, vec![127]), (IPV6, Payload::DestinationAddress6, six_loopback)];
-    for (number, field, value) in loopbacks {
-        let is_loopback = [
-            Expression::Payload(field, 1),
-            Expression::Compare(1, Comparison::Equal, value),
-            Expression::End(Verdict::Return),
-        ];
-        rules.push(("output", [&family(number)[..], &is_loopback].concat()));
-    }
-    rules.extend(translations(&[]).into_iter().map(|rule| ("output", rule)));
-    rules
-}
-
-fn forward_rules() -> Vec<Rule> {
-    let accept = [Expression::End(Verdict::Accept)];
-    let drop = [Expression::End(Verdict::Drop)];
-    let out = |set| name_in(Meta::OutputName, set);
-    let into = |set| name_in(Meta::InputName, set);
-    let inside = [
-        Expression::Meta(Meta::InputName, 1),
-        Expression::Meta(Meta::OutputName, 2),
-        Expression::InSet { set: INSIDE, register: 1 },
-    ];
-    let answers = [Expression::Ct(CtKey::State, 1), Expression::AnyBit(1, ANSWERS)];
-    let translated = [Expression::Ct(CtKey::Status, 1), Expression::AnyBit(1, TRANSLATED)];
-    let rules: [Vec<Expression>; 8] = [
-        [&inside[..], &accept].concat(),
-        [&into(INTERNAL)[..], &drop].concat(),
-        [&out(INTERNAL)[..], &drop].concat(),
-        [&out(BRIDGES)[..], &answers, &accept].concat(),
-        [&into(BRIDGES)[..], &out(BRIDGES), &drop].concat(),
-        [&out(BRIDGES)[..], &translated, &accept].concat(),
-        [&out(BRIDGES)[..], &drop].concat(),
-        [&into(BRIDGES)[..], &accept].concat(),
-    ];
-    rules.into_iter().map(|rule| ("forward", rule)).collect()
-}
-
-fn masquerade_rules() -> Vec<Rule> {
-    let families = [(IPV4, Payload::SourceAddress4, MASQUERADE4), (IPV6, Payload::SourceAddress6, MASQUERADE6)];
-    let rule = |(number, field, set)| {
-        let hide = [Expression::Payload(field, 1), Expression::InSet { set, register: 1 }, Expression::Masquerade];
-        ("postrouting", [&name_not_in(Meta::OutputName, BRIDGES)[..], &family(number), &hide].concat())
-    };
-    families.into_iter().map(rule).collect()
 }

@@ -11,36 +11,43 @@
 //! written; no lock is held across kernel work but that of one nftables transaction, of which the kernel takes one at a
 //! time anyway. Blocking work runs on tokio's blocking threads, entered in `service.rs` only.
 
-mod bridge;
 mod config;
+mod create;
+mod driver;
 mod endpoint;
+mod endpoint_plan;
 mod error;
 mod events;
 mod firewall;
+mod firewall_rules;
 mod messages;
 mod netd_client;
 mod network;
 mod plan;
 mod plumbing;
 mod ports;
+mod predefined;
 mod record;
 mod request;
 mod restore;
 mod sandbox;
 mod service;
 mod state;
+mod subnets;
+mod watch;
 
-pub use config::{BridgeConfig, Config};
+pub use config::{BridgeConfig, Config, FirewallConfig, Mark};
 pub use error::Error;
 pub use events::{Event, EventAction, EventSink};
-pub use record::{NetworkRecord, SubnetRecord};
+pub use record::{BridgeOptions, IpamRecord, NetworkRecord, ParentRecord, SubnetRecord};
 pub use request::{
     Address, Attached, CreateNetwork, Created, Endpoint, EndpointRequest, NetworkView, Sandbox, SandboxMode,
-    SandboxRequest, SubnetRequest,
+    SandboxRequest,
 };
 pub use service::Networks;
 
 // What callers build requests from and read answers with.
-pub use network_core::firewall::PublishedPort;
+pub use network_core::firewall::{GatewayMode, OpenPort, PublishedPort};
+pub use network_core::ipam::Asked;
 pub use network_core::resolv_conf::Overrides;
 pub use network_core::{Mac, PortRange, Protocol, Publish, Subnet, parse_container_port, parse_host_port};

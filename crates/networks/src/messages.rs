@@ -34,10 +34,22 @@ pub(crate) fn unknown_driver(driver: &str) -> String {
 
 pub(crate) const POOL_OVERLAP: &str = "invalid pool request: Pool overlaps with other one on this address space";
 pub(crate) const NO_POOL: &str = "all predefined address pools have been fully subnetted";
-pub(crate) const STATIC_ON_DEFAULT: &str = "user-specified IP address is supported on user-defined networks only";
-pub(crate) const ALIAS_ON_DEFAULT: &str = "network-scoped aliases are only supported for user-defined networks";
+pub(crate) const SEVERAL_SUBNETS: &str = "bridge driver doesn't support multiple subnets";
+pub(crate) const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \
+                                   connect this node to swarm and try again.";
+pub(crate) const CONFIG_ONLY_FIELDS: &str = "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | \
+     attachable | scope ] are not supported.";
+pub(crate) const STATIC_ON_DEFAULT: &str = "user specified IP address is supported on user defined networks only";
+pub(crate) const STATIC_WITHOUT_SUBNET: &str =
+    "user specified IP address is supported only when connecting to networks with user configured subnets";
+pub(crate) const ALIAS_ON_DEFAULT: &str =
+    "network-scoped alias is supported only for containers in user defined networks";
 pub(crate) const HOST_ENDPOINT: &str =
     "container cannot be connected to host network - container must be created in host network mode";
+
+pub(crate) fn config_only_endpoint(network: &str) -> String {
+    format!("cannot create an endpoint on configuration-only network {network}")
+}
 
 pub(crate) fn join_not_running(container: &str) -> String {
     format!("cannot join network of a non running container: {container}")

@@ -4,20 +4,21 @@ use std::net::IpAddr;
 
 use errors::ErrorKind;
 use network_core::hosts::{self, ExtraHost};
+use network_core::names;
 use network_core::netd::Upstream;
 use network_core::resolv_conf::{self, ResolvConf};
-use network_core::{Mac, names};
 
 use crate::config::Config;
+use crate::endpoint_plan::take_endpoint;
 use crate::error::Error;
 use crate::messages;
-use crate::ports::{self, Refused};
+use crate::ports::{self, Lead, Leads, Refused};
 use crate::record::SandboxRecord;
 use crate::request::{Endpoint, EndpointRequest, Sandbox, SandboxMode, SandboxRequest};
 use crate::state::State;
 
 /// A container on more networks than that is a mistake.
-const MAX_ENDPOINTS: usize = 64;
+pub(crate) const MAX_ENDPOINTS: usize = 64;
 
 /// What the host contributes: read before the lock is taken.
 pub(crate) struct HostFacts {
@@ -45,34 +46,34 @@ pub(crate) fn plan(
             sandbox.netns_path.clone_from(&record.sandbox.netns_path);
             sandbox.resolv_conf.clone_from(&record.sandbox.resolv_conf);
             sandbox.hosts.clone_from(&record.sandbox.hosts);
-            return Ok(record_of(request, sandbox, Upstream::Host));
+            return Ok(record_of(request, sandbox));
         }
         SandboxMode::Host => {}
         SandboxMode::None => sandbox.netns_path = Some(netns_path(config, request)),
         SandboxMode::Networks(wanted) => {
             sandbox.netns_path = Some(netns_path(config, request));
             sandbox.endpoints = take_endpoints(state, request, wanted, facts)?;
-            sandbox.ports = match take_ports(state, request, &sandbox.endpoints, facts, refused) {
-                Ok(ports) => ports,
-                Err(error) => {
-                    sandbox.endpoints.iter().for_each(|endpoint| state.release_endpoint(endpoint));
-                    return Err(error);
-                }
-            };
         }
     }
-    match write_files(state, request, facts, &mut sandbox) {
-        Ok(upstream) => Ok(record_of(request, sandbox, upstream)),
+    let mut record = record_of(request, sandbox);
+    match settle(state, &mut record, facts, refused) {
+        Ok(()) => Ok(record),
         Err(error) => {
-            sandbox.endpoints.iter().for_each(|endpoint| state.release_endpoint(endpoint));
-            ports::release(&mut state.ports, &sandbox.ports);
+            record.sandbox.endpoints.iter().for_each(|endpoint| state.release_endpoint(endpoint));
             Err(error)
         }
     }
 }
 
-fn record_of(request: &SandboxRequest, sandbox: Sandbox, upstream: Upstream) -> SandboxRecord {
-    SandboxRecord { container_id: request.container_id.clone(), name: request.name.clone(), sandbox, upstream }
+fn record_of(request: &SandboxRequest, sandbox: Sandbox) -> SandboxRecord {
+    SandboxRecord {
+        container_id: request.container_id.clone(),
+        name: request.name.clone(),
+        sandbox,
+        upstream: Upstream::Host,
+        request: request.clone(),
+        assigned: Vec::new(),
+    }
 }
 
 fn netns_path(config: &Config, request: &SandboxRequest) -> std::path::PathBuf {
@@ -85,16 +86,14 @@ fn take_endpoints(
     wanted: &[EndpointRequest],
     facts: &HostFacts,
 ) -> Result<Vec<Endpoint>, Error> {
-    if wanted.is_empty() || wanted.len() > MAX_ENDPOINTS {
-        return Err(Error::docker(
-            ErrorKind::InvalidArgument,
-            format!("1 to {MAX_ENDPOINTS} networks, not {}", wanted.len()),
-        ));
+    if wanted.len() > MAX_ENDPOINTS {
+        let message = format!("at most {MAX_ENDPOINTS} networks, not {}", wanted.len());
+        return Err(Error::docker(ErrorKind::InvalidArgument, message));
     }
     let mut endpoints: Vec<Endpoint> = Vec::with_capacity(wanted.len());
     for (number, wanted) in wanted.iter().enumerate() {
         let id = facts.endpoint_ids.get(number).cloned().ok_or(Error::Random)?;
-        match take_endpoint(state, request, wanted, number, id, &endpoints) {
+        match take_endpoint(state, request, wanted, id, &endpoints) {
             Ok(endpoint) => endpoints.push(endpoint),
             Err(error) => {
                 endpoints.iter().for_each(|endpoint| state.release_endpoint(endpoint));
@@ -105,131 +104,119 @@ fn take_endpoints(
     Ok(endpoints)
 }
 
-/// One endpoint, whose link is `eth<number>`.
-pub(crate) fn take_endpoint(
+/// Ports and files of a sandbox whose endpoints are chosen. Ports that it had are given back for those that it gets; on
+/// an error it keeps them.
+pub(crate) fn settle(
     state: &mut State,
-    request: &SandboxRequest,
-    wanted: &EndpointRequest,
-    number: usize,
-    id: String,
-    others: &[Endpoint],
-) -> Result<Endpoint, Error> {
-    let network = &state.find(&wanted.network)?.record;
-    if !network.is_bridge() {
-        return Err(Error::docker(ErrorKind::InvalidArgument, messages::HOST_ENDPOINT));
-    }
-    if others.iter().any(|other| other.network_id == network.id) {
-        let message = messages::already_attached(&request.name, &network.name);
-        return Err(Error::docker(ErrorKind::PermissionDenied, message));
-    }
-    if network.predefined {
-        if wanted.ipv4.or(wanted.ipv6).is_some() {
-            return Err(Error::docker(ErrorKind::InvalidArgument, messages::STATIC_ON_DEFAULT));
-        }
-        if !wanted.aliases.is_empty() {
-            return Err(Error::docker(ErrorKind::InvalidArgument, messages::ALIAS_ON_DEFAULT));
-        }
-    }
-    let (network_id, network_name, serves_names) = (network.id.clone(), network.name.clone(), network.serves_names());
-    let ipv4 = state.take_address(&network_id, true, wanted.ipv4)?;
-    let mut endpoint = Endpoint {
-        network_id,
-        network_name,
-        endpoint_id: id,
-        mac: Mac([0; 6]),
-        link: format!("eth{number}"),
-        ipv4,
-        ipv6: None,
-        aliases: wanted.aliases.clone(),
-        dns_names: if serves_names { dns_names(request, &wanted.aliases) } else { Vec::new() },
-    };
-    match state.take_address(&endpoint.network_id, false, wanted.ipv6) {
-        Ok(ipv6) => endpoint.ipv6 = ipv6,
-        Err(error) => {
-            state.release_endpoint(&endpoint);
-            return Err(error.into());
-        }
-    }
-    let address = endpoint.addresses().first().copied();
-    endpoint.mac = wanted.mac.or(address.map(Mac::from_address)).unwrap_or(endpoint.mac);
-    Ok(endpoint)
-}
-
-/// Name, aliases, short id, host name: Docker's order, each once.
-fn dns_names(request: &SandboxRequest, aliases: &[String]) -> Vec<String> {
-    let mut names = Vec::new();
-    let own = [request.name.as_str()];
-    let rest = [messages::short(&request.container_id), request.hostname.as_str()];
-    for name in own.into_iter().chain(aliases.iter().map(String::as_str)).chain(rest) {
-        if !name.is_empty() && !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    names
-}
-
-/// Published ports lead to the first endpoint that has a way out.
-fn take_ports(
-    state: &mut State,
-    request: &SandboxRequest,
-    endpoints: &[Endpoint],
+    record: &mut SandboxRecord,
     facts: &HostFacts,
     refused: &Refused,
-) -> Result<Vec<network_core::firewall::PublishedPort>, Error> {
-    let has_way_out = |endpoint: &&Endpoint| {
-        [endpoint.ipv4, endpoint.ipv6].into_iter().flatten().any(|address| address.gateway.is_some())
+) -> Result<(), Error> {
+    let mut settled = record.clone();
+    write_files(state, facts, &mut settled)?;
+    let leads = leads(state, &settled.sandbox.endpoints);
+    let request = &settled.request;
+    ports::release(&mut state.ports, &record.sandbox.ports);
+    let taken = ports::take(
+        &mut state.ports,
+        &request.publish,
+        &settled.assigned,
+        &leads,
+        &settled.name,
+        refused,
+        facts.has_ipv6,
+    );
+    let taken = match taken {
+        Ok(taken) => taken,
+        Err(error) => {
+            ports::restore(&mut state.ports, &record.sandbox.ports);
+            return Err(error);
+        }
     };
-    let Some(endpoint) = endpoints.iter().find(has_way_out) else { return Ok(Vec::new()) };
-    ports::take(&mut state.ports, &request.publish, endpoint, &request.name, refused, facts.has_ipv6)
+    settled.sandbox.ports = taken.ports;
+    settled.sandbox.open_ports = taken.open;
+    // Without a way out the numbers are kept for when there is one again.
+    if !taken.assigned.is_empty() {
+        settled.assigned = taken.assigned;
+    }
+    *record = settled;
+    Ok(())
 }
 
-fn write_files(
-    state: &State,
-    request: &SandboxRequest,
-    facts: &HostFacts,
-    sandbox: &mut Sandbox,
-) -> Result<Upstream, Error> {
+/// Published ports lead to the endpoints that have the default routes, where their driver can publish: a bridge's.
+fn leads(state: &State, endpoints: &[Endpoint]) -> Leads {
+    let gateways = state.gateways(endpoints);
+    let network_of = |at: Option<usize>| {
+        let endpoint = endpoints.get(at?)?;
+        let record = &state.networks.get(&endpoint.network_id)?.record;
+        record.is_bridge().then_some((endpoint, record))
+    };
+    let lead = |at: Option<usize>, is_ipv4: bool| {
+        let (endpoint, record) = network_of(at)?;
+        let is_routed = !record.mode(is_ipv4).translates();
+        Some(Lead { address: endpoint.address(is_ipv4)?.address, is_routed })
+    };
+    let first = network_of(gateways.ipv4).or_else(|| network_of(gateways.ipv6));
+    Leads {
+        ipv4: lead(gateways.ipv4, true),
+        ipv6: lead(gateways.ipv6, false),
+        host_binding: first.and_then(|(_, record)| record.bridge_options.host_binding),
+        endpoint_id: first.map(|(endpoint, _)| endpoint.endpoint_id.clone()).unwrap_or_default(),
+    }
+}
+
+fn write_files(state: &State, facts: &HostFacts, record: &mut SandboxRecord) -> Result<(), Error> {
+    let (request, sandbox) = (&record.request, &mut record.sandbox);
     let host = ResolvConf::parse(&facts.resolv_conf);
     let extra = extra_hosts(state, &request.extra_hosts)?;
+    record.upstream = Upstream::Host;
     if sandbox.netns_path.is_none() {
         sandbox.resolv_conf = resolv_conf::for_host_mode(&host, &request.dns).file;
         sandbox.hosts = hosts::for_host_mode(&facts.hosts, &extra);
-        return Ok(Upstream::Host);
+        return Ok(());
     }
     let own: Vec<IpAddr> = sandbox.endpoints.iter().flat_map(Endpoint::addresses).collect();
     sandbox.hosts = hosts::generate(&request.hostname, &request.domainname, &own, &extra);
     let has_ipv6 = sandbox.endpoints.iter().any(|endpoint| endpoint.ipv6.is_some());
     if sandbox.endpoints.iter().all(|endpoint| endpoint.dns_names.is_empty()) {
         sandbox.resolv_conf = resolv_conf::for_default_bridge(&host, &request.dns, has_ipv6).file;
-        return Ok(Upstream::Host);
+        return Ok(());
     }
     let resolution = resolv_conf::for_user_network(&host, &request.dns);
     sandbox.resolv_conf = resolution.file;
     let is_internal =
         |endpoint: &Endpoint| state.networks.get(&endpoint.network_id).is_some_and(|network| network.record.internal);
-    Ok(if sandbox.endpoints.iter().all(is_internal) {
+    // CVE-2024-29018: what has no way out has none by way of the names either.
+    record.upstream = if sandbox.endpoints.iter().all(is_internal) {
         Upstream::Nobody
     } else if request.dns.servers.is_empty() {
         Upstream::Host
     } else {
         Upstream::Servers(resolution.upstream)
-    })
+    };
+    Ok(())
 }
 
 fn extra_hosts(state: &State, texts: &[String]) -> Result<Vec<ExtraHost>, Error> {
     let invalid = |text: &str| Error::docker(ErrorKind::InvalidArgument, messages::bad_extra_host(text));
-    let parse = |text: &String| {
+    let mut hosts = Vec::with_capacity(texts.len());
+    for text in texts {
         let (name, address) = text.split_once([':', '=']).ok_or_else(|| invalid(text))?;
-        let is_name = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
-        let address = match address {
-            // Docker's default: the gateway of the default bridge is the host.
-            "host-gateway" => state.find("bridge")?.record.subnets.first().map(|subnet| subnet.gateway),
-            address => address.trim_matches(['[', ']']).parse().ok(),
-        };
-        match address {
-            Some(address) if is_name => Ok(ExtraHost { name: name.to_owned(), address }),
-            _ => Err(invalid(text)),
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(invalid(text));
         }
-    };
-    texts.iter().map(parse).collect()
+        let addresses: Vec<IpAddr> = match address {
+            // Docker's default: the addresses of the default bridge are the host's.
+            "host-gateway" => {
+                let subnets = &state.find("bridge")?.record.subnets;
+                subnets.iter().filter_map(|subnet| subnet.bridge_address.or(subnet.gateway)).collect()
+            }
+            address => address.trim_matches(['[', ']']).parse().into_iter().collect(),
+        };
+        if addresses.is_empty() {
+            return Err(invalid(text));
+        }
+        hosts.extend(addresses.into_iter().map(|address| ExtraHost { name: name.to_owned(), address }));
+    }
+    Ok(hosts)
 }

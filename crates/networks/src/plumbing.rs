@@ -1,52 +1,31 @@
-//! A sandbox in the kernel: a namespace at a path, and a veth for each endpoint.
+//! A sandbox in the kernel: a namespace at a path, and a link for each endpoint.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use netlink::{Batch, PeerPlace, Prefix, Route, Veth, namespace};
-use network_core::names;
+use netlink::{Batch, Prefix, Route, namespace};
+use network_core::gateway::Gateways;
 
+use crate::driver::{Driver, Uplink};
 use crate::error::Error;
 use crate::record::NetworkRecord;
-use crate::request::{Address, Endpoint};
+use crate::request::Endpoint;
 
 /// Loopback is the first link of every namespace.
 const LOOPBACK: u32 = 1;
 
-/// What an endpoint needs to know of its network's bridge.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Port {
-    pub bridge: u32,
-    pub mtu: u32,
-    pub reach: Reach,
+/// An endpoint with all that is needed to make its link.
+pub(crate) struct Plug<'a> {
+    pub endpoint: &'a Endpoint,
+    pub network: NetworkRecord,
+    pub driver: &'static dyn Driver,
+    pub uplink: Uplink,
 }
 
-/// Whom a container reaches on its own bridge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    Everybody,
-    /// Inter-container communication is off: the gateway only.
-    Gateway,
-}
-
-impl Port {
-    pub(crate) fn of(network: &NetworkRecord, bridge: u32) -> Self {
-        let reach = if network.talks_inside { Reach::Everybody } else { Reach::Gateway };
-        Self { bridge, mtu: network.mtu, reach }
-    }
-}
-
-/// Makes the namespace, for the user namespace at `users` where there is one, and plugs the endpoints in. `bridges` by
-/// network id.
-pub(crate) fn create(
-    path: &Path,
-    users: Option<&Path>,
-    endpoints: &[Endpoint],
-    bridges: &HashMap<String, Port>,
-) -> Result<(), Error> {
-    let has_ipv6 = endpoints.iter().any(|endpoint| endpoint.ipv6.is_some());
+/// Makes the namespace, for the user namespace at `users` where there is one, and plugs the endpoints in.
+pub(crate) fn create(path: &Path, users: Option<&Path>, plugs: &[Plug<'_>], gateways: Gateways) -> Result<(), Error> {
+    let has_ipv6 = plugs.iter().any(|plug| has_ipv6(plug.endpoint));
     let prepare = || {
         if !has_ipv6 {
             // As in Docker, a container without an IPv6 address has no IPv6 on its links; ::1 on loopback stays. A kernel
@@ -59,7 +38,7 @@ pub(crate) fn create(
         None => namespace::create(path, prepare)?,
         Some(users) => namespace::create_for(path, users, prepare)?,
     };
-    let plugged = plug_all(path, &inside, endpoints, bridges);
+    let plugged = plug_all(path, &inside, plugs, gateways);
     if plugged.is_err() {
         // The first error counts. Closing the namespace takes its links along.
         let _ = namespace::remove(path);
@@ -67,77 +46,121 @@ pub(crate) fn create(
     plugged
 }
 
-fn plug_all(path: &Path, inside: &Route, endpoints: &[Endpoint], bridges: &HashMap<String, Port>) -> Result<(), Error> {
+fn plug_all(path: &Path, inside: &Route, plugs: &[Plug<'_>], gateways: Gateways) -> Result<(), Error> {
     let mut batch = Batch::new();
     batch.set_up(LOOPBACK);
-    if endpoints.is_empty() {
+    if plugs.is_empty() {
         return Ok(inside.perform(&batch)?);
     }
-    create_links(path, endpoints, bridges)?;
-    configure(inside, batch, endpoints)
+    create_links(path, plugs)?;
+    write_sysctls(path, plugs)?;
+    let endpoints: Vec<&Endpoint> = plugs.iter().map(|plug| plug.endpoint).collect();
+    configure(inside, batch, &endpoints)?;
+    let mut batch = Batch::new();
+    add_default_routes(inside, &mut batch, &endpoints, gateways)?;
+    Ok(inside.perform(&batch)?)
 }
 
-/// Plugs one more endpoint into a namespace that runs. `takes_default` where it brings the first way out.
-pub(crate) fn plug(path: &Path, endpoint: &Endpoint, port: Port, takes_default: bool) -> Result<(), Error> {
-    let has_ipv6 = endpoint.ipv6.is_some();
+/// Plugs one more endpoint into a namespace that runs; the default routes are set behind it.
+pub(crate) fn plug(path: &Path, plug: &Plug<'_>) -> Result<(), Error> {
+    let has_ipv6 = has_ipv6(plug.endpoint);
     let inside = namespace::enter(path, || {
         let value = if has_ipv6 { "0" } else { "1" };
         let _ = namespace::write_sysctl("net/ipv6/conf/default/disable_ipv6", value);
         Route::open()
     })?;
-    let one = std::slice::from_ref(endpoint);
-    create_links(path, one, &HashMap::from([(endpoint.network_id.clone(), port)]))?;
-    let mut endpoint = endpoint.clone();
-    if !takes_default {
-        endpoint.ipv4 = endpoint.ipv4.map(|address| Address { gateway: None, ..address });
-        endpoint.ipv6 = endpoint.ipv6.map(|address| Address { gateway: None, ..address });
-    }
-    configure(&inside, Batch::new(), &[endpoint])
+    let one = std::slice::from_ref(plug);
+    create_links(path, one)?;
+    write_sysctls(path, one)?;
+    configure(&inside, Batch::new(), &[plug.endpoint])
 }
 
-/// Takes an endpoint's link out. It waits in the kernel (16 ms here); nothing starts or stops meanwhile.
-pub(crate) fn unplug(endpoint: &Endpoint) -> Result<(), Error> {
-    let route = Route::open()?;
-    if let Some(link) = route.link_by_name(&names::host_link(&endpoint.endpoint_id))? {
+/// Takes an endpoint's link out, a veth's other end with it. It waits in the kernel (16 ms here); nothing starts or stops
+/// meanwhile.
+pub(crate) fn unplug(path: &Path, endpoint: &Endpoint) -> Result<(), Error> {
+    let inside = namespace::enter(path, Route::open)?;
+    if let Some(link) = inside.link_by_name(&endpoint.link)? {
         let mut batch = Batch::new();
         batch.delete_link(link.index);
-        route.perform(&batch)?;
+        inside.perform(&batch)?;
     }
     Ok(())
 }
 
-fn create_links(path: &Path, endpoints: &[Endpoint], bridges: &HashMap<String, Port>) -> Result<(), Error> {
+/// The default routes of a namespace that runs, in place of those it has.
+pub(crate) fn set_default_routes(path: &Path, endpoints: &[Endpoint], gateways: Gateways) -> Result<(), Error> {
+    let inside = namespace::enter(path, Route::open)?;
+    let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
+    let mut batch = Batch::new();
+    for (at, is_ipv4) in [(gateways.ipv4, true), (gateways.ipv6, false)] {
+        let has_one = |route: &netlink::RouteFacts| {
+            route.destination.is_none() && route.gateway.is_some_and(|gateway| gateway.is_ipv4() == is_ipv4)
+        };
+        if at.is_none() && inside.routes()?.iter().any(has_one) {
+            batch.delete_default_route(is_ipv4);
+        }
+    }
+    add_default_routes(&inside, &mut batch, &endpoints, gateways)?;
+    Ok(inside.perform(&batch)?)
+}
+
+fn has_ipv6(endpoint: &Endpoint) -> bool {
+    endpoint.ipv6.is_some() || endpoint.link_local.iter().any(|address| address.is_ipv6())
+}
+
+fn create_links(path: &Path, plugs: &[Plug<'_>]) -> Result<(), Error> {
     let file = File::open(path).map_err(|source| Error::Folder { path: path.to_path_buf(), source })?;
     let mut batch = Batch::new();
-    for endpoint in endpoints {
-        let Some(port) = bridges.get(&endpoint.network_id) else { continue };
-        let peer = PeerPlace { namespace: file.as_fd(), name: &endpoint.link, mac: endpoint.mac.0 };
-        let name = names::host_link(&endpoint.endpoint_id);
-        batch.create_veth(&Veth { name: &name, master: port.bridge, mtu: port.mtu, peer });
-        if port.reach == Reach::Gateway {
-            batch.isolate_port(&name);
-        }
+    for plug in plugs {
+        plug.driver.link(&mut batch, &plug.network, plug.uplink, plug.endpoint, file.as_fd());
     }
     Ok(Route::open()?.perform(&batch)?)
 }
 
-/// One batch: addresses, up, and the default route of the first endpoint of each family that has a gateway.
-fn configure(inside: &Route, mut batch: Batch, endpoints: &[Endpoint]) -> Result<(), Error> {
-    let mut default_routes = Vec::new();
-    for endpoint in endpoints {
-        let Some(link) = inside.link_by_name(&endpoint.link)? else {
-            return Err(Error::docker(errors::ErrorKind::Internal, format!("link {} vanished", endpoint.link)));
-        };
-        for address in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten() {
-            batch.add_address(link.index, Prefix::new(address.address, address.prefix));
-            let Some(gateway) = address.gateway else { continue };
-            if !default_routes.iter().any(|(other, _): &(std::net::IpAddr, u32)| other.is_ipv4() == gateway.is_ipv4()) {
-                default_routes.push((gateway, link.index));
-            }
-        }
-        batch.set_up(link.index);
+fn write_sysctls(path: &Path, plugs: &[Plug<'_>]) -> Result<(), Error> {
+    let sysctls: Vec<&(String, String)> = plugs.iter().flat_map(|plug| &plug.endpoint.sysctls).collect();
+    if sysctls.is_empty() {
+        return Ok(());
     }
-    // A gateway is only accepted once its link is up.
-    default_routes.iter().for_each(|(gateway, link)| batch.add_default_route(*gateway, *link));
+    Ok(namespace::enter(path, || sysctls.iter().try_for_each(|(name, value)| namespace::write_sysctl(name, value)))?)
+}
+
+/// One batch: addresses and up.
+fn configure(inside: &Route, mut batch: Batch, endpoints: &[&Endpoint]) -> Result<(), Error> {
+    for endpoint in endpoints {
+        let index = index_of(inside, endpoint)?;
+        for address in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten() {
+            batch.add_address(index, Prefix::new(address.address, address.prefix));
+        }
+        for address in &endpoint.link_local {
+            batch.add_address(index, Prefix::new(*address, if address.is_ipv4() { 16 } else { 64 }));
+        }
+        batch.set_up(index);
+    }
     Ok(inside.perform(&batch)?)
+}
+
+/// A gateway is only accepted once its link is up, and reachable where it is outside the subnet.
+fn add_default_routes(
+    inside: &Route,
+    batch: &mut Batch,
+    endpoints: &[&Endpoint],
+    gateways: Gateways,
+) -> Result<(), Error> {
+    for (at, is_ipv4) in [(gateways.ipv4, true), (gateways.ipv6, false)] {
+        let Some(endpoint) = at.and_then(|at| endpoints.get(at)) else { continue };
+        let index = index_of(inside, endpoint)?;
+        match endpoint.address(is_ipv4).and_then(|address| address.gateway) {
+            Some(gateway) => batch.add_default_route(gateway, index),
+            None => batch.add_default_link_route(is_ipv4, index),
+        }
+    }
+    Ok(())
+}
+
+fn index_of(inside: &Route, endpoint: &Endpoint) -> Result<u32, Error> {
+    match inside.link_by_name(&endpoint.link)? {
+        Some(link) => Ok(link.index),
+        None => Err(Error::docker(errors::ErrorKind::Internal, format!("link {} vanished", endpoint.link))),
+    }
 }

@@ -1,24 +1,23 @@
 //! A container's sandbox from start to stop.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
 
 use errors::ErrorKind;
 use metadata::Durability;
 use netlink::{Route, namespace};
-use network_core::firewall::{Item, published_item};
+use network_core::firewall::Item;
 use network_core::netd;
 
-use crate::bridge;
+use crate::driver;
 use crate::error::Error;
 use crate::events::EventAction;
 use crate::messages;
 use crate::plan::{self, HostFacts};
-use crate::plumbing::{self, Port};
+use crate::plumbing::{self, Plug};
 use crate::ports::Refused;
 use crate::record::{SANDBOXES, SandboxRecord};
-use crate::request::{Sandbox, SandboxMode, SandboxRequest};
+use crate::request::{Endpoint, Sandbox, SandboxMode, SandboxRequest};
 use crate::service::{Inner, new_id};
 
 /// How often another host port is tried when a program outside has the one that was chosen.
@@ -49,7 +48,7 @@ impl Inner {
                 state.sandboxes.insert(record.container_id.clone(), record.clone());
                 record
             };
-            match self.build(&record, request.users.as_deref()) {
+            match self.build(&record) {
                 Ok(()) => {
                     self.announce(EventAction::Connect, &record);
                     return Ok(record.sandbox);
@@ -94,35 +93,39 @@ impl Inner {
 
     fn host_facts(&self, request: &SandboxRequest) -> Result<HostFacts, Error> {
         let count = match &request.mode {
-            SandboxMode::Networks(wanted) => wanted.len().min(64),
+            SandboxMode::Networks(wanted) => wanted.len().min(plan::MAX_ENDPOINTS),
             _ => 0,
         };
+        let hosts = match request.mode {
+            SandboxMode::Host => read_bounded(&self.config.host_hosts),
+            _ => String::new(),
+        };
+        Ok(HostFacts { hosts, ..self.host_facts_for(count)? })
+    }
+
+    /// For so many new endpoints of a sandbox with a namespace of its own.
+    pub(crate) fn host_facts_for(&self, count: usize) -> Result<HostFacts, Error> {
         Ok(HostFacts {
             resolv_conf: read_bounded(&self.config.host_resolv_conf),
-            hosts: if matches!(request.mode, SandboxMode::Host) {
-                read_bounded(&self.config.host_hosts)
-            } else {
-                String::new()
-            },
+            hosts: String::new(),
             has_ipv6: std::path::Path::new("/proc/net/if_inet6").exists(),
             endpoint_ids: (0..count).map(|_| new_id()).collect::<Result<_, _>>()?,
         })
     }
 
     /// The record first, then the kernel, then docker-netd (whose sockets reserve the ports), then the packet filter.
-    fn build(&self, record: &SandboxRecord, users: Option<&Path>) -> Result<(), Failure> {
+    fn build(&self, record: &SandboxRecord) -> Result<(), Failure> {
         let stored = record.clone();
         // Without fsync: after a power loss no container runs, and what does not run has no sandbox.
         let written =
             self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.put(tx, &stored.container_id, &stored));
         written.map_err(|error: metadata::Error| Failure::Other(error.into()))?;
         if let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| self.owns_namespace(record)) {
-            self.create_namespace(path, users, record).map_err(Failure::Other)?;
+            self.create_namespace(path, record).map_err(Failure::Other)?;
         }
         self.state_to_netd(record)?;
-        let items = published(record);
         self.firewall
-            .change(&items, &[], || self.state().firewall_items())
+            .change(&record.items(), &[], || self.state().firewall_items())
             .map_err(|error| Failure::Other(error.into()))
     }
 
@@ -132,37 +135,33 @@ impl Inner {
         record.sandbox.netns_path.as_ref() == Some(&own)
     }
 
-    fn create_namespace(&self, path: &Path, users: Option<&Path>, record: &SandboxRecord) -> Result<(), Error> {
-        let bridges = self.bridge_ports(record)?;
-        match plumbing::create(path, users, &record.sandbox.endpoints, &bridges) {
+    fn create_namespace(&self, path: &std::path::Path, record: &SandboxRecord) -> Result<(), Error> {
+        let plugs = self.plugs(&record.sandbox.endpoints)?;
+        let users = record.request.users.as_deref();
+        let gateways = self.state().gateways(&record.sandbox.endpoints);
+        match plumbing::create(path, users, &plugs, gateways) {
             // Left behind by a daemon that died in between; its container does not run, or the record would have told.
             Err(Error::Kernel(error)) if errors::Kind::kind(&error) == ErrorKind::AlreadyExists => {
                 namespace::remove(path)?;
-                plumbing::create(path, users, &record.sandbox.endpoints, &bridges)
+                plumbing::create(path, users, &plugs, gateways)
             }
             other => other,
         }
     }
 
-    /// Bridges are looked up by name each time: an index kept in memory could be another link's by now.
-    fn bridge_ports(&self, record: &SandboxRecord) -> Result<HashMap<String, Port>, Error> {
-        let mut ports = HashMap::new();
-        if record.sandbox.endpoints.is_empty() {
-            return Ok(ports);
+    /// Links of the host are looked up by name each time: an index kept in memory could be another link's by now.
+    pub(crate) fn plugs<'a>(&self, endpoints: &'a [Endpoint]) -> Result<Vec<Plug<'a>>, Error> {
+        if endpoints.is_empty() {
+            return Ok(Vec::new());
         }
         let route = Route::open()?;
-        for endpoint in &record.sandbox.endpoints {
-            let network = {
-                let state = self.state();
-                state.find(&endpoint.network_id)?.record.clone()
-            };
-            let index = match route.link_by_name(&network.bridge)? {
-                Some(link) if link.up => link.index,
-                _ => bridge::ensure(&route, &network)?,
-            };
-            ports.insert(endpoint.network_id.clone(), Port::of(&network, index));
-        }
-        Ok(ports)
+        let plug = |endpoint: &'a Endpoint| {
+            let network = self.state().find(&endpoint.network_id)?.record.clone();
+            let driver = driver::find(&network.driver)?;
+            let uplink = driver.ensure(&route, &network, endpoint.segment)?;
+            Ok(Plug { endpoint, network, driver, uplink })
+        };
+        endpoints.iter().map(plug).collect()
     }
 
     pub(crate) fn state_to_netd(&self, record: &SandboxRecord) -> Result<(), Failure> {
@@ -176,13 +175,13 @@ impl Inner {
     }
 
     pub(crate) fn statements(&self) -> Vec<netd::Sandbox> {
-        self.state().sandboxes.values().filter_map(SandboxRecord::statement).collect()
+        self.state().stated().filter_map(SandboxRecord::statement).collect()
     }
 
     /// Takes the sandbox down; that there is none is no error. Nothing here waits for a link to go.
     pub(crate) fn release(&self, container_id: &str) -> Result<(), Error> {
         let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
-        let result = self.tear_down(&record, &published(&record));
+        let result = self.tear_down(&record, &record.items());
         self.announce(EventAction::Disconnect, &record);
         result
     }
@@ -196,10 +195,8 @@ impl Inner {
                 first = result;
             }
         };
-        // A reload that happens meanwhile must not bring the ports back.
-        let mut remaining = record.clone();
-        remaining.sandbox.ports.clear();
-        self.state().sandboxes.insert(record.container_id.clone(), remaining);
+        // A reload, or a docker-netd that is told everything meanwhile, must not bring it back.
+        self.state().leaving.insert(record.container_id.clone());
         keep(self.firewall.change(&[], items, || self.state().firewall_items()).map_err(Error::from));
         if record.statement().is_some() {
             let request = netd::Request::Remove { id: record.container_id.clone() };
@@ -214,9 +211,7 @@ impl Inner {
         let id = record.container_id.clone();
         let deleted = self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.delete(tx, &id).map(drop));
         keep(deleted.map_err(|error: metadata::Error| error.into()));
-        let mut state = self.state();
-        state.release_ports(record);
-        state.forget(&record.container_id);
+        self.state().forget(&record.container_id);
         first
     }
 
@@ -253,18 +248,14 @@ fn port_in_use(record: &SandboxRecord, port: &network_core::firewall::PublishedP
     Error::docker(ErrorKind::Internal, message)
 }
 
-fn published(record: &SandboxRecord) -> Vec<Item> {
-    record.sandbox.ports.iter().filter_map(published_item).collect()
-}
-
 /// Container addresses that UDP ports lead to: a client that goes on sending would keep its translation for ever.
-fn datagram_targets(record: &SandboxRecord) -> BTreeSet<IpAddr> {
+pub(crate) fn datagram_targets(record: &SandboxRecord) -> BTreeSet<IpAddr> {
     let is_udp = |port: &&network_core::firewall::PublishedPort| port.protocol == network_core::Protocol::Udp;
     record.sandbox.ports.iter().filter(is_udp).map(|port| port.container_address).collect()
 }
 
 /// Missing is empty, as for resolvers themselves.
-fn read_bounded(path: &Path) -> String {
+fn read_bounded(path: &std::path::Path) -> String {
     use std::io::Read;
     let mut bytes = Vec::new();
     match std::fs::File::open(path).and_then(|file| file.take(MAX_HOST_FILE).read_to_end(&mut bytes)) {

@@ -10,8 +10,8 @@ use netlink::Route;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 
-use crate::bridge;
 use crate::config::Config;
+use crate::driver;
 use crate::error::Error;
 use crate::events::{Event, EventAction, EventSink};
 use crate::firewall::Firewall;
@@ -27,7 +27,7 @@ const NETD_RETRY_MAX: Duration = Duration::from_secs(5);
 /// The networks of one daemon; cheap to clone.
 #[derive(Clone)]
 pub struct Networks {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
@@ -59,7 +59,7 @@ impl Networks {
             Ok(())
         })?;
         let inner = Inner {
-            firewall: Firewall::new(config.table()),
+            firewall: Firewall::new(config.table(), config.firewall),
             netd: NetdClient::new(config.netd_socket.clone(), config.netd_program.clone()),
             config,
             database,
@@ -89,6 +89,11 @@ impl Networks {
     pub async fn remove(&self, network: &str) -> Result<String, Error> {
         let network = network.to_owned();
         self.run(move |inner| inner.remove_network(&network)).await
+    }
+
+    /// Removes the networks that fit and that nobody uses; answers their names.
+    pub async fn prune(&self, fits: impl Fn(&NetworkRecord) -> bool + Send + 'static) -> Result<Vec<String>, Error> {
+        self.run(move |inner| inner.prune_networks(fits)).await
     }
 
     /// Idempotent: a second call for a container answers its sandbox.
@@ -121,12 +126,20 @@ impl Networks {
     /// Plugs a running container into one more network.
     pub async fn connect(&self, container_id: &str, endpoint: EndpointRequest) -> Result<Sandbox, Error> {
         let id = container_id.to_owned();
-        self.run(move |inner| inner.connect(&id, &endpoint)).await
+        let sandbox = self.run(move |inner| inner.connect(&id, &endpoint)).await?;
+        self.inner.netd_used.notify_one();
+        Ok(sandbox)
     }
 
     pub async fn disconnect(&self, container_id: &str, network: &str) -> Result<Sandbox, Error> {
         let (id, network) = (container_id.to_owned(), network.to_owned());
         self.run(move |inner| inner.disconnect(&id, &network)).await
+    }
+
+    /// Gives back what a network keeps for a container that is not there any more, by name or id.
+    pub async fn forget(&self, network: &str, container: &str) -> Result<(), Error> {
+        let (network, container) = (network.to_owned(), container.to_owned());
+        self.run(move |inner| inner.forget_endpoint(&network, &container)).await
     }
 
     /// A renamed container is found under its new name.
@@ -169,7 +182,7 @@ impl Networks {
     }
 
     /// All blocking work of the service passes here.
-    async fn run<T, F>(&self, work: F) -> Result<T, Error>
+    pub(crate) async fn run<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
@@ -193,16 +206,30 @@ impl Inner {
         self.add_predefined_locked()?;
         let records: Vec<NetworkRecord> = {
             let state = self.state();
-            state.networks.values().map(|network| network.record.clone()).filter(NetworkRecord::is_bridge).collect()
+            state.networks.values().map(|network| network.record.clone()).filter(NetworkRecord::has_endpoints).collect()
         };
         let route = Route::open()?;
-        bridge::enable_forwarding(records.iter().any(|record| record.enable_ipv6))?;
+        if self.config.firewall.forwards {
+            driver::enable_forwarding(records.iter().any(|record| record.is_bridge() && record.enable_ipv6))?;
+        }
         for record in &records {
-            bridge::ensure(&route, record)?;
+            let ensured = driver::find(&record.driver).and_then(|driver| driver.ensure(&route, record, 0));
+            match ensured {
+                Ok(_) => {}
+                // A link of the host that is not there today: those who want the network are told.
+                Err(error) if !record.is_bridge() => {
+                    tracing::warn!(network = record.name, error = errors::chain(&error), "a network is not usable");
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.firewall.load(|| self.state().firewall_items())?;
         *is_prepared = true;
         Ok(())
+    }
+
+    pub(crate) fn is_prepared(&self) -> bool {
+        *self.is_prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// [`Inner::add_predefined_locked`] under the lock that keeps two from doing it.
@@ -212,7 +239,7 @@ impl Inner {
     }
 
     pub(crate) fn has_statements(&self) -> bool {
-        self.state().sandboxes.values().any(|record| record.statement().is_some())
+        self.state().stated().any(|record| record.statement().is_some())
     }
 
     pub(crate) fn publish(&self, action: EventAction, network: &NetworkRecord, container: Option<&str>) {
@@ -222,6 +249,11 @@ impl Inner {
             attributes.insert("container".to_owned(), container.to_owned());
         }
         self.events.publish(Event { action, network_id: network.id.clone(), attributes });
+    }
+
+    pub(crate) fn publish_prune(&self) {
+        let attributes = BTreeMap::from([("reclaimed".to_owned(), "0".to_owned())]);
+        self.events.publish(Event { action: EventAction::Prune, network_id: String::new(), attributes });
     }
 
     pub(crate) fn store_sandbox(&self, record: &crate::record::SandboxRecord) -> Result<(), Error> {

@@ -1,10 +1,11 @@
 //! The networks and sandboxes in memory. One short lock; no I/O under it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use errors::ErrorKind;
-use network_core::firewall::{Item, published_item};
+use network_core::firewall::Item;
+use network_core::gateway::{self, Candidate, Gateways};
 use network_core::{AddressBook, AddressError, Binding, PortTable, Subnet};
 
 use crate::error::Error;
@@ -16,21 +17,28 @@ pub(crate) struct Network {
     pub record: NetworkRecord,
     /// In the order of the record's subnets.
     pub books: Vec<AddressBook>,
+    /// Endpoints on each of its bridges.
+    pub segments: Vec<usize>,
 }
+
+/// Endpoints on one bridge: the kernel takes 1,024 ports (`BR_MAX_PORTS`), and some are for trunks.
+const MAX_SEGMENT: usize = 1000;
 
 #[derive(Default)]
 pub(crate) struct State {
     pub networks: BTreeMap<String, Network>,
     pub sandboxes: HashMap<String, SandboxRecord>,
+    /// Sandboxes that are being taken down: they hold what they have, and nothing is said of them any more.
+    pub leaving: HashSet<String>,
     pub ports: PortTable,
 }
 
 impl State {
     pub(crate) fn insert_network(&mut self, record: NetworkRecord) -> Result<(), AddressError> {
         let book =
-            |subnet: &crate::record::SubnetRecord| AddressBook::new(subnet.subnet, subnet.range, Some(subnet.gateway));
+            |subnet: &crate::record::SubnetRecord| AddressBook::new(subnet.subnet, subnet.range, &subnet.reserved());
         let books = record.subnets.iter().map(book).collect::<Result<_, _>>()?;
-        self.networks.insert(record.id.clone(), Network { record, books });
+        self.networks.insert(record.id.clone(), Network { record, books, segments: Vec::new() });
         Ok(())
     }
 
@@ -80,19 +88,43 @@ impl State {
         wanted: Option<IpAddr>,
     ) -> Result<Option<crate::request::Address>, AddressError> {
         let Some(network) = self.networks.get_mut(network_id) else { return Ok(None) };
-        let internal = network.record.internal;
-        let Some(book) = network.books.iter_mut().find(|book| match wanted {
-            Some(address) => book.subnet().contains(address),
-            None => book.subnet().is_ipv4() == is_ipv4,
-        }) else {
-            return wanted.map_or(Ok(None), |address| Err(AddressError::Outside { address }));
-        };
-        let address = match wanted {
-            Some(address) => book.take(address).map(|()| address)?,
-            None => book.take_next()?,
-        };
-        let gateway = (!internal).then(|| book.gateway());
-        Ok(Some(crate::request::Address { address, prefix: book.subnet().length(), gateway }))
+        let mut full = None;
+        for (book, subnet) in network.books.iter_mut().zip(&network.record.subnets) {
+            let fits = match wanted {
+                Some(address) => book.subnet().contains(address),
+                None => book.subnet().is_ipv4() == is_ipv4,
+            };
+            if !fits {
+                continue;
+            }
+            let address = match wanted {
+                Some(address) => book.take(address).map(|()| address)?,
+                None => match book.take_next() {
+                    Ok(address) => address,
+                    // There may be another subnet behind it.
+                    Err(error) => {
+                        full = Some(error);
+                        continue;
+                    }
+                },
+            };
+            let gateway = subnet.gateway.filter(|_| !network.record.internal);
+            return Ok(Some(crate::request::Address { address, prefix: book.subnet().length(), gateway }));
+        }
+        match (full, wanted) {
+            (Some(error), _) => Err(error),
+            (None, Some(address)) => Err(AddressError::Outside { address }),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// A place on the first of the network's bridges that has one.
+    pub(crate) fn take_segment(&mut self, network_id: &str) -> u16 {
+        let Some(network) = self.networks.get_mut(network_id) else { return 0 };
+        let free = network.segments.iter().position(|count| *count < MAX_SEGMENT);
+        let segment = free.unwrap_or(network.segments.len());
+        network.occupy(segment);
+        segment as u16
     }
 
     pub(crate) fn release_endpoint(&mut self, endpoint: &Endpoint) {
@@ -100,6 +132,24 @@ impl State {
         for address in endpoint.addresses() {
             network.books.iter_mut().for_each(|book| book.release(address));
         }
+        if let Some(count) = network.segments.get_mut(usize::from(endpoint.segment)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Which endpoints have the default routes.
+    pub(crate) fn gateways(&self, endpoints: &[Endpoint]) -> Gateways {
+        let candidates: Vec<Candidate<'_>> = endpoints
+            .iter()
+            .map(|endpoint| Candidate {
+                network: &endpoint.network_name,
+                is_internal: self.networks.get(&endpoint.network_id).is_some_and(|network| network.record.internal),
+                priority: endpoint.gateway_priority,
+                has_ipv4: endpoint.leads_out(true),
+                has_ipv6: endpoint.leads_out(false),
+            })
+            .collect();
+        gateway::choose(&candidates)
     }
 
     /// Puts back what a record says it holds.
@@ -112,6 +162,7 @@ impl State {
                     let _ = book.take(address);
                 }
             }
+            network.occupy(usize::from(endpoint.segment));
         }
         for port in &record.sandbox.ports {
             self.ports.restore(Binding { address: port.host_address, protocol: port.protocol, port: port.host_port });
@@ -122,6 +173,7 @@ impl State {
     /// Gives back all that a sandbox holds in memory.
     pub(crate) fn forget(&mut self, container_id: &str) -> Option<SandboxRecord> {
         let record = self.sandboxes.remove(container_id)?;
+        self.leaving.remove(container_id);
         record.sandbox.endpoints.iter().for_each(|endpoint| self.release_endpoint(endpoint));
         self.release_ports(&record);
         Some(record)
@@ -137,8 +189,21 @@ impl State {
     pub(crate) fn firewall_items(&self) -> Vec<Item> {
         let bridges = self.networks.values().filter(|network| network.record.is_bridge());
         let mut items: Vec<Item> = bridges.flat_map(|network| network.record.rules().items()).collect();
-        let ports = self.sandboxes.values().flat_map(|record| &record.sandbox.ports);
-        items.extend(ports.filter_map(published_item));
+        items.extend(self.stated().flat_map(SandboxRecord::items));
         items
+    }
+
+    /// Sandboxes that shall be as their records say.
+    pub(crate) fn stated(&self) -> impl Iterator<Item = &SandboxRecord> {
+        self.sandboxes.values().filter(|record| !self.leaving.contains(&record.container_id))
+    }
+}
+
+impl Network {
+    fn occupy(&mut self, segment: usize) {
+        if self.segments.len() <= segment {
+            self.segments.resize(segment + 1, 0);
+        }
+        self.segments[segment] += 1;
     }
 }

@@ -141,6 +141,8 @@ fn endpoint(wanted: EndpointRequest) -> Result<networks::EndpointRequest, PortEr
         ipv4: address(wanted.ipv4)?,
         ipv6: address(wanted.ipv6)?,
         mac: wanted.mac.map(|text| text.parse().map_err(refused)).transpose()?,
+        links: wanted.links,
+        ..networks::EndpointRequest::default()
     })
 }
 

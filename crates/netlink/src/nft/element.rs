@@ -53,6 +53,12 @@ pub enum Element {
         first: IpAddr,
         length: u8,
     },
+    /// The same with a value, for maps with intervals.
+    NetworkEntry {
+        first: IpAddr,
+        length: u8,
+        value: Key,
+    },
 }
 
 /// One element on the wire: key, value, whether it ends an interval.
@@ -69,16 +75,19 @@ impl Element {
             Self::Entry(key, value) => {
                 vec![Part { key: key.0.clone(), value: Some(value.0.clone()), ends_interval: false }]
             }
-            Self::Network { first, length } => {
-                let mut parts = vec![Part { key: octets(*first), value: None, ends_interval: false }];
-                // The end of an interval is the first key behind it; a network up to the last address has none.
-                if let Some(key) = address_behind(*first, *length) {
-                    parts.push(Part { key, value: None, ends_interval: true });
-                }
-                parts
-            }
+            Self::Network { first, length } => interval(*first, *length, None),
+            Self::NetworkEntry { first, length, value } => interval(*first, *length, Some(value.0.clone())),
         }
     }
+}
+
+fn interval(first: IpAddr, length: u8, value: Option<Vec<u8>>) -> Vec<Part> {
+    let mut parts = vec![Part { key: octets(first), value, ends_interval: false }];
+    // The end of an interval is the first key behind it; a network up to the last address has none.
+    if let Some(key) = address_behind(first, length) {
+        parts.push(Part { key, value: None, ends_interval: true });
+    }
+    parts
 }
 
 fn address_behind(first: IpAddr, length: u8) -> Option<Vec<u8>> {

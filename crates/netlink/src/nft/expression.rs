@@ -15,6 +15,7 @@ const NFTA_VERDICT_CODE: u16 = 1;
 /// Keys of `meta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meta {
+    Mark = 3,
     InputName = 6,
     OutputName = 7,
     NetworkProtocol = 15,
@@ -93,6 +94,8 @@ pub enum Expression {
     Compare(u32, Comparison, Vec<u8>),
     /// Goes on where any bit of the mask is set in the register (a 32-bit value in host order).
     AnyBit(u32, u32),
+    /// Keeps the bits of the mask only (a 32-bit value in host order).
+    Mask(u32, u32),
     /// Goes on where the register's value is (or, inverted, is not) an element of the set.
     InSet {
         set: &'static str,
@@ -113,6 +116,11 @@ pub enum Expression {
         family: NatFamily,
         address: u32,
         port: u32,
+    },
+    /// Source address from a register, the port kept where that can be.
+    SourceNat {
+        family: NatFamily,
+        address: u32,
     },
     /// Destination port from a register, the address kept.
     DestinationPortNat {
@@ -150,7 +158,7 @@ impl Expression {
                 batch.put_be32(3, 1 << 1);
             }),
             Self::Compare(register, comparison, value) => compare(batch, *register, *comparison, value),
-            Self::AnyBit(register, mask) => expression(batch, "bitwise", |batch| {
+            Self::AnyBit(register, mask) | Self::Mask(register, mask) => expression(batch, "bitwise", |batch| {
                 batch.put_be32(1, *register);
                 batch.put_be32(2, *register);
                 batch.put_be32(3, 4);
@@ -160,8 +168,9 @@ impl Expression {
             Self::InSet { set, register } => lookup(batch, set, *register, None, false),
             Self::NotInSet { set, register } => lookup(batch, set, *register, None, true),
             Self::Map { map, register, to } => lookup(batch, map, *register, Some(*to), false),
-            Self::DestinationNat { family, address, port } => nat(batch, *family, Some(*address), *port),
-            Self::DestinationPortNat { family, port } => nat(batch, *family, None, *port),
+            Self::DestinationNat { family, address, port } => nat(batch, DNAT, *family, Some(*address), Some(*port)),
+            Self::DestinationPortNat { family, port } => nat(batch, DNAT, *family, None, Some(*port)),
+            Self::SourceNat { family, address } => nat(batch, SNAT, *family, Some(*address), None),
             Self::Load(register, value) => expression(batch, "immediate", |batch| {
                 batch.put_be32(1, *register);
                 batch.nest(2, |batch| batch.put(NFTA_DATA_VALUE, value));
@@ -207,15 +216,19 @@ fn lookup(batch: &mut Batch, set: &str, register: u32, to: Option<u32>, inverted
     });
 }
 
-fn nat(batch: &mut Batch, family: NatFamily, address: Option<u32>, port: u32) {
-    /// `NFT_NAT_DNAT`.
-    const DNAT: u32 = 1;
+/// `NFT_NAT_SNAT`, `NFT_NAT_DNAT`.
+const SNAT: u32 = 0;
+const DNAT: u32 = 1;
+
+fn nat(batch: &mut Batch, kind: u32, family: NatFamily, address: Option<u32>, port: Option<u32>) {
     expression(batch, "nat", |batch| {
-        batch.put_be32(1, DNAT);
+        batch.put_be32(1, kind);
         batch.put_be32(2, family as u32);
         if let Some(address) = address {
             batch.put_be32(3, address);
         }
-        batch.put_be32(5, port);
+        if let Some(port) = port {
+            batch.put_be32(5, port);
+        }
     });
 }

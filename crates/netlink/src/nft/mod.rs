@@ -5,8 +5,10 @@
 
 mod element;
 mod expression;
+mod list;
 mod transaction;
 
 pub use element::{Element, Key};
 pub use expression::{Comparison, CtKey, Expression, Meta, NatFamily, Payload, Verdict};
+pub use list::{ChainFacts, base_chains};
 pub use transaction::{BaseChain, Hook, SetKind, SetSpec, Table, Transaction};

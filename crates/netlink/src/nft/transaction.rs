@@ -62,8 +62,12 @@ pub enum SetKind {
     InterfacePairs,
     /// Address, protocol and port.
     AddressPorts4,
+    AddressPorts6,
     Networks4,
     Networks6,
+    /// Networks to an address.
+    NetworksTo4,
+    NetworksTo6,
     /// Protocol and port to address and port.
     PortsTo4,
     PortsTo6,
@@ -95,6 +99,9 @@ impl SetKind {
             Self::InterfaceNames => ((INTERFACE_NAME, 16), None, false),
             Self::InterfacePairs => ((pair(INTERFACE_NAME, INTERFACE_NAME), 32), None, false),
             Self::AddressPorts4 => ((pair(pair(IPV4_ADDRESS, PROTOCOL), SERVICE), 12), None, false),
+            Self::AddressPorts6 => ((pair(pair(IPV6_ADDRESS, PROTOCOL), SERVICE), 24), None, false),
+            Self::NetworksTo4 => ((IPV4_ADDRESS, 4), Some((IPV4_ADDRESS, 4)), true),
+            Self::NetworksTo6 => ((IPV6_ADDRESS, 16), Some((IPV6_ADDRESS, 16)), true),
             Self::Networks4 => ((IPV4_ADDRESS, 4), None, true),
             Self::Networks6 => ((IPV6_ADDRESS, 16), None, true),
             Self::PortsTo4 => ((ports, 8), to4, false),

@@ -89,7 +89,7 @@ pub fn requests() -> Result<(), Failed> {
     assert_eq!(refused(&with_endpoint(on("nowhere"))), "network nowhere not found");
     assert_eq!(
         refused(&with_endpoint(EndpointRequest { ipv4: "172.17.0.9".parse().ok(), ..on("bridge") })),
-        "user-specified IP address is supported on user-defined networks only"
+        "invalid endpoint settings:\nuser specified IP address is supported on user defined networks only"
     );
     assert_eq!(
         refused(&|wanted| wanted.extra_hosts = vec!["evil\n1.2.3.4:5.6.7.8".to_owned()]),
@@ -97,7 +97,8 @@ pub fn requests() -> Result<(), Failed> {
     );
     assert!(refused(&|wanted| wanted.publish = vec![publish(None, "", 80); 5000]).contains("more than 4096"));
     assert!(
-        refused(&|wanted| wanted.mode = SandboxMode::Networks(vec![on("bridge"); 1000])).contains("1 to 64 networks")
+        refused(&|wanted| wanted.mode = SandboxMode::Networks(vec![on("bridge"); 1000]))
+            .contains("at most 64 networks")
     );
     assert!(refused(&|wanted| wanted.mode = SandboxMode::Networks(vec![on("bridge"); 2])).contains("already exists"));
     // An address that no link of the host has.

@@ -130,7 +130,7 @@ pub fn changed_flags() -> Result<(), Failed> {
         config.bridge.address = "10.44.0.0/24".parse().ok().map(|subnet| ([10, 44, 0, 9].into(), subnet));
     })?;
     assert_eq!((after.id.as_str(), after.mtu), (before.id.as_str(), 1400));
-    assert_eq!(after.subnets[0].gateway.to_string(), "10.44.0.9");
+    assert_eq!(after.subnets[0].gateway.ok_or("no gateway")?.to_string(), "10.44.0.9");
 
     let fresh = folder.path().join("fresh");
     std::fs::create_dir(&fresh)?;

@@ -96,9 +96,9 @@ pub fn network_life() -> Result<(), Failed> {
         run(named("host")).expect_err("predefined").to_string(),
         "operation is not permitted on predefined host network "
     );
-    let subnet = networks_subnet("10.9.0.0/24");
-    run(CreateNetwork { subnets: vec![subnet.clone()], ..named("tens") })?;
-    let overlap = run(CreateNetwork { subnets: vec![subnet], ..named("again") }).expect_err("the subnet is taken");
+    let asked = pool("10.9.0.0/24");
+    run(CreateNetwork { pools: vec![asked.clone()], ..named("tens") })?;
+    let overlap = run(CreateNetwork { pools: vec![asked], ..named("again") }).expect_err("the subnet is taken");
     assert!(overlap.to_string().contains("Pool overlaps with other one on this address space"));
     let driver = run(CreateNetwork { driver: "weave".to_owned(), ..named("x") }).expect_err("no such driver");
     assert!(driver.to_string().contains("plugin \"weave\" not found"));
@@ -140,8 +140,8 @@ pub fn network_life() -> Result<(), Failed> {
     Ok(())
 }
 
-fn networks_subnet(text: &str) -> networks::SubnetRequest {
-    networks::SubnetRequest { subnet: text.parse().ok(), range: None, gateway: None }
+pub fn pool(text: &str) -> networks::Asked {
+    networks::Asked { subnet: text.to_owned(), ..networks::Asked::default() }
 }
 
 pub fn connect_and_disconnect() -> Result<(), Failed> {
@@ -202,8 +202,8 @@ pub fn dual_stack() -> Result<(), Failed> {
     let host = Host::new()?;
     let wanted = CreateNetwork {
         name: "both".to_owned(),
-        enable_ipv6: true,
-        subnets: vec![networks_subnet("10.7.0.0/24"), networks_subnet("fd00:7::/64")],
+        enable_ipv6: Some(true),
+        pools: vec![pool("10.7.0.0/24"), pool("fd00:7::/64")],
         ..CreateNetwork::default()
     };
     host.runtime.block_on(host.networks.create(wanted))?;

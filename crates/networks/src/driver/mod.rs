@@ -1,0 +1,66 @@
+//! What a kind of network is: a small trait, and the kinds that are built in.
+//!
+//! A driver decides and describes. It keeps nothing: everything is in the records and in the kernel, so that a restarted
+//! daemon finds it again. Endpoints of all drivers go through one batch a namespace (`plumbing.rs`).
+
+mod bridge;
+mod vlan;
+
+use std::os::fd::BorrowedFd;
+
+use errors::ErrorKind;
+use netlink::{Batch, Route};
+
+use crate::error::Error;
+use crate::messages;
+use crate::record::NetworkRecord;
+use crate::request::Endpoint;
+
+pub(crate) use bridge::enable_forwarding;
+
+/// The link of the host that endpoints of one network (and segment) plug into, looked up anew each time: an index kept in
+/// memory could be another link's by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Uplink {
+    pub index: u32,
+}
+
+pub(crate) trait Driver: Sync {
+    /// Reads the options into the record; refuses what cannot be. `others` are the networks that are there.
+    fn configure(&self, record: &mut NetworkRecord, others: &[&NetworkRecord]) -> Result<(), Error>;
+
+    /// Once, when the network is made; what it finds in the kernel goes into the record.
+    fn adopt(&self, route: &Route, record: &mut NetworkRecord) -> Result<(), Error>;
+
+    /// Sees to it that what endpoints plug into is there. Idempotent.
+    fn ensure(&self, route: &Route, record: &NetworkRecord, segment: u16) -> Result<Uplink, Error>;
+
+    /// Takes away what the network has in the kernel. That it is gone already is no error.
+    fn remove(&self, route: &Route, record: &NetworkRecord) -> Result<(), Error>;
+
+    /// Adds the steps that make an endpoint's link, down, inside a namespace.
+    fn link(
+        &self,
+        batch: &mut Batch,
+        record: &NetworkRecord,
+        uplink: Uplink,
+        endpoint: &Endpoint,
+        namespace: BorrowedFd<'_>,
+    );
+}
+
+/// By the word of `docker network create --driver`. `host` and `null` have nothing of their own in the kernel.
+pub(crate) fn find(name: &str) -> Result<&'static dyn Driver, Error> {
+    match name {
+        "bridge" => Ok(&bridge::Bridge),
+        "macvlan" => Ok(&vlan::Macvlan),
+        "ipvlan" => Ok(&vlan::Ipvlan),
+        other => Err(Error::docker(ErrorKind::NotFound, messages::unknown_driver(other))),
+    }
+}
+
+/// An option that cannot be read.
+pub(crate) fn invalid_option(key: &str, value: &str, why: &str) -> Error {
+    let value: String = value.chars().take(64).collect();
+    Error::docker(ErrorKind::InvalidArgument, format!("failed to parse {key} value: {value} ({why})"))
+}

@@ -1,0 +1,217 @@
+//! The rules of the daemon's table: static but for the daemon's own settings.
+//!
+//! What they say, in the order of a packet's way (semantics of Docker 28's bridge driver):
+//! - `guard`: what is published on loopback only never answers to packets from a link, whatever `route_localnet` says.
+//! - `prerouting`, `output`: a published port of a local address is translated. Packets of our own bridges are left to
+//!   docker-netd's socket: a container reaches a published port, its own too, through the relay.
+//! - `forward`: marked packets may pass; answers pass; an internal bridge talks to itself only; a bridge talks to itself
+//!   where that is allowed, to the outside, never to another bridge of ours; from outside only what was translated enters.
+//!   Unprotected networks let everything in, routed ones echo requests and their published ports, from anywhere.
+//! - `postrouting`: what leaves a bridge's subnet by another link hides behind the host.
+
+use netlink::nft::{BaseChain, Comparison, CtKey, Expression, Hook, Meta, NatFamily, Payload, Verdict};
+
+use crate::config::FirewallConfig;
+use crate::firewall::{
+    BRIDGES, GUARDED, INSIDE, INTERNAL, MASQUERADE4, MASQUERADE6, OPEN4, OPEN6, PUBLISHED_AT4, PUBLISHED_AT6,
+    PUBLISHED4, PUBLISHED6, ROUTED4, ROUTED6, SOURCE4, SOURCE6, UNPROTECTED4, UNPROTECTED6,
+};
+
+/// Priorities of `uapi/linux/netfilter_ipv4.h`.
+pub(crate) const CHAINS: [BaseChain; 5] = [
+    BaseChain { name: "guard", kind: "filter", hook: Hook::PreRouting, priority: -300 },
+    BaseChain { name: "prerouting", kind: "nat", hook: Hook::PreRouting, priority: -100 },
+    BaseChain { name: "output", kind: "nat", hook: Hook::Output, priority: -100 },
+    BaseChain { name: "forward", kind: "filter", hook: Hook::Forward, priority: 0 },
+    BaseChain { name: "postrouting", kind: "nat", hook: Hook::PostRouting, priority: 100 },
+];
+
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
+/// `RTN_LOCAL`.
+const LOCAL: u32 = 2;
+/// `NF_CT_STATE_BIT(ESTABLISHED | RELATED)`.
+const ANSWERS: u32 = 0b110;
+/// `IPS_DST_NAT`.
+const TRANSLATED: u32 = 1 << 5;
+
+type Rule = (&'static str, Vec<Expression>);
+
+/// A family without rules of ours (`--iptables=false`) is let through at the head of each chain.
+pub(crate) fn rules(config: &FirewallConfig) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (is_on, number) in [(config.ipv4, IPV4), (config.ipv6, IPV6)] {
+        if !is_on {
+            let pass = [&family(number)[..], &[Expression::End(Verdict::Accept)]].concat();
+            rules.extend(CHAINS.iter().map(|chain| (chain.name, pass.clone())));
+        }
+    }
+    rules.extend([guard_rules(), translation_rules(), forward_rules(config), masquerade_rules()].concat());
+    rules
+}
+
+fn family(family: u8) -> [Expression; 2] {
+    [Expression::Meta(Meta::NetworkProtocol, 1), Expression::Compare(1, Comparison::Equal, vec![family])]
+}
+
+fn is_local() -> [Expression; 2] {
+    [Expression::DestinationType(1), Expression::Compare(1, Comparison::Equal, LOCAL.to_ne_bytes().to_vec())]
+}
+
+fn name_in(meta: Meta, set: &'static str) -> [Expression; 2] {
+    [Expression::Meta(meta, 1), Expression::InSet { set, register: 1 }]
+}
+
+fn name_not_in(meta: Meta, set: &'static str) -> [Expression; 2] {
+    [Expression::Meta(meta, 1), Expression::NotInSet { set, register: 1 }]
+}
+
+/// Protocol and port behind each other from a register on (16-byte registers are 1 to 4, their words 8 to 23).
+fn protocol_and_port(first: u32, second: u32) -> [Expression; 2] {
+    [Expression::Meta(Meta::TransportProtocol, first), Expression::Payload(Payload::DestinationPort, second)]
+}
+
+/// Translation of published ports, those of a single address first.
+fn translations(prefix: &[Expression]) -> Vec<Vec<Expression>> {
+    let to4 = Expression::DestinationNat { family: NatFamily::V4, address: 1, port: 9 };
+    // Register 2 begins with the fifth word, which follows the 16 bytes of the address in register 1.
+    let to6 = Expression::DestinationNat { family: NatFamily::V6, address: 1, port: 2 };
+    let rule = |parts: &[&[Expression]]| {
+        let mut rule = prefix.to_vec();
+        parts.iter().for_each(|part| rule.extend_from_slice(part));
+        rule
+    };
+    vec![
+        rule(&[
+            &family(IPV4),
+            &[Expression::Payload(Payload::DestinationAddress4, 1)],
+            &protocol_and_port(9, 10),
+            &[Expression::Map { map: PUBLISHED_AT4, register: 1, to: 1 }, to4.clone()],
+        ]),
+        rule(&[
+            &family(IPV6),
+            &[Expression::Payload(Payload::DestinationAddress6, 1)],
+            &protocol_and_port(2, 13),
+            &[Expression::Map { map: PUBLISHED_AT6, register: 1, to: 1 }, to6.clone()],
+        ]),
+        rule(&[
+            &family(IPV4),
+            &is_local(),
+            &protocol_and_port(1, 9),
+            &[Expression::Map { map: PUBLISHED4, register: 1, to: 1 }, to4],
+        ]),
+        rule(&[
+            &family(IPV6),
+            &is_local(),
+            &protocol_and_port(1, 9),
+            &[Expression::Map { map: PUBLISHED6, register: 1, to: 1 }, to6],
+        ]),
+    ]
+}
+
+fn guard_rules() -> Vec<Rule> {
+    let mut loopback = b"lo".to_vec();
+    loopback.resize(16, 0);
+    let not_loopback = [Expression::Meta(Meta::InputName, 1), Expression::Compare(1, Comparison::NotEqual, loopback)];
+    let published = [
+        &family(IPV4)[..],
+        &[Expression::Payload(Payload::DestinationAddress4, 1)],
+        &protocol_and_port(9, 10),
+        &[Expression::InSet { set: GUARDED, register: 1 }, Expression::End(Verdict::Drop)],
+    ];
+    vec![("guard", [&not_loopback[..], &published.concat()].concat())]
+}
+
+/// The host's own connections to loopback addresses go to docker-netd's socket: the kernel would not route a packet from
+/// 127.0.0.1 to a bridge.
+fn translation_rules() -> Vec<Rule> {
+    let mut rules: Vec<Rule> =
+        translations(&name_not_in(Meta::InputName, BRIDGES)).into_iter().map(|rule| ("prerouting", rule)).collect();
+    let mut six_loopback = vec![0; 16];
+    six_loopback[15] = 1;
+    let loopbacks =
+        [(IPV4, Payload::DestinationFirstByte4, vec![127]), (IPV6, Payload::DestinationAddress6, six_loopback)];
+    for (number, field, value) in loopbacks {
+        let is_loopback = [
+            Expression::Payload(field, 1),
+            Expression::Compare(1, Comparison::Equal, value),
+            Expression::End(Verdict::Return),
+        ];
+        rules.push(("output", [&family(number)[..], &is_loopback].concat()));
+    }
+    rules.extend(translations(&[]).into_iter().map(|rule| ("output", rule)));
+    rules
+}
+
+fn forward_rules(config: &FirewallConfig) -> Vec<Rule> {
+    let accept = [Expression::End(Verdict::Accept)];
+    let drop = [Expression::End(Verdict::Drop)];
+    let out = |set| name_in(Meta::OutputName, set);
+    let into = |set| name_in(Meta::InputName, set);
+    let inside = [
+        Expression::Meta(Meta::InputName, 1),
+        Expression::Meta(Meta::OutputName, 2),
+        Expression::InSet { set: INSIDE, register: 1 },
+    ];
+    let answers = [Expression::Ct(CtKey::State, 1), Expression::AnyBit(1, ANSWERS)];
+    let translated = [Expression::Ct(CtKey::Status, 1), Expression::AnyBit(1, TRANSLATED)];
+    let mut rules: Vec<Vec<Expression>> = Vec::new();
+    if let Some(mark) = config.accept_mark {
+        let marked = [
+            Expression::Meta(Meta::Mark, 1),
+            Expression::Mask(1, mark.mask),
+            Expression::Compare(1, Comparison::Equal, mark.value.to_ne_bytes().to_vec()),
+        ];
+        rules.push([&out(BRIDGES)[..], &marked, &accept].concat());
+    }
+    rules.extend([
+        [&inside[..], &accept].concat(),
+        [&into(INTERNAL)[..], &drop].concat(),
+        [&out(INTERNAL)[..], &drop].concat(),
+        [&out(BRIDGES)[..], &answers, &accept].concat(),
+    ]);
+    let families = [
+        (IPV4, ICMP, UNPROTECTED4, ROUTED4, OPEN4, Payload::DestinationAddress4, [9, 10]),
+        (IPV6, ICMP6, UNPROTECTED6, ROUTED6, OPEN6, Payload::DestinationAddress6, [2, 13]),
+    ];
+    for (number, echo, unprotected, routed, open, address, registers) in families {
+        let is_echo =
+            [Expression::Meta(Meta::TransportProtocol, 1), Expression::Compare(1, Comparison::Equal, vec![echo])];
+        let is_open = [
+            &[Expression::Payload(address, 1)][..],
+            &protocol_and_port(registers[0], registers[1]),
+            &[Expression::InSet { set: open, register: 1 }],
+        ];
+        rules.extend([
+            [&family(number)[..], &out(unprotected), &accept].concat(),
+            [&family(number)[..], &out(routed), &is_echo, &accept].concat(),
+            [&family(number)[..], &out(routed), &is_open.concat(), &accept].concat(),
+        ]);
+    }
+    rules.extend([
+        [&into(BRIDGES)[..], &out(BRIDGES), &drop].concat(),
+        [&out(BRIDGES)[..], &translated, &accept].concat(),
+        [&out(BRIDGES)[..], &drop].concat(),
+        [&into(BRIDGES)[..], &accept].concat(),
+    ]);
+    rules.into_iter().map(|rule| ("forward", rule)).collect()
+}
+
+fn masquerade_rules() -> Vec<Rule> {
+    let families = [
+        (IPV4, NatFamily::V4, Payload::SourceAddress4, SOURCE4, MASQUERADE4),
+        (IPV6, NatFamily::V6, Payload::SourceAddress6, SOURCE6, MASQUERADE6),
+    ];
+    let mut rules = Vec::new();
+    for (number, nat, field, source, masquerade) in families {
+        let leaves = [&name_not_in(Meta::OutputName, BRIDGES)[..], &family(number), &[Expression::Payload(field, 1)]];
+        let chosen =
+            [Expression::Map { map: source, register: 1, to: 1 }, Expression::SourceNat { family: nat, address: 1 }];
+        let hide = [Expression::InSet { set: masquerade, register: 1 }, Expression::Masquerade];
+        rules.push(("postrouting", [&leaves.concat()[..], &chosen].concat()));
+        rules.push(("postrouting", [&leaves.concat()[..], &hide].concat()));
+    }
+    rules
+}
