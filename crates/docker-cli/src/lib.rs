@@ -2,7 +2,7 @@
 //!
 //! Entry point: [`main`]. A command is a row of data ([`command::Command`]) with its flags and one function; one file a
 //! command, one folder a noun. Commands talk to the daemon through `engine-client` only; of the engine's own crates they know
-//! `archive`, for what `docker cp` packs and unpacks here.
+//! `archive`, for what `docker cp` packs and unpacks here, and `registry-client`, for `docker manifest`.
 //!
 //! Invariants: standard output is data, standard error the rest; the terminal is put back on every way out; help, usage
 //! errors and versions need no daemon and start no runtime.
@@ -17,6 +17,7 @@ mod failure;
 mod format;
 mod image;
 mod inspect;
+mod manifest;
 mod manual;
 mod messages;
 mod network;

@@ -20,7 +20,6 @@ const LATER: &[(&str, &str)] = &[
     ("image build", "builder"),
     ("checkpoint", "checkpoints, an experimental feature"),
     ("config", "swarm"),
-    ("manifest", "images and distribution"),
     ("node", "swarm"),
     ("plugin", "managed plugins"),
     ("secret", "swarm"),

@@ -60,7 +60,7 @@ pub fn page(path: &Path, plugins: &[Plugin], daemon: &Daemon, width: usize) -> S
     if command.is_noun() {
         return noun_page(path, daemon);
     }
-    let mut page = format!("{}\n\n{}\n", usage_line(path), description(command));
+    let mut page = format!("{}\n\n{}\n{}", usage_line(path), description(command), warning(path));
     if !command.aliases.is_empty() {
         let _ = write!(page, "\nAliases:\n  {}\n", command.aliases);
     }
@@ -71,6 +71,20 @@ pub fn page(path: &Path, plugins: &[Plugin], daemon: &Daemon, width: usize) -> S
     page
 }
 
+/// What the page of a command says that may change.
+fn warning(path: &Path) -> String {
+    if !path.command.experimental {
+        return String::new();
+    }
+    format!(
+        "\nEXPERIMENTAL:\n  {} is an experimental feature.\n  Experimental features provide early access to product \
+         functionality. These\n  features may change between releases without warning, or can be removed from a\n  future \
+         release. Learn more about experimental features in our documentation:\n  \
+         https://docs.docker.com/go/experimental/\n",
+        path.words
+    )
+}
+
 /// What the page of a command says of it.
 pub fn description(command: &Command) -> &'static str {
     if command.long.is_empty() { command.about.trim() } else { command.long.trim() }
@@ -79,7 +93,7 @@ pub fn description(command: &Command) -> &'static str {
 /// The page of a noun: its commands.
 fn noun_page(path: &Path, daemon: &Daemon) -> String {
     let words = &path.words;
-    let mut page = format!("Usage:  {words} COMMAND\n\n{}\n", description(path.command));
+    let mut page = format!("Usage:  {words} COMMAND\n\n{}\n{}", description(path.command), warning(path));
     let (nouns, commands): (Vec<&Command>, Vec<&Command>) =
         listed(path.command).filter(|child| daemon.knows(child.daemon)).partition(|child| child.is_noun());
     section(&mut page, "Management Commands", rows(&nouns));

@@ -51,6 +51,8 @@ pub struct Command {
     pub hidden: bool,
     /// Which daemons know it.
     pub daemon: Daemons,
+    /// May change; its page says so.
+    pub experimental: bool,
     /// Needs no daemon: runs even where none could be reached.
     pub local: bool,
     /// All spellings, for the help; empty when there is one.
@@ -72,6 +74,7 @@ impl Command {
         long: "",
         hidden: false,
         daemon: Daemons::All,
+        experimental: false,
         local: false,
         aliases: "",
         flags: &[],

@@ -1,7 +1,7 @@
 //! The commands of `docker`.
 
 use super::{Args, Command};
-use crate::{completion, container, contexts, image, inspect, manual, network, registry, system, volume};
+use crate::{completion, container, contexts, image, inspect, manifest, manual, network, registry, system, volume};
 
 /// `docker`.
 pub const ROOT: Command = Command {
@@ -27,6 +27,7 @@ pub const ROOT: Command = Command {
         &container::NOUN,
         &contexts::NOUN,
         &image::NOUN,
+        &manifest::NOUN,
         &network::NOUN,
         &volume::NOUN,
         &system::NOUN,
