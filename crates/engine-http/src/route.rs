@@ -4,14 +4,10 @@ use std::sync::Arc;
 
 use engine_api::endpoint::Operation;
 use errors::ErrorKind;
-use http_body_util::{BodyExt, Limited};
 
 use crate::request::Request;
 use crate::status::{Answer, Failure};
 use crate::{Api, build, containers, disk_usage, exec, images, networks, system, volumes};
-
-/// As much as is read of a body that nobody wants.
-const UNREAD_BODY_BYTES: usize = 64 << 10;
 
 /// Calls the function of the request's operation.
 pub async fn route(api: Arc<Api>, request: Request) -> Answer {
@@ -87,8 +83,6 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::VolumePrune => volumes::prune(&api, &request).await,
 
         operation => {
-            // A client that is still writing when it is refused does not read why.
-            let _ = Limited::new(request.body, UNREAD_BODY_BYTES).collect().await;
             Err(Failure::new(ErrorKind::NotImplemented, format!("{operation:?} is not supported by this engine")))
         }
     }
