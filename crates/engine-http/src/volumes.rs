@@ -48,7 +48,7 @@ pub async fn inspect(api: &Api, request: &Request) -> Answer {
 
 pub async fn create(api: &Api, request: Request) -> Answer {
     let version = request.version;
-    let body: wire::CreateRequest = request.json().await?;
+    let body: wire::CreateRequest = request.json_with(|document| document.read_as("VolumeCreateRequest")).await?;
     if body.cluster_volume_spec.is_some() && adapt::volumes_are_of_1_42(version) {
         return Err(Failure::new(ErrorKind::Unavailable, NO_SWARM));
     }
