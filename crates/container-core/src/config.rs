@@ -377,6 +377,13 @@ pub struct EndpointRequest {
     pub ipv6: Option<String>,
     pub mac: Option<String>,
     pub links: Vec<String>,
+    /// More addresses, of the link-local ranges.
+    pub link_local: Vec<String>,
+    /// The highest has the default route.
+    pub gateway_priority: i64,
+    pub driver_options: BTreeMap<String, String>,
+    /// Id that the network had when it was joined last; empty: never.
+    pub network_id: String,
 }
 
 /// What an exec runs.

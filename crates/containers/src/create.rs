@@ -31,9 +31,6 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     let links = links::resolve(shared, &host_config.links)?;
     let mut endpoints = endpoints(request.endpoints, &host_config);
     links::as_aliases(&links, &mut endpoints, &host_config.network_mode);
-    if endpoints.iter().any(|endpoint| !endpoint.links.is_empty()) {
-        return Err(ConfigError::NotBuilt("a link on a network other than the default bridge".to_owned()).into());
-    }
     let mounts = mounts(shared, &config, &host_config)?;
     check_here(shared, &host_config)?;
     let name = take_name(shared, request.name.as_deref(), &id)?;

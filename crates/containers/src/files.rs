@@ -45,6 +45,44 @@ pub(crate) fn write(folder: &Path, hostname: &str, sandbox: &Sandbox, hosts: &st
     })
 }
 
+/// The files of a container that runs, when its networks have changed: lines of hosts come and go, others stay as
+/// somebody may have written them; resolv.conf is replaced unless somebody has changed it.
+pub(crate) fn follow(folder: &Path, old: &Sandbox, new: &Sandbox) -> Result<(), Error> {
+    let path = folder.join("hosts");
+    let text = read_bounded(&path)?;
+    let changed = follow_lines(&text, &old.hosts, &new.hosts);
+    if changed != text {
+        overwrite(&path, changed.as_bytes()).map_err(|source| Error::file("write", &path, source))?;
+    }
+    let path = folder.join("resolv.conf");
+    if old.resolv_conf != new.resolv_conf && read_bounded(&path)? == old.resolv_conf {
+        overwrite(&path, new.resolv_conf.as_bytes()).map_err(|source| Error::file("write", &path, source))?;
+    }
+    Ok(())
+}
+
+fn follow_lines(text: &str, old: &str, new: &str) -> String {
+    let has = |text: &str, line: &str| text.lines().any(|known| known == line);
+    let kept = text.lines().filter(|line| has(new, line) || !has(old, line));
+    let mut changed: String = kept.map(|line| format!("{line}\n")).collect();
+    for line in new.lines().filter(|line| !has(old, line) && !has(text, line)) {
+        changed.push_str(line);
+        changed.push('\n');
+    }
+    changed
+}
+
+/// Missing is empty: the container may have removed it.
+fn read_bounded(path: &Path) -> Result<String, Error> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    match fs::File::open(path).and_then(|file| file.take(LARGEST_FILE as u64).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(source) => Err(Error::file("read", path, source)),
+    }
+}
+
 /// The files of another container whose network this one shares.
 pub(crate) fn shared(folder: &Path) -> NetworkFiles {
     let there = |name: &str| -> Option<String> {
@@ -63,6 +101,15 @@ fn overwrite(path: &Path, text: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_a_network_come_and_go_and_those_of_others_stay() {
+        let text = "127.0.0.1\tlocalhost\n10.0.0.2\tweb\n1.2.3.4\tby-hand\n";
+        let old = "127.0.0.1\tlocalhost\n10.0.0.2\tweb\n";
+        let new = "127.0.0.1\tlocalhost\n10.9.0.2\tweb\n";
+        assert_eq!(follow_lines(text, old, new), "127.0.0.1\tlocalhost\n1.2.3.4\tby-hand\n10.9.0.2\tweb\n");
+        assert_eq!(follow_lines("", old, old), "");
+    }
 
     #[test]
     fn the_files_are_written_and_found_again_by_who_shares_them() {

@@ -67,11 +67,6 @@ pub fn no_network() -> Error {
     refuse(ErrorKind::InvalidArgument, message.to_owned())
 }
 
-pub fn networks_of_running() -> Error {
-    let message = "changing the networks of a running container is not supported by this engine yet";
-    refuse(ErrorKind::NotImplemented, message.to_owned())
-}
-
 pub fn not_running(id: &str) -> Error {
     refuse(ErrorKind::Conflict, format!("container {id} is not running"))
 }

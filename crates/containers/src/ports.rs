@@ -148,6 +148,10 @@ pub trait Sandboxes: Send + Sync {
     async fn rename(&self, container_id: &str, name: &str) -> Result<(), PortError>;
     /// Whether a container may be created with this network (name or id).
     async fn check(&self, network: &str) -> Result<(), PortError>;
+    /// Plugs a container that runs into one more network; answers all that it has then.
+    async fn connect(&self, container_id: &str, endpoint: EndpointRequest) -> Result<Sandbox, PortError>;
+    /// Takes it out of one.
+    async fn disconnect(&self, container_id: &str, network: &str) -> Result<Sandbox, PortError>;
 }
 
 /// A volume that a container wants.

@@ -65,6 +65,18 @@ impl Sandboxes for Neighbourhood {
     async fn check(&self, _: &str) -> Result<(), PortError> {
         Ok(())
     }
+    async fn connect(&self, _: &str, endpoint: EndpointRequest) -> Result<Sandbox, PortError> {
+        let joined = containers::Endpoint {
+            network_id: format!("id-{}", endpoint.network),
+            network_name: endpoint.network,
+            ..containers::Endpoint::default()
+        };
+        let hosts = "127.0.0.1 localhost\n10.0.0.9\tweb\n".into();
+        Ok(Sandbox { hosts, endpoints: vec![joined], ..Sandbox::default() })
+    }
+    async fn disconnect(&self, _: &str, _: &str) -> Result<Sandbox, PortError> {
+        Ok(Sandbox { hosts: "127.0.0.1 localhost\n".into(), ..Sandbox::default() })
+    }
 }
 
 #[async_trait]
@@ -256,7 +268,7 @@ async fn names_and_images_are_refused_in_dockers_words() {
 }
 
 #[tokio::test]
-async fn a_container_that_does_not_run_leaves_and_joins_networks() {
+async fn a_container_leaves_and_joins_networks() {
     let world = World::new();
     let service = world.daemon().await;
     created(&service, "web", HostConfig { network_mode: "front".into(), ..HostConfig::default() }).await;
@@ -275,8 +287,16 @@ async fn a_container_that_does_not_run_leaves_and_joins_networks() {
     // The mode's own is the first again.
     assert_eq!(networks().await, ["front", "back"]);
     service.lifecycle.start("web").await.unwrap();
-    let error = service.containers.connect("web", wanted("other")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotImplemented);
+    // While it runs they are plugged in and out, its files follow, and the id of the network is remembered.
+    service.containers.connect("web", wanted("other")).await.unwrap();
+    assert_eq!(networks().await, ["front", "back", "other"]);
+    let view = service.containers.inspect("web").await.unwrap();
+    assert_eq!(view.endpoints_wanted[2].network_id, "id-other");
+    let hosts = view.files.hosts;
+    assert!(std::fs::read_to_string(&hosts).unwrap().ends_with("10.0.0.9\tweb\n"));
+    service.containers.disconnect("web", "other").await.unwrap();
+    assert_eq!(networks().await, ["front", "back"]);
+    assert_eq!(std::fs::read_to_string(&hosts).unwrap(), "127.0.0.1 localhost\n");
     created(&service, "shut", HostConfig { network_mode: "none".into(), ..HostConfig::default() }).await;
     let error = service.containers.connect("shut", wanted("front")).await.unwrap_err();
     assert!(error.to_string().contains("private (none) mode"), "{error}");

@@ -137,7 +137,9 @@ impl Daemon {
             facts,
             containers,
             networks,
-            following: tokio::spawn(async move { watch_netd.follow_netd().await }),
+            following: tokio::spawn(async move {
+                tokio::join!(watch_netd.follow_netd(), watch_netd.follow_firewall());
+            }),
             containerd: own,
         })
     }

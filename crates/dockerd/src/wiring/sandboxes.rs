@@ -92,6 +92,16 @@ impl Sandboxes for NetworkSandboxes {
         self.networks.rename(container_id, name).await.map_err(refused)
     }
 
+    async fn connect(&self, container_id: &str, wanted: EndpointRequest) -> Result<Sandbox, PortError> {
+        let sandbox = self.networks.connect(container_id, endpoint(wanted)?).await.map_err(refused)?;
+        Ok(from_networks(sandbox))
+    }
+
+    async fn disconnect(&self, container_id: &str, network: &str) -> Result<Sandbox, PortError> {
+        let sandbox = self.networks.disconnect(container_id, network).await.map_err(refused)?;
+        Ok(from_networks(sandbox))
+    }
+
     async fn check(&self, network: &str) -> Result<(), PortError> {
         self.networks.inspect(network).await.map(drop).map_err(refused)
     }
@@ -141,8 +151,14 @@ fn endpoint(wanted: EndpointRequest) -> Result<networks::EndpointRequest, PortEr
         ipv4: address(wanted.ipv4)?,
         ipv6: address(wanted.ipv6)?,
         mac: wanted.mac.map(|text| text.parse().map_err(refused)).transpose()?,
+        link_local: wanted
+            .link_local
+            .iter()
+            .map(|text| text.parse().map_err(|_| invalid("link-local IP address", text)))
+            .collect::<Result<_, _>>()?,
+        gateway_priority: wanted.gateway_priority,
         links: wanted.links,
-        ..networks::EndpointRequest::default()
+        driver_options: wanted.driver_options,
     })
 }
 

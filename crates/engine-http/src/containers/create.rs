@@ -296,5 +296,9 @@ pub fn endpoint(network: String, settings: EndpointSettings) -> EndpointRequest 
         ipv6: given(addresses.ipv6_address),
         mac: given(settings.mac_address),
         links: settings.links.unwrap_or_default(),
+        link_local: addresses.link_local_ips,
+        gateway_priority: settings.gw_priority,
+        driver_options: settings.driver_opts.unwrap_or_default(),
+        network_id: String::new(),
     }
 }

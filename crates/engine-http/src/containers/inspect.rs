@@ -173,17 +173,23 @@ fn ports(view: &ContainerView, sandbox: &Sandbox) -> wire_host::PortMap {
 /// Endpoints as they are; those that are only wanted while the container does not run.
 fn networks(view: &ContainerView, sandbox: &Sandbox) -> BTreeMap<String, EndpointSettings> {
     let wanted = view.endpoints_wanted.iter().map(|wanted| {
-        let ipam = wanted.ipv4.as_ref().map(|address| EndpointIpamConfig {
-            ipv4_address: address.clone(),
+        let has_addresses = wanted.ipv4.is_some() || wanted.ipv6.is_some() || !wanted.link_local.is_empty();
+        let ipam = has_addresses.then(|| EndpointIpamConfig {
+            ipv4_address: wanted.ipv4.clone().unwrap_or_default(),
             ipv6_address: wanted.ipv6.clone().unwrap_or_default(),
-            ..EndpointIpamConfig::default()
+            link_local_ips: wanted.link_local.clone(),
         });
-        let aliases = Some(wanted.aliases.clone()).filter(|aliases| !aliases.is_empty());
-        let mac_address = wanted.mac.clone().unwrap_or_default();
-        (
-            wanted.network.clone(),
-            EndpointSettings { ipam_config: ipam, aliases, mac_address, ..EndpointSettings::default() },
-        )
+        let settings = EndpointSettings {
+            ipam_config: ipam,
+            links: Some(wanted.links.clone()).filter(|links| !links.is_empty()),
+            aliases: Some(wanted.aliases.clone()).filter(|aliases| !aliases.is_empty()),
+            mac_address: wanted.mac.clone().unwrap_or_default(),
+            driver_opts: Some(wanted.driver_options.clone()).filter(|options| !options.is_empty()),
+            gw_priority: wanted.gateway_priority,
+            network_id: wanted.network_id.clone(),
+            ..EndpointSettings::default()
+        };
+        (wanted.network.clone(), settings)
     });
     let mut map: BTreeMap<String, EndpointSettings> = wanted.collect();
     // The modes that are no bridges have a network of their name.
