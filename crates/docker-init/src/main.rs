@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("[FATAL docker-init] {error}");
+            eprintln!("[FATAL tini ({})] {error}", std::process::id());
             ExitCode::FAILURE
         }
     }
@@ -47,7 +47,8 @@ fn run(options: &Options) -> std::io::Result<u8> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     } else if !rustix::process::getpid().is_init() {
         eprintln!(
-            "[WARN  docker-init] not running as PID 1 and not a child subreaper: zombies of others are not reaped (use -s)"
+            "[WARN  tini ({})] not running as PID 1 and not a child subreaper: zombies of others are not reaped (use -s)",
+            std::process::id()
         );
     }
     // Before the command exists: none of its signals, and no end of a child, is missed.
@@ -57,7 +58,9 @@ fn run(options: &Options) -> std::io::Result<u8> {
     let child = match sys::spawn::in_foreground(&mut command) {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("[FATAL docker-init] exec {} failed: {}", options.command.display(), plain(&error));
+            // The words of the program in whose place this one is, which people look for; there a child says it.
+            let (own, command) = (std::process::id(), options.command.display());
+            eprintln!("[FATAL tini ({own})] exec {command} failed: {}", plain(&error));
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             return Ok(if missing { NOT_FOUND } else { NOT_EXECUTABLE });
         }

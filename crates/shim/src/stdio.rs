@@ -45,6 +45,8 @@ pub struct ChildEnds {
 pub struct Stdio {
     way: Way,
     console: Option<ConsoleSocket>,
+    /// The pump's ends, until there is a process that writes to the others.
+    pipes: Option<Pipes>,
     /// A size that was asked for before there was a terminal.
     size: Option<(u16, u16)>,
     ended: bool,
@@ -74,10 +76,9 @@ impl Stdio {
         if PumpConfig::is_pump(&uris.stdout) {
             let config = PumpConfig::parse(&uris.stdout, uris.terminal).map_err(messages::invalid)?;
             let mode = config.stdin;
-            let mut pump = Pump::listen(config, poller, base).map_err(|error| pump_failed(&error))?;
+            let pump = Pump::listen(config, poller, base).map_err(|error| pump_failed(&error))?;
             if !uris.terminal {
-                let pipes = make_pipes(&mut ends, [mode != StdinMode::Absent, true, true], owner)?;
-                pump.connect_pipes(poller, pipes).map_err(|error| pump_failed(&error))?;
+                stdio.pipes = Some(make_pipes(&mut ends, [mode != StdinMode::Absent, true, true], owner)?);
             }
             stdio.way = Way::Pump(Box::new(pump));
         } else if !uris.terminal {
@@ -91,7 +92,8 @@ impl Stdio {
         self.console.as_ref().map(|console| console.path().to_owned())
     }
 
-    /// Takes the terminal that the runtime has sent, if there is to be one.
+    /// The runtime has made the process: takes the terminal that it has sent, if there is to be one, and reads the pipes. What
+    /// a runtime that failed has written to them is no output of the container's.
     pub fn take_terminal(
         &mut self,
         uris: &StdioUris,
@@ -99,6 +101,9 @@ impl Stdio {
         poller: &Poller,
         base: u64,
     ) -> Result<(), Status> {
+        if let (Way::Pump(pump), Some(pipes)) = (&mut self.way, self.pipes.take()) {
+            pump.connect_pipes(poller, pipes).map_err(|error| pump_failed(&error))?;
+        }
         let Some(console) = self.console.take() else { return Ok(()) };
         let master = console.receive().map_err(failed("failed to retrieve console master"))?;
         if let Some((rows, columns)) = self.size {
