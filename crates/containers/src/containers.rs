@@ -289,7 +289,11 @@ fn accepts(request: &ListRequest, record: &Record) -> bool {
         labels: &record.config.labels,
         state: &record.state,
         networks,
-        exposed: record.config.exposed_ports.iter().map(String::as_str).collect(),
+        // Of what runs, as everything that is told of its ports.
+        exposed: match record.sandbox.is_some() {
+            true => record.config.exposed_ports.iter().map(String::as_str).collect(),
+            false => Vec::new(),
+        },
         published: published.iter().map(host_side).collect(),
         volumes: record
             .mounts

@@ -3,12 +3,13 @@
 //! The intent (`starting`) is durable before the task exists, so that a daemon that comes up after a crash knows whose
 //! the task is. Everything else is undone when a later step fails.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use container_core::spec::{self, Join, Namespaces, NetworkFiles, Remap, UserNamespace};
-use container_core::{Event, MountKind, NetworkMode, State, resolve_user, restart};
+use container_core::{Event, HostConfig, MountKind, NetworkMode, PortBinding, State, resolve_user, restart};
 use containerd_api::types::Mount;
 use containerd_api::v1::types::Status;
 use errors::{ErrorKind, Kind};
@@ -24,7 +25,7 @@ use crate::service::{Shared, now};
 use crate::staging::{self, Staged};
 use crate::stdio::{self, Stdin};
 use crate::{
-    cdi, devices, files, health, links, logging, messages, owners, propagation, remove, runtimes, user_namespaces,
+    cdi, devices, files, health, links, logging, membership, messages, owners, propagation, remove, runtimes, user_namespaces,
     volumes,
 };
 
@@ -71,6 +72,7 @@ pub(crate) async fn start(shared: &Arc<Shared>, container: &Arc<Container>, caus
             let health = health::fresh(container);
             let record = container.change(|record| {
                 record.starting = None;
+                membership::remember(record, &sandbox);
                 record.sandbox = Some(Arc::new(sandbox));
                 record.health = health;
             });
@@ -265,6 +267,20 @@ async fn connect_waiting(shared: &Arc<Shared>, container: &Arc<Container>) {
     }
 }
 
+/// Bindings of exposed ports alone, as in Docker (its client exposes what it publishes); with `-P` the other exposed ports
+/// are published, too.
+fn published_ports(exposed: &BTreeSet<String>, host_config: &HostConfig) -> Vec<PortBinding> {
+    let bindings = host_config.port_bindings.iter();
+    let mut published: Vec<PortBinding> =
+        bindings.filter(|binding| exposed.contains(&binding.container)).cloned().collect();
+    if host_config.publish_all_ports {
+        let is_bound = |port: &&String| published.iter().any(|binding| binding.container == **port);
+        let unbound: Vec<String> = exposed.iter().filter(|port| !is_bound(port)).cloned().collect();
+        published.extend(unbound.into_iter().map(|container| PortBinding { container, ..PortBinding::default() }));
+    }
+    published
+}
+
 fn sandbox_request(shared: &Shared, record: &Record, users: Option<PathBuf>) -> Result<SandboxRequest, Error> {
     let host_config = &record.host_config;
     let mode = match NetworkMode::parse(&host_config.network_mode) {
@@ -276,15 +292,7 @@ fn sandbox_request(shared: &Shared, record: &Record, users: Option<PathBuf>) -> 
         }
         NetworkMode::Network(_) => SandboxMode::Networks,
     };
-    let mut published = host_config.port_bindings.clone();
-    if host_config.publish_all_ports {
-        let missing =
-            record.config.exposed_ports.iter().filter(|port| !published.iter().any(|p| p.container == **port));
-        let missing: Vec<_> = missing.cloned().collect();
-        published.extend(
-            missing.into_iter().map(|container| container_core::PortBinding { container, ..Default::default() }),
-        );
-    }
+    let published = published_ports(&record.config.exposed_ports, host_config);
     Ok(SandboxRequest {
         container_id: record.id.clone(),
         name: record.name.clone(),
@@ -343,7 +351,7 @@ fn specification(
         &rootfs::read_small(&layers, "etc", "group")?,
     )?;
     for mount in record.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
-        provide_source(mount)?;
+        provide_source(shared, mount)?;
         propagation::check(mount)?;
     }
     let spec = spec::generate(&spec::Input {
@@ -368,7 +376,7 @@ fn specification(
 }
 
 /// A `-v` source that is not there becomes a folder, as Docker has it; a `--mount` source must be there.
-pub(crate) fn provide_source(mount: &container_core::MountPoint) -> Result<(), Error> {
+pub(crate) fn provide_source(shared: &Shared, mount: &container_core::MountPoint) -> Result<(), Error> {
     let path = std::path::Path::new(&mount.source);
     if path.exists() {
         return Ok(());
@@ -376,7 +384,7 @@ pub(crate) fn provide_source(mount: &container_core::MountPoint) -> Result<(), E
     if !mount.create_source {
         return Err(messages::bind_source_missing(&mount.source));
     }
-    std::fs::create_dir_all(path).map_err(|source| Error::file("create the bind mount's source path", path, source))
+    user_namespaces::make_source(shared, path).map_err(|source| Error::file("create the bind mount's source path", path, source))
 }
 
 fn namespaces(shared: &Shared, record: &Record, sandbox: &Sandbox, user: UserNamespace) -> Result<Namespaces, Error> {
@@ -409,5 +417,24 @@ fn network_files(shared: &Shared, record: &Record, sandbox: &Sandbox, hosts: &st
             }
             Ok(files)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_bound_is_published_when_it_is_exposed() {
+        let exposed = BTreeSet::from(["80/tcp".to_owned(), "53/udp".to_owned()]);
+        let binding = |port: &str| PortBinding { container: port.to_owned(), ..PortBinding::default() };
+        let port_bindings = vec![binding("80/tcp"), binding("80/tcp"), binding("81/tcp")];
+        let mut host_config = HostConfig { port_bindings, ..HostConfig::default() };
+        let published = |host_config: &HostConfig| -> Vec<String> {
+            published_ports(&exposed, host_config).into_iter().map(|binding| binding.container).collect()
+        };
+        assert_eq!(published(&host_config), ["80/tcp", "80/tcp"]);
+        host_config.publish_all_ports = true;
+        assert_eq!(published(&host_config), ["80/tcp", "80/tcp", "53/udp"]);
     }
 }

@@ -9,11 +9,13 @@ pub mod stats;
 pub mod update;
 pub mod websocket;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use container_core::DetachKeys;
 use engine_api::adapt::{self, CgroupHierarchy};
 use engine_api::container as wire;
+use engine_api::network::EndpointSettings;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode};
 use image_core::Platform;
@@ -77,8 +79,24 @@ pub async fn inspect(api: &Api, request: &Request) -> Answer {
         answer.size_rw = i64::try_from(size.own).ok();
         answer.size_root_fs = i64::try_from(size.total).ok();
     }
+    if !answer.state.running && view_was_started(&answer) {
+        name_networks(api, &mut answer.network_settings.networks).await;
+    }
     adapt::container_inspect(&mut answer, request.version);
     Ok(reply::ok(&answer))
+}
+
+fn view_was_started(answer: &wire::Inspect) -> bool {
+    answer.state.started_at != container_core::rfc3339(None)
+}
+
+/// What was in a network once keeps its id when it is not there; a network that has gone meanwhile has none.
+async fn name_networks(api: &Api, endpoints: &mut BTreeMap<String, EndpointSettings>) {
+    for (name, endpoint) in endpoints.iter_mut().filter(|(_, endpoint)| endpoint.network_id.is_empty()) {
+        if let Ok(view) = api.networks.inspect(name).await {
+            endpoint.network_id = view.network.id.to_string();
+        }
+    }
 }
 
 pub async fn top(api: &Api, request: &Request) -> Answer {

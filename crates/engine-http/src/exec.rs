@@ -62,6 +62,7 @@ pub async fn start(api: Arc<Api>, request: Request) -> Answer {
         let Some(mut client) = hijacked.client.await else { return };
         match api.containers.execs.start(&id, options).await {
             Ok(Some(process)) => {
+                client.settle().await;
                 // The client asks for the exit code as soon as the stream ends: it ends when the code is known.
                 let held = hijack::connect(client, Reframed::new(process, shape), inbound).await;
                 if held.ended == hijack::Ended::Closed

@@ -13,12 +13,13 @@ use engine_api::ApiVersion;
 use engine_api::adapt;
 use futures_util::StreamExt;
 use futures_util::stream::Stream;
-use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +28,11 @@ use crate::reply::{self, Reply};
 use crate::request::RequestBody;
 
 const COPY_BUFFER: usize = 32 * 1024;
-/// As long as Docker needs for its first byte of a log.
-const HEAD_IS_READ: Duration = Duration::from_millis(5);
+/// docker-py reads the head of an answer through a buffer and goes on below it: what arrives together with the head is lost.
+/// Docker is too slow for that to happen.
+const READS_AHEAD: [&str; 2] = ["docker-sdk-python/", "docker-compose/1."];
+/// As long as Docker needs for the first byte of an exec.
+const HEAD_IS_READ: Duration = Duration::from_millis(40);
 
 /// How the output is framed, named for the client in the content type.
 #[derive(Clone, Copy)]
@@ -55,13 +59,16 @@ pub struct Client {
     output: Box<dyn AsyncWrite + Send + Unpin>,
     /// Cancelled when the daemon goes down.
     ending: CancellationToken,
+    /// When it will have read the head of the answer, of a client to whom that matters.
+    patience: Option<Instant>,
 }
 
 impl Client {
-    /// Gives the client time to read the head of the answer: one that reads it through a buffer and then goes on below the
-    /// buffer, as docker-py does, loses what arrives together with it.
+    /// Gives a client that needs it time to read the head of the answer.
     pub async fn settle(&mut self) {
-        tokio::time::sleep(HEAD_IS_READ).await;
+        if let Some(patience) = self.patience.take() {
+            sleep_until(patience).await;
+        }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -106,10 +113,13 @@ fn upgraded(parts: Parts, protocol: HeaderValue, content_type: HeaderValue, endi
     reply.headers_mut().insert(CONTENT_TYPE, content_type);
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     reply.headers_mut().insert(UPGRADE, protocol);
+    let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let reads_ahead = READS_AHEAD.iter().any(|name| agent.starts_with(name));
     let client = async move {
         let connection = hyper::upgrade::on(Request::from_parts(parts, ())).await.ok()?;
         let (input, output) = tokio::io::split(TokioIo::new(connection));
-        Some(Client { input: Box::new(input), output: Box::new(output), ending })
+        let patience = reads_ahead.then(|| Instant::now() + HEAD_IS_READ);
+        Some(Client { input: Box::new(input), output: Box::new(output), ending, patience })
     };
     Hijack { reply, client: Box::pin(client) }
 }
@@ -121,7 +131,7 @@ fn as_body(body: Option<RequestBody>, content_type: HeaderValue, ending: Cancell
         Some(body) => Box::new(StreamReader::new(body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other)))),
         None => Box::new(tokio::io::empty()),
     };
-    let client = Client { input, output: Box::new(output), ending };
+    let client = Client { input, output: Box::new(output), ending, patience: None };
     Hijack { reply, client: Box::pin(async move { Some(client) }) }
 }
 
@@ -152,7 +162,7 @@ impl Held {
 /// Copies both ways until the process's output ends, the client goes, it types the detach keys, or the daemon goes down.
 pub async fn connect<P: AsyncRead + AsyncWrite>(client: Client, process: P, inbound: Inbound) -> Held {
     let (from_process, to_process) = tokio::io::split(process);
-    let Client { input, mut output, ending } = client;
+    let Client { input, mut output, ending, .. } = client;
     let ended = {
         let send = send_input(input, to_process, inbound);
         let receive = receive_output(from_process, &mut output);
@@ -220,7 +230,7 @@ mod tests {
 
     fn client(input: &'static [u8]) -> (Client, tokio::io::DuplexStream) {
         let (output, seen) = tokio::io::duplex(1024);
-        (Client { input: Box::new(input), output: Box::new(output), ending: CancellationToken::new() }, seen)
+        (Client { input: Box::new(input), output: Box::new(output), ending: CancellationToken::new(), patience: None }, seen)
     }
 
     #[tokio::test]
