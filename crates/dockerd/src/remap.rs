@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -54,15 +54,13 @@ impl Remapped {
         let (uid, gid) = self.remap.root();
         let above = places.data_root.clone();
         let failed = |path: &Path| path.display().to_string();
-        fs::create_dir_all(&above).with_context(|| failed(&above))?;
-        // Who is not root has to come through it.
-        fs::set_permissions(&above, fs::Permissions::from_mode(0o711)).with_context(|| failed(&above))?;
         let root = above.join(format!("{uid}.{gid}"));
-        if !root.exists() {
-            fs::DirBuilder::new().mode(0o710).create(&root).with_context(|| failed(&root))?;
+        for folder in [&above, &root, &root.join("containers")] {
+            fs::create_dir_all(folder).with_context(|| failed(folder))?;
+            // Nobody else comes through (CVE-2021-41091).
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o710)).with_context(|| failed(folder))?;
+            chown(folder, Some(0), Some(gid)).with_context(|| failed(folder))?;
         }
-        chown(&root, Some(0), Some(gid)).with_context(|| failed(&root))?;
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o710)).with_context(|| failed(&root))?;
         let unable = || {
             let folder = root.display();
             format!(
@@ -161,7 +159,7 @@ impl Accounts<'_> {
         let mut found = Vec::new();
         for line in lines {
             let [name, start, length] = line.split(':').collect::<Vec<_>>()[..] else { bail!(wrong()) };
-            if owner.is_none_or(|owner| owner == name || name == "ALL") {
+            if owner.is_none_or(|owner| owner == name) {
                 let (start, length) = (start.parse::<u32>().with_context(wrong)?, length.parse().with_context(wrong)?);
                 ensure!(length > 0 && start.checked_add(length).is_some(), wrong());
                 found.push((start, length));
@@ -248,7 +246,7 @@ mod tests {
         );
         write("group", "root:x:0:\nmapped:x:1002:\nothers:x:1001:\n");
         write("subuid", "# ranges\nmapped:100000:1000\n1001:300000:5\n\nelse:400000:65536\n");
-        write("subgid", "mapped:200000:1000\nALL:500000:10\n");
+        write("subgid", "mapped:500000:10\n");
         Accounts { folder }
     }
 
@@ -312,6 +310,6 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let of = |path: &Path| fs::metadata(path).map(|m| (m.mode() & 0o777, m.uid(), m.gid())).expect("stat");
         assert_eq!(of(&places.data_root), (0o710, 0, 500_000));
-        assert_eq!(of(&folder.path().join("data")), (0o711, 0, 0));
+        assert_eq!(of(&folder.path().join("data")), (0o710, 0, 500_000));
     }
 }
