@@ -100,3 +100,11 @@ pub(crate) fn give(shared: &Shared, host_config: &HostConfig, path: &Path) -> Re
     let Some((uid, gid)) = of(shared, host_config).map(Remap::root) else { return Ok(()) };
     chown(path, Some(uid), Some(gid)).map_err(|source| Error::file("give to the container's root", path, source))
 }
+
+/// A folder of the host's that is bound into containers: what is missing on the way belongs to their root.
+pub(crate) fn make_source(shared: &Shared, path: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    std::fs::create_dir_all(path)?;
+    let Some((uid, gid)) = shared.host.remap.as_ref().map(Remap::root) else { return Ok(()) };
+    missing.into_iter().try_for_each(|folder| chown(folder, Some(uid), Some(gid)))
+}
