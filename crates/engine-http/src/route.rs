@@ -52,6 +52,14 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::ExecResize => exec::resize(&api, &request).await,
         Op::ExecInspect => exec::inspect(&api, &request).await,
 
+        _ => route_to_things(api, request).await,
+    }
+}
+
+/// What containers are made of and attached to: images, networks, volumes.
+async fn route_to_things(api: Arc<Api>, request: Request) -> Answer {
+    use Operation as Op;
+    match request.operation {
         Op::ImageBuild => build::build(api, request).await,
         Op::BuildPrune => build::prune(&api, &request).await,
         Op::ImageList => images::list(&api, &request).await,
