@@ -38,7 +38,7 @@ pub(crate) fn stage(shared: &Shared, record: &Record, rootfs: &[Mount], staged: 
         if mount.owners == Owners::Host {
             continue;
         }
-        start::provide_source(mount)?;
+        start::provide_source(shared, mount)?;
         let place = folder.join(index.to_string());
         let source = Path::new(&mount.source);
         let failed = |error| Error::file("map the owners of", source, error);
