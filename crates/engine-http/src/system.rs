@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_api::auth::{AuthConfig, AuthResponse};
+use engine_api::auth::{AuthConfig, AuthResponse, Secret};
 use engine_api::event::{Actor, Event};
 use engine_api::system::{Info, Version, ping};
 use engine_api::{ApiVersion, adapt};
@@ -70,8 +70,9 @@ pub async fn auth(api: &Api, request: Request) -> Answer {
     let server = config.server_address.clone();
     let credentials =
         crate::images::credentials_of(config).ok_or_else(|| Failure::bad_request("invalid auth config"))?;
-    api.images.login(&server, credentials).await?;
-    let answer = AuthResponse { status: "Login Succeeded".to_owned(), ..AuthResponse::default() };
+    let token = api.images.login(&server, credentials).await?;
+    let identity_token = token.map(|token| Secret::new(token.reveal())).unwrap_or_default();
+    let answer = AuthResponse { status: "Login Succeeded".to_owned(), identity_token };
     Ok(reply::ok(&answer))
 }
 

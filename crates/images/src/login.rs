@@ -1,6 +1,6 @@
 //! Whether a registry knows somebody.
 
-use registry_client::Credentials;
+use registry_client::{Credentials, Secret};
 
 use crate::error::ImagesError;
 use crate::service::Images;
@@ -10,7 +10,8 @@ const HUB: [&str; 4] = ["", "index.docker.io", "docker.io", "registry-1.docker.i
 
 impl Images {
     /// Asks the registry at this address: a host with or without a scheme and a path; empty is Docker Hub.
-    pub async fn login(&self, server: &str, credentials: Credentials) -> Result<(), ImagesError> {
+    /// Answers the token to come back with, where the registry has given one.
+    pub async fn login(&self, server: &str, credentials: Credentials) -> Result<Option<Secret>, ImagesError> {
         Ok(self.shared.registries.login(&domain(server), credentials).await?)
     }
 }

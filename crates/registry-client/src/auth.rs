@@ -29,16 +29,22 @@ pub(crate) enum Challenge {
 pub(crate) struct Token {
     secret: Secret,
     expires: Instant,
+    /// What to come back with instead of a password (`offline_token`).
+    identity: Option<Secret>,
 }
 
 impl Token {
     /// Kept as it is by whoever made it.
     pub fn fixed(secret: Secret) -> Self {
-        Self { secret, expires: Instant::now() + Duration::from_secs(24 * 3600) }
+        Self { secret, expires: Instant::now() + Duration::from_secs(24 * 3600), identity: None }
     }
 
     pub fn is_fresh(&self) -> bool {
         Instant::now() < self.expires
+    }
+
+    pub fn identity(&self) -> Option<&Secret> {
+        self.identity.as_ref()
     }
 
     pub fn header(&self) -> Result<HeaderValue, RegistryError> {
@@ -112,6 +118,8 @@ struct TokenAnswer {
     #[serde(default)]
     access_token: String,
     #[serde(default)]
+    refresh_token: String,
+    #[serde(default)]
     expires_in: u64,
 }
 
@@ -139,8 +147,9 @@ pub(crate) async fn fetch_token(
         return Err(RegistryError::Token("authorization server did not include a token in the response".to_owned()));
     }
     let lifetime = Duration::from_secs(answer.expires_in.min(24 * 3600)).max(MIN_LIFETIME);
+    let identity = Some(answer.refresh_token).filter(|token| !token.is_empty()).map(Secret::new);
     // Renewed a little early: it must still be good when it arrives.
-    Ok(Token { secret: Secret::new(secret), expires: Instant::now() + lifetime * 9 / 10 })
+    Ok(Token { secret: Secret::new(secret), expires: Instant::now() + lifetime * 9 / 10, identity })
 }
 
 fn query_request(
@@ -162,6 +171,11 @@ fn query_request(
     }
     if let Credentials::Password { username, .. } = credentials {
         add("account", username);
+        // A login: who is known gets a token to come back with, from servers that have such.
+        if scopes.is_empty() {
+            add("client_id", "docker");
+            add("offline_token", "true");
+        }
     }
     let mut request = Request::builder().method(Method::GET).uri(url);
     if let Some(basic) = credentials.basic() {

@@ -12,7 +12,7 @@ impl Secret {
     }
 
     /// The text itself, for the wire only.
-    pub(crate) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 

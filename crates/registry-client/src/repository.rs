@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::auth::{Challenge, Token, challenges, fetch_token, sensitive};
 use crate::connector::Connector;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Secret};
 use crate::endpoint::{Endpoint, RegistryOptions, Scheme, host_of};
 use crate::error::RegistryError;
 use crate::realm;
@@ -124,13 +124,15 @@ impl Registries {
     }
 
     /// Whether the registry of this domain knows the caller; an error in its words if not.
-    pub async fn login(&self, domain: &str, credentials: Credentials) -> Result<(), RegistryError> {
+    pub async fn login(&self, domain: &str, credentials: Credentials) -> Result<Option<Secret>, RegistryError> {
         let repository = Repository::new(self.server(domain), "", credentials);
         let contact = repository.contact().await?;
         let url = format!("{}://{}/v2/", contact.scheme.name(), repository.0.server.endpoint.authority);
         let asked = repository.send(&Ask::new(Method::GET, "", Access::Login), &contact, &contact.challenges).await;
         match asked {
-            Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
+            Ok(answer) if answer.status() == StatusCode::OK => {
+                Ok(lock(&repository.0.tokens).values().find_map(|token| token.identity().cloned()))
+            }
             Ok(answer) => Err(RegistryError::Login { url, status: answer.status() }),
             Err(error @ RegistryError::Api { .. }) => {
                 let method = "Get".to_owned();

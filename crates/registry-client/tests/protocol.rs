@@ -393,7 +393,7 @@ async fn a_login_is_right_or_wrong_in_docker_s_words() {
     let server = Server::start(|seen, _| {
         if seen.path.starts_with("/token") {
             return match seen.header("authorization") {
-                Some("Basic bWU6cGFzcw==") => reply(200, &[], r#"{"token":"t"}"#),
+                Some("Basic bWU6cGFzcw==") => reply(200, &[], r#"{"token":"t","refresh_token":"back"}"#),
                 _ => reply(401, &[], r#"{"details":"incorrect username or password"}"#),
             };
         }
@@ -406,7 +406,9 @@ async fn a_login_is_right_or_wrong_in_docker_s_words() {
     .await;
     let registries = Registries::new(RegistryOptions::default());
     let domain = server.address.to_string();
-    registries.login(&domain, password()).await.unwrap();
+    let identity = registries.login(&domain, password()).await.unwrap();
+    assert_eq!(identity.as_ref().map(Secret::reveal), Some("back"));
+    assert!(server.seen().iter().any(|seen| seen.path.ends_with("&account=me&client_id=docker&offline_token=true")));
     assert!(server.seen().iter().all(|seen| !seen.path.contains("scope=")));
     let wrong = Credentials::Password { username: "me".to_owned(), password: Secret::new("no") };
     let error = registries.login(&domain, wrong.clone()).await.unwrap_err();
@@ -419,7 +421,7 @@ async fn a_login_is_right_or_wrong_in_docker_s_words() {
     })
     .await;
     let domain = basic.address.to_string();
-    registries.login(&domain, password()).await.unwrap();
+    assert_eq!(registries.login(&domain, password()).await.unwrap(), None);
     let error = registries.login(&domain, wrong).await.unwrap_err();
     assert_eq!(error.to_string(), format!("login attempt to http://{domain}/v2/ failed with status: 401 Unauthorized"));
 }
