@@ -122,7 +122,7 @@ pub async fn show(flags: &Matches, find: impl AsyncFn(&str) -> Result<Vec<u8>, F
         Some(format) => {
             for object in &objects {
                 let object: Json = serde_json::from_slice(object).map_err(|error| Failure::Text(error.to_string()))?;
-                match format.render(&object) {
+                match format.render_or_raw(&object) {
                     Ok(line) => text.extend_from_slice(line.as_bytes()),
                     Err(error) => {
                         text.push(b'\n');

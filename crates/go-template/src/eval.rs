@@ -329,11 +329,18 @@ impl<'a> Run<'a> {
                     Some(member) => member.clone(),
                     None => return Err(self.failure(format!("map has no entry for key {field:?}"))),
                 },
-                Value::Map(pairs) => pairs.get(field).cloned().unwrap_or(Value::Missing),
+                Value::Map(pairs) => match pairs.get(field) {
+                    Some(value) => value.clone(),
+                    None if self.mode == Mode::Raw => {
+                        return Err(self.failure(format!("map has no entry for key {field:?}")));
+                    }
+                    None => Value::Missing,
+                },
                 Value::Missing | Value::NilMap => Value::Missing,
                 Value::Nil => return Err(self.failure(format!("nil pointer evaluating interface {{}}.{field}"))),
                 other => {
-                    return Err(self.failure(format!("can't evaluate field {field} in type {}", other.kind())));
+                    let kind = if self.mode == Mode::Raw { "interface {}" } else { other.kind() };
+                    return Err(self.failure(format!("can't evaluate field {field} in type {kind}")));
                 }
             };
         }

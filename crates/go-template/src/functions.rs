@@ -12,6 +12,8 @@ pub enum Mode {
     Row,
     /// An object as the daemon described it.
     Object,
+    /// The same without Docker's structures: all are maps, and a key that a map lacks is an error for `.Key`.
+    Raw,
     /// The head of a table: the values are column titles, which functions leave alone.
     Header,
 }
@@ -132,7 +134,7 @@ pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value,
         "ne" => equal_to_any(arguments).map(|equal| Value::Bool(!equal)),
         "lt" | "le" | "gt" | "ge" => compare(name, arguments).map(Value::Bool),
         "len" => length(one(arguments)),
-        "index" => index(arguments),
+        "index" => index(arguments, mode),
         "slice" => slice(arguments),
         "print" => Ok(Value::Text(print(arguments))),
         "println" => Ok(Value::Text(println(arguments))),
@@ -321,12 +323,16 @@ fn length(value: &Value) -> Result<Value, String> {
     Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
 }
 
-fn index(arguments: &[Value]) -> Result<Value, String> {
+fn index(arguments: &[Value], mode: Mode) -> Result<Value, String> {
     let [first, keys @ ..] = arguments else { return Err("missing argument".to_owned()) };
     let mut value = first.clone();
     for key in keys {
         value = match (&value, key) {
+            (Value::Map(pairs), Value::Text(key)) if mode == Mode::Raw => {
+                pairs.get(key).cloned().unwrap_or(Value::Missing)
+            }
             (Value::Map(pairs), Value::Text(key)) => pairs.get(key).cloned().unwrap_or_else(|| zero_of(pairs)),
+            (Value::Struct(_), _) if mode == Mode::Object => return Err("can't index item of type struct".to_owned()),
             (Value::Struct(members), Value::Text(key)) => {
                 let found = members.iter().find(|(name, _)| name == key);
                 found.map_or_else(|| Value::text(""), |(_, member)| member.clone())

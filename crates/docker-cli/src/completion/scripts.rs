@@ -1,4 +1,4 @@
-//! `docker completion bash|zsh|fish`: what a shell sources so that it asks this program how a line could go on.
+//! `docker completion bash|zsh|fish|powershell`: what a shell sources so that it asks this program how a line could go on.
 
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::context;
@@ -12,7 +12,7 @@ pub const NOUN: Command = Command {
     long: "Generate the autocompletion script for docker for the specified shell.\nSee each sub-command's help for details on how to use the generated script.",
     hidden: true,
     args: Args::None,
-    children: &[&BASH, &FISH, &ZSH],
+    children: &[&BASH, &FISH, &POWERSHELL, &ZSH],
     ..Command::EMPTY
 };
 
@@ -51,6 +51,18 @@ const FISH: Command = Command {
     args: Args::None,
     local: true,
     action: Some(|_, flags| Box::pin(async move { show(FISH_SCRIPT, flags) })),
+    ..Command::EMPTY
+};
+
+const POWERSHELL: Command = Command {
+    name: "powershell",
+    usage: "[flags]",
+    about: "Generate the autocompletion script for powershell",
+    long: "Generate the autocompletion script for powershell.\n\nTo load completions in your current shell session:\n\n\tdocker completion powershell | Out-String | Invoke-Expression\n\nTo load completions for every new session, add the output of the above command\nto your powershell profile.",
+    flags: &[FLAGS],
+    args: Args::None,
+    local: true,
+    action: Some(|_, flags| Box::pin(async move { show(POWERSHELL_SCRIPT, flags) })),
     ..Command::EMPTY
 };
 
@@ -149,6 +161,35 @@ end
 complete -c docker -f -a '(__docker_complete)'
 "#;
 
+/// PowerShell before 7.3 drops an argument that is empty unless it is quoted.
+const POWERSHELL_SCRIPT: &str = r#"# powershell completion for docker
+
+Register-ArgumentCompleter -Native -CommandName 'docker' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $elements = @($commandAst.CommandElements | Where-Object { $_.Extent.StartOffset -lt $cursorPosition })
+    $words = @($elements | Select-Object -Skip 1 | ForEach-Object { $_.Extent.Text })
+    if ($wordToComplete -eq '') {
+        $words += if ($PSVersionTable.PSVersion -lt [version]'7.3') { '""' } else { '' }
+    }
+    $lines = @(& $elements[0].Extent.Text @ASK@ @words 2>$null)
+    if ($lines.Count -eq 0) { return }
+    $directive = [int]($lines[-1] -replace '^:', '')
+    if ($directive -band 1) { return }
+    # Behind --flag= the value is completed together with the flag.
+    $start = if ($wordToComplete -match '^--[^=]*=') { $Matches[0] } else { '' }
+    $space = if ($directive -band 2) { '' } else { ' ' }
+    $found = @($lines | Select-Object -SkipLast 1 | ForEach-Object {
+        $name, $about = $_ -split "`t", 2
+        if ("$start$name".StartsWith($wordToComplete)) {
+            $shown = if ($about) { $about } else { $name }
+            [System.Management.Automation.CompletionResult]::new("$start$name$space", $name, 'ParameterValue', $shown)
+        }
+    })
+    # An empty answer keeps the shell from naming files.
+    if ($found.Count -eq 0 -and ($directive -band 4)) { '' } else { $found }
+}
+"#;
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -176,6 +217,13 @@ mod tests {
             .unwrap();
         bash.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn each_script_asks_with_or_without_descriptions() {
+        for script in [ZSH_SCRIPT, FISH_SCRIPT, POWERSHELL_SCRIPT] {
+            assert_eq!(script.matches("@ASK@").count(), 1, "{script}");
+        }
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub const LS: Command = Command {
 
 const TABLE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
+const RAW_WITH_SIZE: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\nsize: {{.Size}}\n";
+
 pub const COLUMNS: &[Column] = &[
     ("ID", "CONTAINER ID"),
     ("Names", "NAMES"),
@@ -71,20 +74,25 @@ const COMMAND_WIDTH: usize = 20;
 const MOUNT_WIDTH: usize = 15;
 
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
+    let (quiet, size) = (flags.is_set("quiet"), flags.is_set("size"));
+    if quiet && !flags.text("format").is_empty() {
+        context::say("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+    }
     let asked = match flags.text("format") {
-        "" if flags.is_set("quiet") => "{{.ID}}",
-        "" if !context.config.ps_format.is_empty() => context.config.ps_format.as_str(),
-        "" | "table" if flags.is_set("quiet") => "{{.ID}}",
+        "raw" if quiet => "container_id: {{.ID}}",
+        "raw" if size => RAW_WITH_SIZE,
+        "raw" => RAW,
+        _ if quiet => "{{.ID}}",
+        "" => context.config.ps_format.as_str(),
         asked => asked,
     };
-    let size = flags.is_set("size");
     let table = if size { format!("{TABLE}\t{{{{.Size}}}}") } else { TABLE.to_owned() };
     let format = Format::new(asked, &table, "ContainerContext");
     // A template that cannot be read or filled needs no daemon.
     format.check()?;
-    format.render(COLUMNS, Vec::new()).map_err(|error| {
-        Failure::Text(error.to_string().replacen("template parsing error", "failed to execute template", 1))
-    })?;
+    if !size {
+        format.try_empty(COLUMNS)?;
+    }
     // A template that shows the size makes the daemon compute it; plain `json` does not.
     let size = size || asked != "json" && (format.mentions(".Size") || format.mentions("json .}"));
     let last = if flags.is_set("latest") && !flags.given("last") { 1 } else { flags.int("last") };

@@ -73,6 +73,16 @@ impl Format {
 }
 
 impl Format {
+    /// Fills the template for a row of nothing, as Docker does before it asks the daemon.
+    pub fn try_empty(&self, columns: &[Column]) -> Result<(), Failure> {
+        let mut row: Vec<Field> = columns.iter().map(|(name, _)| (*name, Value::text(""))).collect();
+        row.push(("Label", label_method(engine_api::StringMap::new())));
+        self.parse()?.render(&structure(row), Mode::Row).map(drop).map_err(|error| {
+            let words = self.refused(&error).to_string();
+            Failure::Text(words.replacen("template parsing error", "failed to execute template", 1))
+        })
+    }
+
     /// In Docker's words, which name the type of its own rows.
     fn refused(&self, error: &crate::template::TemplateError) -> Failure {
         let error = error.to_string();

@@ -3,6 +3,8 @@
 //! Docker's client fills the template with its own structures first: a member that the daemon left out has its zero
 //! value there, and `{{if .State.Health}}` is no error. Those members are listed here, since JSON does not name them.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 use crate::failure::Failure;
@@ -131,6 +133,38 @@ const IMAGE_CONFIG: &[(&str, &str)] = &[
     ("Shell", "list"),
 ];
 
+/// Members in Docker's order, which `{{.}}` shows, of structures that have the first one.
+const ORDERS: &[&[&str]] = &[
+    &["Subnet", "IPRange", "Gateway", "AuxiliaryAddresses"],
+    &[
+        "Hostname",
+        "Domainname",
+        "User",
+        "AttachStdin",
+        "AttachStdout",
+        "AttachStderr",
+        "ExposedPorts",
+        "Tty",
+        "OpenStdin",
+        "StdinOnce",
+        "Env",
+        "Cmd",
+        "Healthcheck",
+        "ArgsEscaped",
+        "Image",
+        "Volumes",
+        "WorkingDir",
+        "Entrypoint",
+        "NetworkDisabled",
+        "MacAddress",
+        "OnBuild",
+        "Labels",
+        "StopSignal",
+        "StopTimeout",
+        "Shell",
+    ],
+];
+
 /// Exit status for a template that cannot be read (sysexits' EX_USAGE, as in Docker).
 const USAGE: u8 = 64;
 
@@ -147,6 +181,14 @@ impl ObjectFormat {
             .map_err(|error| Failure::Status { code: USAGE, message: format!("template parsing error: {error}") })
     }
 
+    /// One object, as a line. What does not go with Docker's structures is tried with the JSON as it is, and fails with that.
+    pub fn render_or_raw(&self, object: &Json) -> Result<String, Failure> {
+        self.render(object).or_else(|_| {
+            let text = self.0.render(&Value::from_json(object, &|_| true), Mode::Raw);
+            text.map(|text| text + "\n").map_err(|error| Failure::text(format!("template parsing error: {error}")))
+        })
+    }
+
     /// One object, as a line.
     pub fn render(&self, object: &Json) -> Result<String, Failure> {
         let value = complete(Value::from_json(object, &|name| MAPS.contains(&name)));
@@ -160,15 +202,23 @@ fn complete(value: Value) -> Value {
     match value {
         Value::List(items) => Value::List(items.into_iter().map(complete).collect()),
         Value::Map(pairs) => Value::Map(pairs.into_iter().map(|(key, value)| (key, complete(value))).collect()),
+        // An object without a member is a map in all that Docker answers.
+        Value::Struct(members) if members.is_empty() => Value::Map(BTreeMap::new()),
         Value::Struct(members) => {
             let is_image = members.iter().any(|(name, _)| name == "RootFS");
+            let is_log_config =
+                members.len() == 2 && members.iter().all(|(name, _)| name == "Type" || name == "Config");
             let members = members.iter().cloned().map(|(name, value)| {
                 let value = match complete(value) {
                     Value::Nil if MAPS.contains(&name.as_str()) => Value::NilMap,
                     Value::Nil if LISTS.contains(&name.as_str()) => Value::NilList,
                     value => value,
                 };
-                let value = if is_image && name == "Config" { with_zero_values(value, IMAGE_CONFIG) } else { value };
+                let value = match name.as_str() {
+                    "Config" if is_image => with_zero_values(value, IMAGE_CONFIG),
+                    "Config" if is_log_config => as_map(value),
+                    _ => value,
+                };
                 (name, value)
             });
             let members: Vec<(String, Value)> = members.collect();
@@ -197,7 +247,20 @@ fn with_zero_values(value: Value, zero_values: &[(&str, &str)]) -> Value {
             members.push(((*name).to_owned(), Value::LeftOut(std::rc::Rc::new(zero))));
         }
     }
+    let order = ORDERS.iter().find(|order| members.iter().any(|(name, _)| name == order[0]));
+    if let Some(order) = order {
+        let place = |name: &str| order.iter().position(|known| *known == name).unwrap_or(order.len());
+        members.sort_by_key(|(name, _)| place(name));
+    }
     Value::structure(members)
+}
+
+/// A structure whose keys are of the user's choosing.
+fn as_map(value: Value) -> Value {
+    match value {
+        Value::Struct(members) => Value::Map(members.iter().cloned().collect()),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -207,16 +270,23 @@ mod tests {
     #[test]
     fn members_that_were_left_out_are_there_and_unknown_ones_are_not() {
         let container: Json = serde_json::from_str(
-            r#"{"Name":"/t","State":{"Status":"exited","OOMKilled":false},"Config":{"WorkingDir":"","AttachStdin":false,"Labels":{"a":"1"}},"HostConfig":{"LogConfig":{"Type":"json-file"}}}"#,
+            r#"{"Name":"/t","State":{"Status":"exited","OOMKilled":false},"Config":{"WorkingDir":"","AttachStdin":false,"Labels":{"a":"1"}},"HostConfig":{"LogConfig":{"Type":"json-file","Config":{"a":"b"}}}}"#,
         )
         .unwrap();
-        let shown = |text: &str| ObjectFormat::new(text).and_then(|format| format.render(&container));
+        let shown = |text: &str| ObjectFormat::new(text).and_then(|format| format.render_or_raw(&container));
         let text = shown("{{if .State.Health}}x{{end}}{{.Name}} {{.Config.Labels}} {{.HostConfig.Init}}").unwrap();
         assert_eq!(text, "/t map[a:1] <nil>\n");
+        assert_eq!(shown("{{.HostConfig.LogConfig}}").unwrap(), "{json-file map[a:b]}\n");
+        let raw = shown("{{index .Config \"Labels\"}} {{index .Config \"Nothing\"}}").unwrap();
+        assert_eq!(raw, "map[a:1] <no value>\n");
         assert_eq!(shown("{{json .State}}").unwrap(), "{\"Status\":\"exited\",\"OOMKilled\":false}\n");
         assert_eq!(
             shown("{{.Foo}}").unwrap_err().to_string(),
             "template parsing error: template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\""
+        );
+        assert_eq!(
+            shown("{{.Name.Foo}}").unwrap_err().to_string(),
+            "template parsing error: template: :1:7: executing \"\" at <.Name.Foo>: can't evaluate field Foo in type interface {}"
         );
     }
 }

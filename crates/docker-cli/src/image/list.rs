@@ -45,6 +45,9 @@ pub const LS: Command = Command {
 const TABLE: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const TABLE_WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
+const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+const RAW_WITH_DIGEST: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+
 pub const COLUMNS: &[Column] = &[
     ("ID", "IMAGE ID"),
     ("Repository", "REPOSITORY"),
@@ -85,13 +88,16 @@ async fn execute(context: &Context, flags: &Matches) -> Result<usize, Failure> {
         }
         return tree::show(context, flags).await;
     }
+    let digests = flags.is_set("digests");
     let asked = match flags.text("format") {
         "" if quiet => "{{.ID}}",
         "" if !context.config.images_format.is_empty() => context.config.images_format.as_str(),
         "table" if quiet => "{{.ID}}",
+        "raw" if quiet => "image_id: {{.ID}}",
+        "raw" if digests => RAW_WITH_DIGEST,
+        "raw" => RAW,
         asked => asked,
     };
-    let digests = flags.is_set("digests");
     let with_digest = format!("{asked}\t{{{{.Digest}}}}");
     let lacks_digest = asked.starts_with("table ") && digests && !asked.contains("{{.Digest}}");
     let asked = if lacks_digest { with_digest.as_str() } else { asked };

@@ -34,6 +34,8 @@ pub const COMMAND: Command = Command {
 
 const TABLE: &str = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
 
+const RAW: &str = "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n";
+
 const COLUMNS: &[Column] = &[
     ("ID", "NETWORK ID"),
     ("Name", "NAME"),
@@ -52,6 +54,8 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         "" if quiet => "{{.ID}}",
         "" if !context.config.networks_format.is_empty() => context.config.networks_format.as_str(),
         "table" if quiet => "{{.ID}}",
+        "raw" if quiet => "network_id: {{.ID}}",
+        "raw" => RAW,
         asked => asked,
     };
     let format = Format::new(asked, TABLE, "network.networkContext");

@@ -33,6 +33,8 @@ pub const COMMAND: Command = Command {
 
 /// Longest password that is read from standard input.
 const MAX_PASSWORD: u64 = 1 << 20;
+/// What Docker says when its web page for this cannot be reached; this client has none.
+const NO_WEB_LOGIN: &str = "Failed to start web-based login - falling back to command line login...\n";
 const NO_TERMINAL: &str = "Error: Cannot perform an interactive login from a non TTY device";
 
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
@@ -98,6 +100,7 @@ fn ask(context: &Context, key: &str, user: String, password: String) -> Result<(
     let mut user = user;
     if user.is_empty() {
         if key == HUB_KEY {
+            context::say(NO_WEB_LOGIN);
             context::say(
                 "Log in with your Docker ID or email address to push and pull images from Docker Hub. If you don't have a Docker ID, head over to https://hub.docker.com/ to create one.",
             );
@@ -117,6 +120,9 @@ fn ask(context: &Context, key: &str, user: String, password: String) -> Result<(
     }
     let mut password = password;
     if password.is_empty() {
+        if key == HUB_KEY {
+            context::say(token_note(terminal::stderr_is_terminal().into()).as_str());
+        }
         let hidden = HiddenInput::start()?;
         password = read_line("Password: ")?.trim_end_matches(['\r', '\n']).to_owned();
         drop(hidden);
@@ -126,6 +132,37 @@ fn ask(context: &Context, key: &str, user: String, password: String) -> Result<(
         }
     }
     Ok((user, password))
+}
+
+/// How a note looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Coloured,
+}
+
+impl From<bool> for Style {
+    fn from(is_terminal: bool) -> Self {
+        if is_terminal { Self::Coloured } else { Self::Plain }
+    }
+}
+
+/// That a token does as well as a password; without the last line's end.
+fn token_note(style: Style) -> String {
+    let lines = ["A Personal Access Token (PAT) can be used instead.", "To create a PAT, visit ", "", ""];
+    let link = "https://app.docker.com/settings";
+    let (head, link) = match style {
+        Style::Plain => (" Info -> ".to_owned(), link.to_owned()),
+        Style::Coloured => (
+            "\x1b[1m\x1b[106m\x1b[30mi\x1b[0m\x1b[0m \x1b[96mInfo → \x1b[0m\x1b[0m".to_owned(),
+            format!("\x1b[4m{link}\x1b[0m"),
+        ),
+    };
+    let shown = lines.iter().enumerate().map(|(at, line)| {
+        let line = if at == 1 { format!("{line}{link}") } else { (*line).to_owned() };
+        if style == Style::Coloured { format!("\x1b[3m{line}\x1b[0m") } else { line }
+    });
+    format!("\n{head}{}", shown.collect::<Vec<_>>().join("\n         "))
 }
 
 fn read_line(prompt: &str) -> Result<String, Failure> {

@@ -43,7 +43,11 @@ pub fn architecture() -> &'static str {
 
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let asked = flags.text("format");
-    let format = if asked.is_empty() { None } else { Some(ObjectFormat::new(asked)?) };
+    let format = ObjectFormat::new(asked).map_err(|failure| match failure {
+        Failure::Status { code, message } => Failure::Status { code, message: named(&message) },
+        other => other,
+    });
+    let format = if asked.is_empty() { None } else { Some(format?) };
     let server = context.client.call::<Version>(Request::get("/version")).await;
     // Without a daemon there is nothing to agree with.
     let spoken = if server.is_ok() { context.client.version().await? } else { ApiVersion::MAX };
@@ -52,7 +56,13 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         Err(error) => (None, Some(error)),
     };
     let text = match format {
-        Some(format) => format.render(&object(spoken, server.as_ref(), &context.current_context))?,
+        Some(format) => match format.render(&object(spoken, server.as_ref(), &context.current_context)) {
+            Ok(text) => text,
+            Err(failure) => {
+                context::print("\n")?;
+                return Err(in_words_of_version(&failure));
+            }
+        },
         None => page(spoken, server.as_ref(), &context.current_context),
     };
     context::print(&text)?;
@@ -60,6 +70,29 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         Some(error) => Err(error.into()),
         None => Ok(0),
     }
+}
+
+/// Docker's template has the name `version` here.
+fn named(words: &str) -> String {
+    words.replacen("template: :", "template: version:", 1).replacen("executing \"\"", "executing \"version\"", 1)
+}
+
+/// Docker fills structures of its own here, and names them.
+fn in_words_of_version(failure: &Failure) -> Failure {
+    let words = named(&failure.to_string());
+    let words = words.strip_prefix("template parsing error: ").unwrap_or(&words);
+    Failure::Text(match words.split_once("map has no entry for key ") {
+        Some((before, field)) => {
+            let structure = match before {
+                _ if before.contains("<.Client.") => "system.clientVersion",
+                _ if before.contains("<.Server.Platform.") => "struct { Name string }",
+                _ if before.contains("<.Server.") => "*types.Version",
+                _ => "system.versionInfo",
+            };
+            format!("{before}can't evaluate field {} in type {structure}", field.trim_matches('"'))
+        }
+        None => words.to_owned(),
+    })
 }
 
 fn object(spoken: ApiVersion, server: Option<&Version>, context: &str) -> Json {

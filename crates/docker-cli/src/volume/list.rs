@@ -34,6 +34,7 @@ pub const COMMAND: Command = Command {
 };
 
 const TABLE: &str = "{{.Driver}}\t{{.Name}}";
+const RAW: &str = "name: {{.Name}}\ndriver: {{.Driver}}\n";
 const CLUSTER_TABLE: &str = "table {{.Name}}\t{{.Group}}\t{{.Driver}}\t{{.Availability}}\t{{.Status}}";
 
 pub const COLUMNS: &[Column] = &[
@@ -61,6 +62,8 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         "" if quiet => "{{.Name}}",
         "" if !context.config.volumes_format.is_empty() => context.config.volumes_format.as_str(),
         "table" if quiet => "{{.Name}}",
+        "raw" if quiet => "name: {{.Name}}",
+        "raw" => RAW,
         asked => asked,
     };
     let format = Format::new(asked, TABLE, "volumeContext");

@@ -9,6 +9,8 @@ pub struct Case {
     /// row of that name; the last one stays.
     pub answers: &'static [(&'static str, Answer)],
     pub stdin: &'static str,
+    /// On a terminal: what is waited for there, and what is typed then.
+    pub terminal: Option<&'static [(&'static str, &'static str)]>,
     /// Why the two clients differ here; they must, then.
     pub reason: &'static str,
     /// They may differ, and need not.
@@ -39,12 +41,21 @@ pub type Member = (&'static str, char, &'static str);
 
 /// A line that needs no answer beyond the common ones.
 pub const fn line(line: &'static str) -> Case {
-    Case { line, answers: &[], stdin: "", reason: "", by_chance: false }
+    Case { line, answers: &[], stdin: "", terminal: None, reason: "", by_chance: false }
+}
+
+/// A line that a person types at a terminal.
+pub const fn at_terminal(
+    line: &'static str,
+    answers: &'static [(&'static str, Answer)],
+    typed: &'static [(&'static str, &'static str)],
+) -> Case {
+    Case { terminal: Some(typed), ..answered(line, answers) }
 }
 
 /// A line with answers.
 pub const fn answered(line: &'static str, answers: &'static [(&'static str, Answer)]) -> Case {
-    Case { line, answers, stdin: "", reason: "", by_chance: false }
+    Case { line, answers, stdin: "", terminal: None, reason: "", by_chance: false }
 }
 
 impl Case {

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 
 use crate::case::Case;
 use crate::daemon::Daemon;
 use crate::outcome::{self, Outcome};
+use crate::terminal;
 use crate::{AS_CLIENT, DOCKER, DOCKER_VERSION};
 
 /// Files that the lines name.
@@ -72,7 +73,7 @@ fn run(case: &Case, mut command: Command) -> Outcome {
     let before = outcome::files(&work);
     let socket = root.join("docker.sock");
     let daemon = Daemon::start(&socket, case.answers);
-    let mut child = command
+    command
         .args(case.words())
         .current_dir(&work)
         .env("HOME", &work)
@@ -80,19 +81,22 @@ fn run(case: &Case, mut command: Command) -> Outcome {
         .env("DOCKER_HOST", format!("unix://{}", socket.display()))
         .env("FROM_OUTSIDE", "outer")
         .env("TZ", "UTC")
-        .env("DOCKER_CLI_HINTS", "0")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A client that reads nothing may be gone already.
-    let _ = child.stdin.take().unwrap().write_all(case.stdin.as_bytes());
-    let output = child.wait_with_output().unwrap();
+        .env("DOCKER_CLI_HINTS", "0");
+    let output = match case.terminal {
+        Some(typed) => terminal::run(&command, typed),
+        None => with_pipes(command, case.stdin),
+    };
     let requests = daemon.stop();
     let after = outcome::files(&work);
     fs::remove_dir_all(&root).unwrap();
     Outcome::new(&output, &requests, &before, &after)
+}
+
+fn with_pipes(mut command: Command, stdin: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A client that reads nothing may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    child.wait_with_output().unwrap()
 }
 
 /// What the folder of this process is called.

@@ -17,6 +17,7 @@ mod networks;
 mod outcome;
 mod pages;
 mod system;
+mod terminal;
 mod usage;
 mod volumes;
 
@@ -41,6 +42,7 @@ const TABLES: &[(&str, &[Case])] = &[
     ("networks", networks::CASES),
     ("pages", pages::CASES),
     ("system", system::CASES),
+    ("terminal", terminal::CASES),
     ("usage", usage::CASES),
     ("volumes", volumes::CASES),
 ];
