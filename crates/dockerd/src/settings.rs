@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use builder::BuilderConfig;
 use container_core::spec::{Policy, Remap};
 use container_core::{LogConfig, Ulimit};
@@ -13,10 +13,10 @@ use containerd_client::Client;
 use containers::{Defaults, Runtime, Settings};
 use images::{Images, ImagesConfig, RegistryOptions};
 use metadata::Database;
-use network_core::Pool;
-use networks::{BridgeConfig, Networks};
+use networks::Networks;
 use volumes::Volumes;
 
+use crate::network_settings;
 use crate::options::{BUILTIN_PROFILE, Config};
 use crate::places::{Places, sibling};
 use crate::wiring::{BusSinks, UsersOfImages};
@@ -49,7 +49,7 @@ pub fn builder(config: &Config, places: &Places) -> Result<BuilderConfig> {
     let keep_bytes = match kept {
         Some(kept) => crate::options::bytes(kept)
             .and_then(|bytes| u64::try_from(bytes).ok())
-            .with_context(|| format!("invalid size in builder.gc: {kept}"))?,
+            .ok_or_else(|| anyhow!("invalid size in builder.gc: {kept}"))?,
         None => 0,
     };
     let entitlements = config.builder.as_ref().and_then(|builder| builder.get("entitlements"));
@@ -89,33 +89,8 @@ fn concurrent(wanted: Option<i64>, default: i64) -> usize {
 }
 
 pub fn open_networks(config: &Config, places: &Places, database: &Database, events: &BusSinks) -> Result<Networks> {
-    let mut wanted = networks::Config::new(places.exec_root.clone(), places.hash.clone());
-    wanted.netd_program = Some(sibling("docker-netd"));
-    let mut bridge =
-        BridgeConfig { name: config.bridge.clone().filter(|name| !name.is_empty()), ..BridgeConfig::default() };
-    if let Some(mtu) = config.mtu.filter(|mtu| *mtu > 0) {
-        bridge.mtu = u32::try_from(mtu).with_context(|| format!("invalid default MTU: {mtu}"))?;
-    }
-    if let Some(bip) = config.bip.as_ref().filter(|bip| !bip.is_empty()) {
-        ensure!(bridge.name.is_none(), "You specified -b & --bip, mutually exclusive options. Please specify only one");
-        let address = bip.split('/').next().unwrap_or_default().parse();
-        let address = address.with_context(|| format!("invalid --bip {bip}: expected address/prefix"))?;
-        bridge.address = Some((address, bip.parse().with_context(|| format!("invalid --bip {bip}"))?));
-    }
-    bridge.talks_inside = config.icc.unwrap_or(true);
-    bridge.masquerades = config.ip_masq.unwrap_or(true);
-    wanted.bridge = bridge;
-    wanted.pools = pools(config)?;
+    let wanted = network_settings::networks(config, places)?;
     Ok(Networks::open(wanted, database.clone(), Arc::new(events.clone()))?)
-}
-
-fn pools(config: &Config) -> Result<Vec<Pool>> {
-    let pools = config.default_address_pools.iter().map(|pool| {
-        let invalid = || format!("invalid default address pool base={},size={}", pool.base, pool.size);
-        let base = pool.base.parse().with_context(invalid)?;
-        Ok(Pool { base, size: pool.size })
-    });
-    pools.collect()
 }
 
 /// Folders that containers write into belong to whom they take for root.
