@@ -16,6 +16,7 @@ use container_core::DetachKeys;
 use engine_api::adapt::{self, CgroupHierarchy};
 use engine_api::container as wire;
 use engine_api::network::EndpointSettings;
+use errors::ErrorKind;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode};
 use image_core::Platform;
@@ -32,6 +33,8 @@ use ::containers::{
 use container_core::Timestamp;
 pub use list::to_wire as summary;
 
+/// Bytes of a body that cannot hold an object with a member, as old clients send with a start.
+const NO_OBJECT: u64 = 7;
 const RAW_STREAM: &str = "application/vnd.docker.raw-stream";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -68,7 +71,7 @@ async fn check_platform(api: &Api, image: &str, wanted: &str) -> Result<(), Fail
     }
     let message =
         format!("image with reference {image} was found but does not provide the specified platform ({wanted})");
-    Err(Failure::new(errors::ErrorKind::NotFound, message))
+    Err(Failure::new(ErrorKind::NotFound, message))
 }
 
 pub async fn inspect(api: &Api, request: &Request) -> Answer {
@@ -145,6 +148,17 @@ pub fn tty_size(request: &Request) -> Result<TtySize, Failure> {
 }
 
 pub async fn start(api: &Api, request: &Request) -> Answer {
+    if request.may_be_longer_than(NO_OBJECT) {
+        return Err(Failure::bad_request(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
+    }
+    if request.query.text("checkpoint").is_some() {
+        return Err(Failure::new(ErrorKind::NotImplemented, "checkpoints are not supported by this engine"));
+    }
+    if request.query.text("checkpoint-dir").is_some() {
+        return Err(Failure::new(ErrorKind::PermissionDenied, "custom checkpointdir is not supported"));
+    }
     api.containers.lifecycle.start(&request.name).await?;
     Ok(reply::no_content())
 }
@@ -197,7 +211,7 @@ pub async fn remove(api: &Api, request: &Request) -> Answer {
 fn link_not_removed(name: &str) -> Failure {
     match name.contains('/') {
         false => Failure::internal("Conflict, cannot remove the default link name of the container"),
-        true => Failure::new(errors::ErrorKind::NotImplemented, "links cannot be removed by this engine"),
+        true => Failure::new(ErrorKind::NotImplemented, "links cannot be removed by this engine"),
     }
 }
 

@@ -126,6 +126,12 @@ impl Request {
         }
     }
 
+    /// Whether the body is said to be longer, or not said to be of any length.
+    pub fn may_be_longer_than(&self, bytes: u64) -> bool {
+        let length = self.header(CONTENT_LENGTH.as_str()).and_then(|length| length.trim().parse::<u64>().ok());
+        self.parts.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > bytes)
+    }
+
     /// Anything but a length of zero, as Go has it; a chunked body counts whatever the length says (CVE-2024-41110).
     fn has_body(&self) -> bool {
         let length = self.parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
