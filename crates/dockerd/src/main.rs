@@ -7,6 +7,7 @@ mod listen;
 mod log;
 mod metrics;
 mod neighbour;
+mod network_settings;
 mod options;
 mod pid_file;
 mod places;

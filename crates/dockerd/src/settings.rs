@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use builder::BuilderConfig;
 use container_core::spec::{Policy, Remap};
 use container_core::{LogConfig, Ulimit};

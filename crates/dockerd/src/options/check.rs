@@ -35,6 +35,15 @@ pub fn finish(mut config: Config) -> Result<Config, String> {
         );
     }
     config.labels = labels(&config.labels)?;
+    for mirror in &mut config.registry_mirrors {
+        // `quay.io=https://mirror.lan` is one of another registry than Docker Hub.
+        *mirror = match mirror.split_once('=') {
+            Some((registry, url)) if !registry.contains('/') => {
+                format!("{registry}={}", self::mirror(url)?)
+            }
+            _ => self::mirror(mirror)?,
+        };
+    }
     for option in &config.exec_opts {
         exec_option(option)?;
     }
@@ -113,6 +122,35 @@ fn labels(labels: &[String]) -> Result<Vec<String>, String> {
         }
     }
     Ok(found.into_iter().map(|(key, value)| format!("{key}={value}")).collect())
+}
+
+/// A URL of HTTP, with a slash at its end.
+fn mirror(text: &str) -> Result<String, String> {
+    const SCHEMES: &str = "must use either 'https://' or 'http://'";
+    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()) else {
+        return Err(format!("invalid mirror: no scheme specified for {text:?}: {SCHEMES}"));
+    };
+    if !matches!(scheme, "http" | "https") {
+        return Err(format!("invalid mirror: unsupported scheme {scheme:?} in {text:?}: {SCHEMES}"));
+    }
+    if rest.contains(['?', '#']) {
+        return Err(format!("invalid mirror: query or fragment at end of the URI {text:?}"));
+    }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if let Some((user, host)) = authority.rsplit_once('@') {
+        let user = user.split(':').next().unwrap_or_default();
+        let shown = format!("{scheme}://{user}:xxxxx@{host}{path}");
+        return Err(format!("invalid mirror: username/password not allowed in URI {shown:?}"));
+    }
+    if authority.is_empty() || authority.contains(char::is_whitespace) {
+        return Err(format!("invalid mirror: {text:?} is not a valid URI"));
+    }
+    if !matches!(path, "" | "/") {
+        return Err(format!(
+            "option registry-mirror ({text}) is not supported by this engine: only one without a path is"
+        ));
+    }
+    Ok(format!("{scheme}://{authority}/"))
 }
 
 fn exec_option(option: &str) -> Result<(), String> {

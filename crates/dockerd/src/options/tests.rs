@@ -125,6 +125,26 @@ fn values_are_validated_in_docker_s_words() {
         ("-H udp://x", "invalid bind address (udp://x): unsupported proto 'udp'"),
         ("--default-runtime x", "specified default runtime 'x' does not exist"),
         (
+            "--registry-mirror mirror.lan:5000",
+            "invalid mirror: no scheme specified for \"mirror.lan:5000\": must use either 'https://' or 'http://'",
+        ),
+        (
+            "--registry-mirror ftp://mirror.lan",
+            "invalid mirror: unsupported scheme \"ftp\" in \"ftp://mirror.lan\": must use either 'https://' or 'http://'",
+        ),
+        (
+            "--registry-mirror http://mirror.lan/?x",
+            "invalid mirror: query or fragment at end of the URI \"http://mirror.lan/?x\"",
+        ),
+        (
+            "--registry-mirror http://me:secret@mirror.lan",
+            "invalid mirror: username/password not allowed in URI \"http://me:xxxxx@mirror.lan\"",
+        ),
+        (
+            "--registry-mirror http://mirror.lan/x",
+            "option registry-mirror (http://mirror.lan/x) is not supported by this engine: only one without a path is",
+        ),
+        (
             "--api-cors-header *",
             "DEPRECATED: The \"api-cors-header\" config parameter and the dockerd \"--api-cors-header\" option have been \
              removed; use a reverse proxy if you need CORS headers",
@@ -137,7 +157,7 @@ fn values_are_validated_in_docker_s_words() {
 #[test]
 fn what_this_engine_has_not_is_refused_by_name() {
     for (line, error) in [
-        ("--iptables=false", "option iptables (false) is not supported by this engine: only true is"),
+        ("--rootless", "option rootless (true) is not supported by this engine: only false is"),
         ("--storage-driver btrfs", "option storage-driver (btrfs) is not supported by this engine: only overlay2 is"),
     ] {
         assert_eq!(with_file(line, "").unwrap_err(), error);

@@ -16,12 +16,11 @@ pub struct NetworkSandboxes {
     defaults: Defaults,
 }
 
-/// `--dns`, `--dns-opt`, `--dns-search`, `--ip`, `--host-gateway-ip`.
+/// `--dns`, `--dns-opt`, `--dns-search`, `--host-gateway-ip`.
 struct Defaults {
     servers: Vec<IpAddr>,
     search: Vec<String>,
     options: Vec<String>,
-    host_address: Option<IpAddr>,
     gateways: Vec<IpAddr>,
 }
 
@@ -31,7 +30,6 @@ impl NetworkSandboxes {
             servers: config.dns.clone(),
             search: config.dns_search.clone(),
             options: config.dns_opts.clone(),
-            host_address: config.ip.filter(|address| !address.is_unspecified()),
             gateways: config.host_gateway_ips.clone(),
         };
         Self { networks, defaults }
@@ -49,9 +47,6 @@ impl Defaults {
         }
         if names.options.is_empty() {
             names.options.clone_from(&self.options);
-        }
-        for published in &mut request.publish {
-            published.host_address = published.host_address.or(self.host_address);
         }
         if !self.gateways.is_empty() {
             let hosts = std::mem::take(&mut request.extra_hosts);
