@@ -48,6 +48,8 @@ pub enum ManifestKind {
     Unknown,
 }
 
+/// What a file takes at least.
+const BLOCK: u64 = 4096;
 /// Says of which manifest an attestation speaks.
 const ATTESTED: &str = "vnd.docker.reference.digest";
 
@@ -112,7 +114,7 @@ impl Images {
 
     /// Bytes of these on disk.
     pub(crate) async fn bytes_of(&self, held: &Holdings) -> Result<u64, ImagesError> {
-        let mut bytes: u64 = held.blobs.values().sum();
+        let mut bytes: u64 = held.blobs.values().map(|size| size.next_multiple_of(BLOCK)).sum();
         for chain in &held.chains {
             bytes += self.layer_bytes(chain).await?;
         }

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use ids::{Digest, Reference};
 use registry_client::{
-    BlobSource, Credentials, Pushed, Registries, RegistryError, RegistryOptions, Repository, Secret, Verify,
+    BlobSource, Credentials, Proxies, Pushed, Registries, RegistryError, RegistryOptions, Repository, Secret, Verify,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -424,4 +424,136 @@ async fn a_login_is_right_or_wrong_in_docker_s_words() {
     assert_eq!(registries.login(&domain, password()).await.unwrap(), None);
     let error = registries.login(&domain, wrong).await.unwrap_err();
     assert_eq!(error.to_string(), format!("login attempt to http://{domain}/v2/ failed with status: 401 Unauthorized"));
+}
+
+#[tokio::test]
+async fn a_token_server_of_somebody_else_gets_no_credentials() {
+    let thief = Server::start(|_, _| reply(200, &[], r#"{"token":"t"}"#)).await;
+    // The same address by a name that is another host's.
+    let realm = format!("http://thief.example:{}/token", thief.address.port());
+    let server = Server::start(move |seen, _| match seen.header("authorization") {
+        Some("Bearer t") => reply(200, &[], "{}"),
+        _ => reply(401, &[("www-authenticate", &format!("Bearer realm=\"{realm}\",service=\"s\""))], ""),
+    })
+    .await;
+    let error = server.repository(password()).manifest("1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    let expected = format!("token server thief.example is not one of registry {}", server.address);
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    assert!(thief.seen().is_empty() && server.seen().iter().all(|seen| seen.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn a_mirror_is_asked_first_and_knows_nothing_of_the_registry_s_credentials() {
+    let mirror = Server::start(|seen, _| if seen.path == "/v2/" { ok() } else { reply(404, &[], "") }).await;
+    let options = RegistryOptions {
+        mirrors: vec![format!("http://{}/", mirror.address), "reg.lan=http://127.0.0.1:9/".to_owned()],
+        ..RegistryOptions::default()
+    };
+    let registries = Registries::new(options);
+    let sources = |name: &str| registries.sources(&Reference::parse_familiar(name).unwrap(), password());
+    let of_hub = sources("app:1");
+    let authorities: Vec<&str> = of_hub.iter().map(Repository::authority).collect();
+    assert_eq!(authorities, [mirror.address.to_string().as_str(), "registry-1.docker.io"]);
+    assert_eq!(of_hub[0].path(), "library/app");
+    assert!(of_hub[0].manifest("1").await.is_err());
+    assert!(mirror.seen().iter().all(|seen| seen.header("authorization").is_none()));
+    assert_eq!(sources("reg.lan/app").len(), 2, "a registry's own mirror");
+    assert_eq!(sources("other.lan/app").len(), 1);
+}
+
+#[tokio::test]
+async fn a_search_is_asked_for_as_docker_asks_for_it() {
+    let server = Server::start(|seen, _| match seen.path.as_str() {
+        "/v2/" => reply(404, &[], ""),
+        "/v1/search?q=web%20server&n=2" if seen.header("authorization") == Some("Basic bWU6cGFzcw==") => reply(
+            200,
+            &[],
+            r#"{"num_results":3,"results":[{"name":"a","star_count":7,"is_official":true,"description":"d"},
+               {"name":"b"},{"name":"beyond"}]}"#,
+        ),
+        _ => reply(501, &[], ""),
+    })
+    .await;
+    let registries = Registries::new(RegistryOptions::default());
+    let domain = server.address.to_string();
+    let hits = registries.search(&domain, "web server", 2, &password()).await.unwrap();
+    assert_eq!(hits.iter().map(|hit| hit.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(hits[0].is_official && hits[0].star_count == 7);
+    let error = registries.search(&domain, "x", 2, &Credentials::Anonymous).await.unwrap_err().to_string();
+    assert_eq!(error, format!("registry {domain} offers no search: Unexpected status code 501"));
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_goes_on_where_the_registry_has_it() {
+    let content = b"a layer in two halves";
+    let server = Server::start(|seen, before| match (seen.method.as_str(), seen.path.as_str()) {
+        (_, "/v2/") => ok(),
+        ("HEAD", _) => reply(404, &[], ""),
+        ("POST", _) => reply(202, &[("location", "/v2/team/app/blobs/uploads/7")], ""),
+        ("PATCH", _) if before == 0 => reply(503, &[], ""),
+        ("GET", _) => reply(204, &[("location", "/v2/team/app/blobs/uploads/7"), ("range", "0-9")], ""),
+        ("PATCH", _) => reply(202, &[("location", "/v2/team/app/blobs/uploads/7")], ""),
+        _ => reply(201, &[], ""),
+    })
+    .await;
+    let blob = BlobSource {
+        digest: Digest::of(content),
+        size: content.len() as u64,
+        open: Arc::new(|offset| {
+            let rest = Bytes::from_static(content).slice(usize::try_from(offset).unwrap()..);
+            Box::pin(futures_util::stream::iter([Ok(rest)]))
+        }),
+        progress: Arc::new(|_| {}),
+    };
+    assert_eq!(server.anonymous().push_blob(&blob, &[]).await.unwrap(), Pushed::Uploaded);
+    let seen = server.seen();
+    let patches: Vec<&Seen> = seen.iter().filter(|seen| seen.method == "PATCH").collect();
+    assert_eq!(patches.len(), 2);
+    assert_eq!((patches[1].header("content-range"), &patches[1].body[..]), (Some("10-20"), &content[10..]));
+    assert_eq!(seen.iter().filter(|seen| seen.method == "POST").count(), 1, "one session");
+}
+
+#[tokio::test]
+async fn a_proxy_stands_between_us_and_every_registry_but_those_excepted() {
+    let proxy = Server::start(|seen, _| match seen.method.as_str() {
+        "CONNECT" => reply(403, &[], ""),
+        _ if seen.header("proxy-authorization") == Some("Basic dTpw") => reply(200, &[], "{}"),
+        _ => reply(407, &[], ""),
+    })
+    .await;
+    let url = format!("http://u:p@{}", proxy.address);
+    let proxies = Proxies { http: url.clone(), https: url, none: "direct.test".to_owned() };
+    let insecure = vec!["registry.test:5000".to_owned(), "direct.test:5000".to_owned()];
+    let registries = Registries::new(RegistryOptions { proxies, insecure, ..RegistryOptions::default() });
+    let repository =
+        |name: &str| registries.repository(&Reference::parse_familiar(name).unwrap(), Credentials::Anonymous);
+    repository("registry.test:5000/app").manifest("1").await.unwrap();
+    let seen = proxy.seen();
+    assert_eq!(seen[0].method, "CONNECT");
+    assert_eq!(seen[0].header("host"), Some("registry.test:5000"));
+    assert!(seen.iter().any(|seen| seen.method == "GET" && seen.header("host") == Some("registry.test:5000")));
+    let count = seen.len();
+    // Its name is resolved here, and nobody has it.
+    assert!(repository("direct.test:5000/app").ping().await.is_err());
+    assert_eq!(proxy.seen().len(), count);
+}
+
+#[tokio::test]
+async fn a_file_of_the_web_is_fetched_through_redirects_and_without_credentials() {
+    let server = Server::start(|seen, _| match seen.path.as_str() {
+        "/here" => reply(302, &[("location", "/there?x=1")], ""),
+        "/there?x=1" => reply(200, &[], "content"),
+        _ => reply(404, &[], ""),
+    })
+    .await;
+    let registries = Registries::new(RegistryOptions::default());
+    let mut download = registries.download(&format!("http://{}/here", server.address)).await.unwrap();
+    assert_eq!(download.size, Some(7));
+    assert_eq!(download.next().await.unwrap().as_deref(), Some(&b"content"[..]));
+    assert_eq!(download.next().await.unwrap(), None);
+    assert!(registries.download(&format!("http://{}/nothing", server.address)).await.is_err());
+    for url in ["ftp://x/y", "http://", "http://user@host/", "x"] {
+        assert!(registries.download(url).await.is_err(), "{url}");
+    }
 }

@@ -18,6 +18,7 @@ const NEEDS: &[Needs] = &[
 
 const TESTS: &[Test] = &[
     test("a_registry_is_trusted_by_the_certificate_in_its_folder_only", NEEDS, own_certificate),
+    test("a_registry_that_asks_for_a_certificate_gets_the_one_in_its_folder", NEEDS, client_certificate),
     test("an_insecure_registry_is_spoken_to_with_and_without_tls", NEEDS, insecure),
 ];
 
@@ -37,6 +38,25 @@ fn own_certificate(host: &Host) -> Result<()> {
     fs::write(folder.join(ADDRESS).join("broken.crt"), "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")?;
     let broken = greet(RegistryOptions { certificates: folder, ..Default::default() }).unwrap_err();
     ensure!(errors::chain(&broken).contains("broken.crt"), "{}", errors::chain(&broken));
+    Ok(())
+}
+
+fn client_certificate(host: &Host) -> Result<()> {
+    start_with(host, true, &format!("    clientcas:\n      - {}\n", host.path("ca.pem").display()))?;
+    let (certificates, folder) = (host.path("certs.d"), host.path("certs.d").join(ADDRESS));
+    fs::create_dir_all(&folder)?;
+    fs::copy(host.path("ca.pem"), folder.join("ca.crt"))?;
+    let options = || RegistryOptions { certificates: certificates.clone(), ..Default::default() };
+    ensure!(greet(options()).is_err(), "without a certificate nobody is let in");
+    // The registry's own serves as well as any other of the authority.
+    fs::copy(host.path("server.pem"), folder.join("client.cert"))?;
+    let refused = errors::chain(&greet(options()).unwrap_err());
+    ensure!(refused.contains("missing key client.key for client certificate client.cert"), "{refused}");
+    fs::copy(host.path("server.key"), folder.join("client.key"))?;
+    greet(options())?;
+    fs::remove_file(folder.join("client.cert"))?;
+    let refused = errors::chain(&greet(options()).unwrap_err());
+    ensure!(refused.contains("missing client certificate client.cert for key client.key"), "{refused}");
     Ok(())
 }
 
@@ -63,6 +83,11 @@ fn greet(options: RegistryOptions) -> Result<(), RegistryError> {
 
 /// The registry at an address of the test's own loopback link, with a certificate of the test's own authority.
 fn start(host: &Host, tls: bool) -> Result<()> {
+    start_with(host, tls, "")
+}
+
+/// With further lines about TLS.
+fn start_with(host: &Host, tls: bool, more: &str) -> Result<()> {
     if !host.path("ca.pem").exists() {
         host.command("ip", &["address", "add", "10.9.9.9/32", "dev", "lo"])?;
         certificates(host)?;
@@ -74,6 +99,7 @@ fn start(host: &Host, tls: bool) -> Result<()> {
     if tls {
         let (certificate, key) = (host.path("server.pem"), host.path("server.key"));
         config += &format!("  tls:\n    certificate: {}\n    key: {}\n", certificate.display(), key.display());
+        config += more;
     }
     let file = host.path("registry.yml");
     fs::write(&file, config)?;

@@ -53,6 +53,13 @@ impl Running {
         self.stdout.text()
     }
 
+    /// Bytes for standard input, which stays open.
+    pub fn write(&mut self, input: &[u8]) -> Result<()> {
+        let stdin = self.stdin.as_mut().context("stdin")?;
+        stdin.write_all(input)?;
+        Ok(stdin.flush()?)
+    }
+
     pub fn type_text(&mut self, text: &str) -> Result<()> {
         let stdin = self.stdin.as_mut().context("the input is closed")?;
         stdin.write_all(text.as_bytes())?;
