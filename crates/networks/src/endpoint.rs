@@ -90,7 +90,7 @@ impl Inner {
             let request = netd::Request::Remove { id: after.container_id.clone() };
             self.netd.say(&request, || self.statements())?;
         }
-        let (had, has) = (before.items(), after.items());
+        let (had, has) = (before.items(), self.items_with_segments(after));
         let added: Vec<_> = has.iter().filter(|item| !had.contains(item)).cloned().collect();
         let removed: Vec<_> = had.iter().filter(|item| !has.contains(item)).cloned().collect();
         self.firewall.change(&added, &removed, || self.state().firewall_items())?;

@@ -47,6 +47,10 @@ pub(crate) const ALIAS_ON_DEFAULT: &str =
 pub(crate) const HOST_ENDPOINT: &str =
     "container cannot be connected to host network - container must be created in host network mode";
 
+pub(crate) fn no_such_links(kind: &str) -> String {
+    format!("failed to set up container networking: failed to create the {kind} port: operation not supported")
+}
+
 pub(crate) fn config_only_endpoint(network: &str) -> String {
     format!("cannot create an endpoint on configuration-only network {network}")
 }

@@ -27,32 +27,29 @@ impl Inner {
 
     pub(crate) fn remove_network(&self, term: &str) -> Result<String, Error> {
         self.prepare()?;
-        let record = {
+        let removed = {
             let mut state = self.state();
             let record = removable(&state, state.find(term)?)?;
-            state.networks.remove(&record.id);
-            record
+            state.networks.remove(&record.id)
         };
-        self.take_away(record)
+        removed
+            .map_or_else(|| Err(Error::docker(ErrorKind::NotFound, messages::not_found(term))), |it| self.take_away(it))
     }
 
     /// Removes, of those that fit and that nobody uses, all. Answers their names.
     pub(crate) fn prune_networks(&self, fits: impl Fn(&NetworkRecord) -> bool) -> Result<Vec<String>, Error> {
         self.prepare()?;
-        let unused: Vec<NetworkRecord> = {
+        let unused: Vec<Network> = {
             let mut state = self.state();
             let candidates =
                 state.networks.values().filter(|network| !network.record.config_only && fits(&network.record));
             let unused: Vec<NetworkRecord> = candidates.filter_map(|network| removable(&state, network).ok()).collect();
-            for record in &unused {
-                state.networks.remove(&record.id);
-            }
-            unused
+            unused.iter().filter_map(|record| state.networks.remove(&record.id)).collect()
         };
         let mut names = Vec::new();
-        for record in unused {
-            let name = record.name.clone();
-            self.take_away(record)?;
+        for network in unused {
+            let name = network.record.name.clone();
+            self.take_away(network)?;
             names.push(name);
         }
         self.publish_prune();
@@ -60,12 +57,14 @@ impl Inner {
     }
 
     /// From the store, the packet filter and the kernel; it is out of the state already, so that nobody joins it.
-    fn take_away(&self, record: NetworkRecord) -> Result<String, Error> {
+    fn take_away(&self, network: Network) -> Result<String, Error> {
+        let items = network.items();
+        let record = network.record;
         let id = record.id.clone();
         self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.delete(tx, &id).map(drop))?;
         if record.has_endpoints() {
             let removed = match record.is_bridge() {
-                true => self.firewall.change(&[], &record.rules().items(), || self.state().firewall_items()),
+                true => self.firewall.change(&[], &items, || self.state().firewall_items()),
                 false => Ok(()),
             };
             driver::find(&record.driver)?.remove(&Route::open()?, &record)?;

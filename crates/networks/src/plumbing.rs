@@ -4,11 +4,14 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use errors::ErrorKind;
 use netlink::{Batch, Prefix, Route, namespace};
 use network_core::gateway::Gateways;
+use rustix::io::Errno;
 
 use crate::driver::{Driver, Uplink};
 use crate::error::Error;
+use crate::messages;
 use crate::record::NetworkRecord;
 use crate::request::Endpoint;
 
@@ -31,6 +34,9 @@ pub(crate) fn create(path: &Path, users: Option<&Path>, plugs: &[Plug<'_>], gate
             // As in Docker, a container without an IPv6 address has no IPv6 on its links; ::1 on loopback stays. A kernel
             // without IPv6 has no such file.
             let _ = namespace::write_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        } else {
+            // Addresses are given out once: nothing is to be found out before they are used.
+            let _ = namespace::write_sysctl("net/ipv6/conf/default/accept_dad", "0");
         }
         Route::open()
     };
@@ -67,6 +73,7 @@ pub(crate) fn plug(path: &Path, plug: &Plug<'_>) -> Result<(), Error> {
     let inside = namespace::enter(path, || {
         let value = if has_ipv6 { "0" } else { "1" };
         let _ = namespace::write_sysctl("net/ipv6/conf/default/disable_ipv6", value);
+        let _ = namespace::write_sysctl("net/ipv6/conf/default/accept_dad", "0");
         Route::open()
     })?;
     let one = std::slice::from_ref(plug);
@@ -114,7 +121,13 @@ fn create_links(path: &Path, plugs: &[Plug<'_>]) -> Result<(), Error> {
     for plug in plugs {
         plug.driver.link(&mut batch, &plug.network, plug.uplink, plug.endpoint, file.as_fd());
     }
-    Ok(Route::open()?.perform(&batch)?)
+    Route::open()?.perform(&batch).map_err(|error| match (error.errno(), plugs) {
+        // A kernel without the driver's kind of link.
+        (Some(Errno::OPNOTSUPP), [.., plug]) if plug.network.parent.is_some() => {
+            Error::docker(ErrorKind::Internal, messages::no_such_links(&plug.network.driver))
+        }
+        _ => error.into(),
+    })
 }
 
 fn write_sysctls(path: &Path, plugs: &[Plug<'_>]) -> Result<(), Error> {
@@ -161,6 +174,6 @@ fn add_default_routes(
 fn index_of(inside: &Route, endpoint: &Endpoint) -> Result<u32, Error> {
     match inside.link_by_name(&endpoint.link)? {
         Some(link) => Ok(link.index),
-        None => Err(Error::docker(errors::ErrorKind::Internal, format!("link {} vanished", endpoint.link))),
+        None => Err(Error::docker(ErrorKind::Internal, format!("link {} vanished", endpoint.link))),
     }
 }

@@ -125,8 +125,19 @@ impl Inner {
         }
         self.state_to_netd(record)?;
         self.firewall
-            .change(&record.items(), &[], || self.state().firewall_items())
+            .change(&self.items_with_segments(record), &[], || self.state().firewall_items())
             .map_err(|error| Failure::Other(error.into()))
+    }
+
+    /// What the packet filter holds of a sandbox, and of the further bridges that it is on, which may be new.
+    pub(crate) fn items_with_segments(&self, record: &SandboxRecord) -> Vec<Item> {
+        let mut items = record.items();
+        for endpoint in record.sandbox.endpoints.iter().filter(|endpoint| endpoint.segment > 0) {
+            if let Some(network) = self.state().networks.get(&endpoint.network_id) {
+                items.extend(driver::segment_items(&network.record, endpoint.segment));
+            }
+        }
+        items
     }
 
     /// The namespace of `--network container:x` belongs to x.

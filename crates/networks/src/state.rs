@@ -8,6 +8,7 @@ use network_core::firewall::Item;
 use network_core::gateway::{self, Candidate, Gateways};
 use network_core::{AddressBook, AddressError, Binding, PortTable, Subnet};
 
+use crate::driver::segment_items;
 use crate::error::Error;
 use crate::messages;
 use crate::record::{NetworkRecord, SandboxRecord};
@@ -188,7 +189,7 @@ impl State {
     /// Everything that the packet filter shall hold.
     pub(crate) fn firewall_items(&self) -> Vec<Item> {
         let bridges = self.networks.values().filter(|network| network.record.is_bridge());
-        let mut items: Vec<Item> = bridges.flat_map(|network| network.record.rules().items()).collect();
+        let mut items: Vec<Item> = bridges.flat_map(Network::items).collect();
         items.extend(self.stated().flat_map(SandboxRecord::items));
         items
     }
@@ -200,6 +201,13 @@ impl State {
 }
 
 impl Network {
+    /// What the packet filter holds of a bridge network.
+    pub(crate) fn items(&self) -> Vec<Item> {
+        let mut items = self.record.rules().items();
+        items.extend((1..self.segments.len()).flat_map(|segment| segment_items(&self.record, segment as u16)));
+        items
+    }
+
     fn occupy(&mut self, segment: usize) {
         if self.segments.len() <= segment {
             self.segments.resize(segment + 1, 0);

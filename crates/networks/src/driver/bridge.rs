@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use errors::ErrorKind;
 use netlink::{Batch, PeerPlace, Prefix, Route, Veth, namespace};
-use network_core::firewall::GatewayMode;
+use network_core::firewall::{GatewayMode, Item};
 use network_core::{Mac, names};
 
 use super::{Driver, Uplink, invalid_option};
@@ -199,6 +199,13 @@ fn ensure_segment(route: &Route, network: &NetworkRecord, first: u32, segment: u
         other => other?,
     }
     Ok(Uplink { index })
+}
+
+/// What the packet filter has to know of a further bridge: frames that pass it are the network's own business, whoever may
+/// talk to whom on it. With `bridge-nf-call-iptables` it sees them.
+pub(crate) fn segment_items(network: &NetworkRecord, segment: u16) -> Vec<Item> {
+    let name = segment_name(network, segment);
+    vec![Item::Bridge(name.clone()), Item::TalksInside(name)]
 }
 
 fn segment_name(network: &NetworkRecord, segment: u16) -> String {

@@ -16,7 +16,7 @@ use crate::messages;
 use crate::record::NetworkRecord;
 use crate::request::Endpoint;
 
-pub(crate) use bridge::enable_forwarding;
+pub(crate) use bridge::{enable_forwarding, segment_items};
 
 /// The link of the host that endpoints of one network (and segment) plug into, looked up anew each time: an index kept in
 /// memory could be another link's by now.

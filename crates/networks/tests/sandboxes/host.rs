@@ -1,7 +1,7 @@
 //! A host of the test's own: the namespaces that this process entered, a second machine on a link, and a docker-netd.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,9 @@ use netlink::{Batch, PeerPlace, Prefix, Route, Veth, namespace};
 use networks::{Config, EndpointRequest, Event, Networks, Publish, Sandbox, SandboxMode, SandboxRequest};
 
 pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a packet that has to be dropped may be waited for.
 const SILENCE: Duration = Duration::from_millis(400);
@@ -45,9 +47,14 @@ impl Host {
 
     /// A daemon on roots that another one left.
     pub fn on(folder: tempfile::TempDir) -> Result<Self, Failed> {
+        Self::on_with(folder, |_| {})
+    }
+
+    /// With settings of the daemon's flags.
+    pub fn on_with(folder: tempfile::TempDir, adjust: impl FnOnce(&mut Config)) -> Result<Self, Failed> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let events = Arc::new(Mutex::new(Vec::new()));
-        let networks = open(folder.path(), &events)?;
+        let networks = open_with(folder.path(), &events, adjust)?;
         Ok(Self { folder, runtime, networks, events })
     }
 
@@ -136,6 +143,7 @@ fn make_outside(route: &Route, path: &Path) -> Result<(), Failed> {
     let uplink = route.link_by_name("uplink")?.ok_or("no uplink")?.index;
     let mut batch = Batch::new();
     batch.add_address(uplink, Prefix::new(HOST.into(), 24));
+    batch.add_address(uplink, Prefix::new(HOST6.into(), 64));
     let peer = PeerPlace { namespace: file.as_fd(), name: "eth0", mac: [2, 0, 0, 0, 0, 2] };
     batch.create_veth(&Veth { name: "outside", master: uplink, mtu: 1500, peer });
     route.perform(&batch)?;
@@ -144,13 +152,28 @@ fn make_outside(route: &Route, path: &Path) -> Result<(), Failed> {
     batch.set_up(1);
     batch.set_up(eth0);
     batch.add_address(eth0, Prefix::new(OUTSIDE.into(), 24));
+    batch.add_address(eth0, Prefix::new(OUTSIDE6.into(), 64));
     batch.add_default_route(HOST.into(), eth0);
+    batch.add_default_route(HOST6.into(), eth0);
     inside.perform(&batch)?;
     Ok(())
 }
 
 pub fn outside_address() -> IpAddr {
     OUTSIDE.into()
+}
+
+pub fn outside_address6() -> IpAddr {
+    OUTSIDE6.into()
+}
+
+/// Names of the links in a namespace that tests give to links.
+pub fn namespace_links(path: &Path) -> Result<Vec<String>, Failed> {
+    let links = inside(path, || Route::open().and_then(|route| route.links()))??;
+    let mut names: Vec<String> = links.into_iter().map(|link| link.name).collect();
+    names.retain(|name| name == "lo" || name.starts_with("eth"));
+    names.sort();
+    Ok(names)
 }
 
 /// Sixty-four digits that begin with the given ones.

@@ -3,8 +3,11 @@
 //! This program plays three parts: the tests; docker-netd, when the service starts it with `--socket`; and a dockerd
 //! that is killed, with `--controller FOLDER`.
 
+mod drivers;
+mod endpoints;
 mod host;
 mod hostile;
+mod modes;
 mod names;
 mod ports;
 mod restart;
@@ -72,6 +75,20 @@ fn main() {
         Trial::test("a_new_daemon_keeps_the_living_and_clears_the_dead", restart::restore),
         Trial::test("the_default_bridge_follows_its_flags_at_the_next_start", restart::changed_flags),
         Trial::test("a_docker_netd_that_dies_is_replaced_and_told_everything", restart::killed_netd),
+        Trial::test("who_reaches_whom_is_as_the_table_says", modes::table),
+        Trial::test("sources_and_marks_are_as_asked_for", modes::source_and_mark),
+        Trial::test("a_policy_of_the_host_wins_and_is_told", modes::policy_of_the_host),
+        Trial::test("a_flushed_ruleset_comes_back_by_itself", modes::flushed_and_restored),
+        Trial::test("the_way_out_and_the_ports_move_with_networks", endpoints::way_out_moves),
+        Trial::test("ports_wait_for_a_network_with_a_way_out", endpoints::internal_first),
+        Trial::test("an_endpoint_has_links_names_sysctls_and_addresses", endpoints::settings),
+        Trial::test("an_endpoint_of_nobody_is_forgotten", endpoints::forgotten),
+        Trial::test("unused_networks_are_pruned", endpoints::pruned),
+        Trial::test("every_driver_keeps_the_same_promises", drivers::conformance),
+        Trial::test("a_bridge_that_somebody_made_is_left_behind", drivers::foreign_bridge),
+        Trial::test("networks_that_cannot_be_are_refused_in_dockers_words", drivers::refusals),
+        Trial::test("a_network_is_made_from_anothers_configuration", drivers::configuration),
+        Trial::test("two_thousand_containers_are_on_one_network", drivers::thousands),
     ];
     libtest_mimic::run(&arguments, trials.into()).exit();
 }
