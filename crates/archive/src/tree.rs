@@ -100,6 +100,13 @@ impl<W: Write> TreeWriter<W> {
         self.leaf(parent, name, shown_as.to_vec(), &stat, path)
     }
 
+    /// A file that is in no tree.
+    pub fn add_file(&mut self, name: &[u8], mode: u32, content: &[u8]) -> Result<(), ArchiveError> {
+        let mut entry = Entry::new(name, EntryKind::File, mode);
+        entry.size = content.len() as u64;
+        self.put(&entry, &mut &content[..])
+    }
+
     pub fn entries(&self) -> u64 {
         self.entries
     }

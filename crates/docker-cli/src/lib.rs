@@ -7,6 +7,7 @@
 //! Invariants: standard output is data, standard error the rest; the terminal is put back on every way out; help, usage
 //! errors and versions need no daemon and start no runtime.
 
+mod build;
 mod command;
 mod completion;
 mod config;

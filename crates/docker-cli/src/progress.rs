@@ -34,19 +34,17 @@ pub async fn show(mut lines: Lines, output: Output) -> Result<(), Failure> {
     };
     let mut display = Display::new(is_terminal);
     while let Some(message) = lines.next::<JsonMessage>().await? {
-        if let Some(error) = failure(&message) {
+        if let Some(error) = error_of(&message) {
             return Err(error);
         }
-        let width = terminal::size().map_or(DEFAULT_WIDTH, |size| size.width);
-        let now = i64::try_from(since_epoch().as_secs()).unwrap_or(0);
-        let text = display.line(&message, width, now);
+        let text = display.show(&message);
         write(output, text.as_bytes())?;
     }
     Ok(())
 }
 
-/// Docker shows a refusal of the registry to let someone in in words of its own.
-fn failure(message: &JsonMessage) -> Option<Failure> {
+/// What ended a stream. Docker shows a refusal of the registry to let someone in in words of its own.
+pub fn error_of(message: &JsonMessage) -> Option<Failure> {
     let detail = message.error_detail.as_ref();
     let words = detail.map(|detail| detail.message.clone()).filter(|words| !words.is_empty());
     let words = words.or_else(|| (!message.error.is_empty()).then(|| message.error.clone()))?;
@@ -66,7 +64,7 @@ fn write(output: Output, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Which layer has which line.
 #[derive(Debug)]
-struct Display {
+pub struct Display {
     is_terminal: bool,
     lines: HashMap<String, usize>,
 }
@@ -74,6 +72,18 @@ struct Display {
 impl Display {
     fn new(is_terminal: bool) -> Self {
         Self { is_terminal, lines: HashMap::new() }
+    }
+
+    /// For what goes to standard output.
+    pub fn of_stdout() -> Self {
+        Self::new(terminal::stdout_is_terminal())
+    }
+
+    /// The text for one message, cursor movements included.
+    pub fn show(&mut self, message: &JsonMessage) -> String {
+        let width = terminal::size().map_or(DEFAULT_WIDTH, |size| size.width);
+        let now = i64::try_from(since_epoch().as_secs()).unwrap_or(0);
+        self.line(message, width, now)
     }
 
     /// The text for one message, cursor movements included.
@@ -212,9 +222,9 @@ mod tests {
 
     #[test]
     fn an_error_in_the_stream_is_an_error() {
-        assert_eq!(failure(&JsonMessage::failure("no")).unwrap().to_string(), "no");
-        assert!(failure(&JsonMessage::status("fine")).is_none());
+        assert_eq!(error_of(&JsonMessage::failure("no")).unwrap().to_string(), "no");
+        assert!(error_of(&JsonMessage::status("fine")).is_none());
         let refused = message(r#"{"errorDetail":{"code":401,"message":"x"},"error":"x"}"#);
-        assert_eq!(failure(&refused).unwrap().to_string(), "authentication is required");
+        assert_eq!(error_of(&refused).unwrap().to_string(), "authentication is required");
     }
 }

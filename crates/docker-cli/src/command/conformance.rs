@@ -15,9 +15,6 @@ const TABLE: &str = include_str!("../../tests/docker-cli-28.2.tsv");
 
 /// Commands that are not built yet: the first words, and which part of the project has them.
 const LATER: &[(&str, &str)] = &[
-    ("build", "builder"),
-    ("builder", "builder"),
-    ("image build", "builder"),
     ("checkpoint", "checkpoints, an experimental feature"),
     ("config", "swarm"),
     ("node", "swarm"),
@@ -119,11 +116,11 @@ fn tests_of(command: &str, tests: &[(String, String)]) -> String {
 
 /// What Docker's client does otherwise on purpose, or this one does not do.
 const DIFFERENCES: &[&str] = &[
-    "`docker login` asks for user and password on a terminal; Docker Hub's web-based login is not offered.",
+    "`docker login` asks for user and password on a terminal; Docker Hub's web-based login is not offered, which is said as where it cannot be reached.",
     "Credentials are tried by the daemon alone; a daemon that is not reached is not replaced by this client.",
     "A plugin takes this program's place instead of running below it: signals are its own, and no socket is made for it.",
     "Hooks of plugins are not run, and `aliases` of the configuration are not followed.",
-    "`docker completion powershell` is not there; the other scripts are shorter and need no package.",
+    "The scripts of `docker completion` are shorter and need no package.",
     "What is wrong with a template is said before the daemon is asked.",
     "`config.json` keeps the order and the unknown members that it had.",
 ];

@@ -1,7 +1,9 @@
 //! The commands of `docker`.
 
 use super::{Args, Command};
-use crate::{completion, container, contexts, image, inspect, manifest, manual, network, registry, system, volume};
+use crate::{
+    build, completion, container, contexts, image, inspect, manifest, manual, network, registry, system, volume,
+};
 
 /// `docker`.
 pub const ROOT: Command = Command {
@@ -16,6 +18,7 @@ pub const ROOT: Command = Command {
         &container::run::COMMAND,
         &container::exec::COMMAND,
         &container::list::PS,
+        &build::COMMAND,
         &image::pull::COMMAND,
         &image::push::COMMAND,
         &image::list::IMAGES,
@@ -24,6 +27,7 @@ pub const ROOT: Command = Command {
         &registry::logout::COMMAND,
         &system::version::COMMAND,
         &system::info::COMMAND,
+        &build::BUILDER,
         &container::NOUN,
         &contexts::NOUN,
         &image::NOUN,

@@ -22,7 +22,7 @@ pub mod mounts;
 pub mod operate;
 pub mod options;
 pub mod ports;
-mod proxies;
+pub mod proxies;
 pub mod prune;
 pub mod remove;
 pub mod run;

@@ -24,6 +24,7 @@ pub const NOUN: Command = Command {
     about: "Manage images",
     args: Args::None,
     children: &[
+        &crate::build::COMMAND,
         &history::COMMAND,
         &import::COMMAND,
         &inspect::COMMAND,
