@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use build_core::{Arguments, EPOCH, Limits, needed};
+use build_core::{Arguments, EPOCH, Limits, Needed, needed};
 use dockerfile::{Dockerfile, Expander, Instruction};
 use image_core::Platform;
 use metadata::Database;
@@ -136,26 +136,26 @@ impl Builder {
             step: 0,
             steps: 0,
             epoch,
+            removals: tokio::task::JoinSet::new(),
         };
         let stages = declare_globals(&mut build)?;
         let target = match stages {
             Some(stages) => stages,
             None => return Err(messages::no_target(request.target.as_deref().unwrap_or_default())),
         };
-        build.steps = count_steps(file, &target.stages) + usize::from(!request.labels.is_empty());
+        build.steps = count_steps(file, &target.stages) + request.labels.len();
         for statement in &file.arguments {
             build.announce(&statement.original).await;
         }
-        for place in &target.stages {
-            stage::build(&mut build, *place, *place == target.target).await?;
-        }
+        let built = build_stages(&mut build, &target).await;
+        while build.removals.join_next().await.is_some() {}
+        built?;
         let result = build.results.get(&target.target).cloned();
-        let image = result.map(|result| result.image).unwrap_or_default();
         warn_of_unused(&build).await;
-        if image.id().is_empty() {
+        let Some(result) = result.filter(|result| !result.id.is_empty()) else {
             return Err(BuildError::invalid("No image was generated. Is your Dockerfile empty?"));
-        }
-        let id = self.shared.images.store(&image).await?;
+        };
+        let id = if result.is_new { self.shared.images.store(&result.image).await? } else { result.id };
         if output.is_quiet() {
             output.result(format!("{id}\n")).await;
         }
@@ -277,8 +277,15 @@ fn platform_arguments(request: &BuildRequest) -> Result<BTreeMap<String, String>
     Ok(arguments)
 }
 
+async fn build_stages(build: &mut Build<'_>, needed: &Needed) -> Result<(), BuildError> {
+    for place in &needed.stages {
+        stage::build(build, *place, *place == needed.target).await?;
+    }
+    Ok(())
+}
+
 /// Arguments before the first FROM; then the stages that are needed are known.
-fn declare_globals(build: &mut Build<'_>) -> Result<Option<build_core::Needed>, BuildError> {
+fn declare_globals(build: &mut Build<'_>) -> Result<Option<Needed>, BuildError> {
     let escape = build.file.directives.escape;
     for statement in &build.file.arguments {
         let Instruction::Arg(args) = &statement.instruction else { continue };

@@ -139,8 +139,8 @@ async fn commit(
     // A new result: what follows may still be known, since keys follow from what is read.
     let id = made_up_id();
     build.output.text(format!(" ---> Running in {id}\n")).await;
-    let created_by = comment(&state.image.config.config, &format!(" {text}"));
     change(&mut state.image.config.config);
+    let created_by = comment(&state.image.config.config, &format!(" {text}"));
     build.finish_step(state, key, created_by, false).await?;
     if build.request.remove {
         build.output.text(format!("Removing intermediate container {id}\n")).await;

@@ -84,8 +84,6 @@ pub trait Images: Send + Sync {
     async fn layer_owners(&self) -> Result<Vec<String>, PortError>;
     /// Whether the layers are still there.
     async fn has_layers(&self, image: &Image) -> Result<bool, PortError>;
-    /// Bytes that the topmost layer takes.
-    async fn layer_bytes(&self, image: &Image) -> Result<u64, PortError>;
     /// Makes an image of it, without a name; answers its id.
     async fn store(&self, image: &Image) -> Result<String, PortError>;
     /// `repository:tag`.

@@ -35,7 +35,16 @@ pub(crate) async fn run(build: &mut Build<'_>, state: &mut StageState, run: &Run
     let created_by = created_by(&words, &arguments);
     let layer = mounted.without_places(layer, build.epoch);
     let added = build.add_layer(state, &key, layer).await;
-    if added.is_err() || build.request.remove {
+    if added.is_ok() && build.request.remove {
+        // Nothing that follows needs it gone.
+        build.output.text(format!("Removing intermediate container {}\n", short(&id))).await;
+        let runs = std::sync::Arc::clone(&build.shared.runs);
+        build.removals.spawn(async move {
+            if let Err(error) = runs.remove(&id).await {
+                tracing::warn!(container = id, %error, "a build's container stays");
+            }
+        });
+    } else if added.is_err() {
         remove(build, &id).await;
     }
     build.finish_step(state, key, created_by, added?).await

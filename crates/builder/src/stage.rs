@@ -27,12 +27,15 @@ pub(crate) async fn build(build: &mut Build<'_>, place: usize, is_target: bool) 
     let built = steps(build, &mut state, stage, is_target).await;
     build.close_view(&mut state).await;
     built?;
-    build.tell_result(&state.image).await;
-    if !is_target && !state.image.id().is_empty() && !state.image.config.history.is_empty() {
+    build.tell_result(&state).await;
+    let id = state.id();
+    let is_new = state.untouched.is_none();
+    if !is_target && is_new {
         // As Docker's classic builder leaves it: an image without a name.
         build.shared.images.store(&state.image).await?;
     }
-    build.results.insert(place, StageResult { image: state.image, key: state.key });
+    let image = state.untouched.map_or(state.image, |(_, image)| image);
+    build.results.insert(place, StageResult { id, image, key: state.key, is_new });
     Ok(())
 }
 
@@ -58,20 +61,19 @@ async fn steps(
             step(build, state, &statement).await.map_err(|error| at(error, "ONBUILD", stage.lines))?;
         }
     }
-    build.show(&state.image).await;
+    build.show(state).await;
     for statement in &stage.statements {
         build.announce(&statement.original).await;
         let done = step(build, state, statement).await;
         done.map_err(|error| at(error, &statement.original, statement.lines))?;
-        build.show(&state.image).await;
+        build.show(state).await;
     }
     if is_target && !build.request.labels.is_empty() {
-        let quoted = |(key, value): (&String, &String)| format!("\"{key}\"=\"{value}\"");
-        let text: Vec<String> = build.request.labels.iter().map(quoted).collect();
-        build.announce(&format!("LABEL {}", text.join(" "))).await;
-        let labels: Vec<(String, String)> = build.request.labels.clone().into_iter().collect();
-        metadata_steps::add_labels(build, state, labels).await?;
-        build.show(&state.image).await;
+        for (key, value) in &build.request.labels {
+            build.announce(&format!("LABEL {key}={value}")).await;
+            metadata_steps::add_labels(build, state, vec![(key.clone(), value.clone())]).await?;
+            build.show(state).await;
+        }
     }
     Ok(())
 }
@@ -102,11 +104,12 @@ async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<Sta
     if base.is_empty() {
         return Err(messages::empty_base(&stage.base));
     }
-    let (image, key, is_stage) = base_image(build, place, &base, platform.as_deref()).await?;
+    let (id, image, key, is_stage) = base_image(build, place, &base, platform.as_deref()).await?;
     let filter = &build.request.no_cache_filter;
     let named = |name: &String| build.file.stage(name) == Some(place);
     let mut state = StageState {
         place,
+        untouched: Some((id, image.clone())),
         image,
         key,
         parent: None,
@@ -126,18 +129,18 @@ async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<Sta
     Ok(state)
 }
 
-/// The image that a stage begins on, the key that stands for it, and whether it is another stage's.
+/// The image that a stage begins on, with its id; the key that stands for it, and whether it is another stage's.
 async fn base_image(
     build: &Build<'_>,
     place: usize,
     base: &str,
     platform: Option<&str>,
-) -> Result<(Image, ids::Digest, bool), BuildError> {
+) -> Result<(String, Image, ids::Digest, bool), BuildError> {
     let number = base.parse::<usize>().is_ok();
     if let Some(stage) = build.file.stage(base).filter(|found| *found < place && !number)
         && let Some(result) = build.results.get(&stage)
     {
-        return Ok((result.image.clone(), result.key, true));
+        return Ok((result.id.clone(), result.image.clone(), result.key, true));
     }
     let epoch = build.epoch.map(|epoch| epoch.to_string()).unwrap_or_default();
     if base == "scratch" {
@@ -147,10 +150,12 @@ async fn base_image(
         image.config.os.clone_from(&platform.os);
         image.config.architecture.clone_from(&platform.architecture);
         image.config.variant.clone_from(&platform.variant);
-        return Ok((image, KeyMaker::new("scratch").field(platform.to_string()).field(epoch).finish(), false));
+        let key = KeyMaker::new("scratch").field(platform.to_string()).field(epoch).finish();
+        return Ok((String::new(), image, key, false));
     }
     let (id, image) = find_image(build, base, platform, build.request.pull).await?;
-    Ok((image, KeyMaker::new("image").field(id).field(epoch).finish(), false))
+    let key = KeyMaker::new("image").field(&id).field(epoch).finish();
+    Ok((id, image, key, false))
 }
 
 /// An image of the store, or of its registry.

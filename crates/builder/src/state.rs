@@ -34,18 +34,27 @@ pub(crate) struct Build<'a> {
     pub steps: usize,
     /// SOURCE_DATE_EPOCH: nothing is younger.
     pub epoch: Option<i64>,
+    /// Containers on their way out.
+    pub removals: tokio::task::JoinSet<()>,
 }
 
+/// What a stage came to.
 #[derive(Debug, Clone)]
 pub(crate) struct StageResult {
+    /// Empty for nothing at all.
+    pub id: String,
     pub image: Image,
     pub key: Digest,
+    /// Something was made: it is not just its base.
+    pub is_new: bool,
 }
 
 /// One stage under way.
 pub(crate) struct StageState {
     pub place: usize,
     pub image: Image,
+    /// The base as it is, until a step makes something of it: its id, and its configuration.
+    pub untouched: Option<(String, Image)>,
     /// Everything that led here.
     pub key: Digest,
     /// The entry below, which this one lies on.
@@ -63,6 +72,12 @@ pub(crate) struct OpenView {
     pub root: OwnedFd,
 }
 
+impl StageState {
+    pub fn id(&self) -> String {
+        self.untouched.as_ref().map_or_else(|| self.image.id(), |(id, _)| id.clone())
+    }
+}
+
 impl Build<'_> {
     /// `Step 2/8 : RUN make`.
     pub async fn announce(&mut self, text: &str) {
@@ -71,12 +86,12 @@ impl Build<'_> {
     }
 
     /// ` ---> 76da55c8019d`.
-    pub async fn show(&self, image: &Image) {
-        self.output.text(format!(" ---> {}\n", short(&image.id()))).await;
+    pub async fn show(&self, state: &StageState) {
+        self.output.text(format!(" ---> {}\n", short(&state.id()))).await;
     }
 
-    pub async fn tell_result(&self, image: &Image) {
-        self.output.send(Line::Image(image.id())).await;
+    pub async fn tell_result(&self, state: &StageState) {
+        self.output.send(Line::Image(state.id())).await;
     }
 
     /// Words of an instruction of a stage: ENV wins over ARG.
@@ -131,6 +146,7 @@ impl Build<'_> {
         }
         self.output.text(" ---> Using cache\n").await;
         state.image = found.image;
+        state.untouched = None;
         state.key = key;
         state.parent = Some(key.to_string());
         Ok(true)
@@ -144,6 +160,7 @@ impl Build<'_> {
         created_by: String,
         has_layer: bool,
     ) -> Result<(), BuildError> {
+        let bytes = if has_layer { state.image.layers.last().map_or(0, |layer| layer.size) } else { 0 };
         let created = self.created();
         let config = &mut state.image.config;
         config.created = Some(created.clone());
@@ -156,11 +173,11 @@ impl Build<'_> {
         });
         config.comment.clear();
         config.docker_version.clear();
-        let bytes = if has_layer { self.shared.images.layer_bytes(&state.image).await? } else { 0 };
         let entry = Entry::new(state.image.clone(), state.parent.clone(), created_by, has_layer, bytes);
         self.shared.cache.put(&key, entry).await?;
         state.parent = Some(key.to_string());
         state.key = key;
+        state.untouched = None;
         Ok(())
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Gathered {
     pub sources: usize,
     /// One source that is a folder, or was unpacked.
     pub has_folder: bool,
+    /// The one source is a folder itself.
+    pub is_folder: bool,
 }
 
 /// How sources are found.
@@ -110,7 +112,7 @@ impl Gathered {
             return;
         }
         self.sources += 1;
-        self.has_folder = true;
+        (self.has_folder, self.is_folder) = (true, true);
         if let (Some(kept), Some(node)) = (kept.filter(|kept| !kept.is_empty()), node) {
             self.push(tree, path, node, Place::Below(kept.to_owned()));
         }

@@ -78,12 +78,13 @@ fn created_by(
     content: &Digest,
     instruction: &str,
 ) -> String {
-    let kind = match (gathered.sources, gathered.has_folder) {
+    let kind = match (gathered.sources, gathered.is_folder) {
         (0 | 1, false) => "file",
         (0 | 1, true) => "dir",
         _ => "multi",
     };
-    let chown = if wanted.chown.is_empty() { String::new() } else { format!("--chown={} ", wanted.chown) };
+    // Without a blank, as Docker has it.
+    let chown = if wanted.chown.is_empty() { String::new() } else { format!("--chown={}", wanted.chown) };
     let text = format!("{instruction} {chown}{kind}:{} in {} ", content.hex(), wanted.destination);
     comment(&state.image.config.config, &text)
 }

@@ -26,14 +26,16 @@ pub struct Finding {
 impl Finding {
     /// Where the check is explained.
     pub fn url(&self) -> String {
-        let name = self.rule.name.chars().enumerate().fold(String::new(), |mut name, (at, c)| {
-            let before = at.checked_sub(1).and_then(|before| self.rule.name.chars().nth(before));
-            if c.is_ascii_uppercase() && before.is_some_and(|before| before.is_ascii_lowercase()) {
+        let letters: Vec<char> = self.rule.name.chars().collect();
+        let mut name = String::new();
+        for (at, c) in letters.iter().enumerate() {
+            let is_lower = |at: usize| letters.get(at).is_some_and(char::is_ascii_lowercase);
+            // A word begins behind a small letter, or with the last of several capitals.
+            if at > 0 && c.is_ascii_uppercase() && (is_lower(at - 1) || is_lower(at + 1)) {
                 name.push('-');
             }
             name.push(c.to_ascii_lowercase());
-            name
-        });
+        }
         format!("https://docs.docker.com/go/dockerfile/rule/{name}/")
     }
 }
@@ -426,6 +428,6 @@ mod tests {
     #[test]
     fn a_finding_names_its_page() {
         let findings = check(&Dockerfile::parse(b"FROM a\nCMD x").unwrap());
-        assert_eq!(findings[0].url(), "https://docs.docker.com/go/dockerfile/rule/jsonargs-recommended/");
+        assert_eq!(findings[0].url(), "https://docs.docker.com/go/dockerfile/rule/json-args-recommended/");
     }
 }

@@ -6,7 +6,7 @@ use crate::lines::Lines;
 
 /// Shown as Docker's builder shows it: `dockerfile parse error on line 1: unknown instruction: FORM (did you mean FROM?)`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("dockerfile parse error{}: {message}{}", place(.lines), meant(.hint))]
+#[error("{}: {message}{}", place(.lines), meant(.hint))]
 pub struct ParseError {
     /// `None`: the whole file.
     pub lines: Option<Lines>,
@@ -38,8 +38,8 @@ impl Kind for ParseError {
 
 fn place(lines: &Option<Lines>) -> String {
     match lines {
-        Some(lines) => format!(" on line {}", lines.first),
-        None => String::new(),
+        Some(lines) => format!("dockerfile parse error on line {}", lines.first),
+        None => "failed to parse Dockerfile".to_owned(),
     }
 }
 

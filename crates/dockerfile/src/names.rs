@@ -6,8 +6,13 @@ pub(crate) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
         return None;
     }
     let word = word.to_lowercase();
+    // Of a short word little may differ.
+    let most = (word.chars().count() / 2).clamp(1, 2);
     let scored = candidates.iter().map(|candidate| (distance(&word, &candidate.to_lowercase()), *candidate));
-    scored.filter(|(distance, _)| *distance <= 2).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
+    scored
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 /// Changes from one word to the other, two neighbours that changed places counted as one (optimal string alignment).
@@ -17,8 +22,8 @@ fn distance(a: &str, b: &str) -> usize {
     for (at, row) in rows.iter_mut().enumerate() {
         row[0] = at;
     }
-    for at in 0..=b.len() {
-        rows[0][at] = at;
+    for (at, first) in rows[0].iter_mut().enumerate() {
+        *first = at;
     }
     for i in 1..=a.len() {
         for j in 1..=b.len() {

@@ -104,10 +104,16 @@ impl Images {
         image.config.rootfs.diff_ids.push(layer.digest);
         image.layers.push(layer.clone());
         let (image, _) = image.load()?;
-        self.ensure_unpacked(backend, &image).await?;
-        // Whoever made them first may let go of them.
+        // Whoever made it first may let go of it.
         backend.lease_blob(lease, &layer.digest).await?;
-        backend.lease_snapshot(lease, &image.chain_id()).await?;
+        let top = image.chain.len() - 1;
+        if backend.has_snapshot(&image.chain_id()).await? {
+            backend.lease_snapshot(lease, &image.chain_id()).await?;
+        } else if top == 0 || backend.has_snapshot(&image.chain[top - 1].to_string()).await? {
+            self.unpack_layer(backend, &image, top).await?;
+        } else {
+            self.ensure_unpacked(backend, &image).await?;
+        }
         Ok(layer)
     }
 
@@ -153,14 +159,6 @@ impl Images {
         let id = loaded.id.to_string();
         self.event(ImageEventKind::Create, &id, &id, &loaded.config);
         Ok(loaded.id)
-    }
-
-    /// Bytes that the topmost layer takes on disk.
-    pub async fn build_layer_bytes(&self, image: &BuildImage) -> Result<u64, ImagesError> {
-        match chain_ids(&image.config.rootfs.diff_ids).last() {
-            Some(chain) => self.layer_bytes(chain).await,
-            None => Ok(0),
-        }
     }
 
     /// Where an image's files are. The view must be closed.

@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, BufReader};
 
 /// Bytes of a frame's head in an attached stream.
 const FRAME_HEAD: usize = 8;
+/// The number of standard error's frames.
+const STDERR: u8 = 2;
 /// The longest frame that is taken; the pump's are far shorter.
 const MAX_FRAME: usize = 1 << 20;
 
@@ -87,10 +89,6 @@ impl builder::Images for BuildImages {
 
     async fn has_layers(&self, image: &Image) -> Result<bool, PortError> {
         self.0.has_build_layers(&to_images(image)).await.map_err(refused)
-    }
-
-    async fn layer_bytes(&self, image: &Image) -> Result<u64, PortError> {
-        self.0.build_layer_bytes(&to_images(image)).await.map_err(refused)
     }
 
     async fn store(&self, image: &Image) -> Result<String, PortError> {
@@ -187,7 +185,8 @@ fn broken(error: io::Error) -> PortError {
 async fn tell(stream: tokio::net::UnixStream, output: &Output) -> io::Result<()> {
     let mut stream = BufReader::with_capacity(64 << 10, stream);
     let mut head = [0; FRAME_HEAD];
-    let mut pending: Vec<u8> = Vec::new();
+    // By stream: standard output, standard error.
+    let mut pending: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
     loop {
         match stream.read_exact(&mut head).await {
             Ok(_) => {}
@@ -198,23 +197,32 @@ async fn tell(stream: tokio::net::UnixStream, output: &Output) -> io::Result<()>
         if length > MAX_FRAME {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"));
         }
-        let at = pending.len();
-        pending.resize(at + length, 0);
-        stream.read_exact(&mut pending[at..]).await?;
+        let is_error = head[0] == STDERR;
+        let bytes = &mut pending[usize::from(is_error)];
+        let at = bytes.len();
+        bytes.resize(at + length, 0);
+        stream.read_exact(&mut bytes[at..]).await?;
         // A character may be cut in two by a frame's end.
-        let whole = match std::str::from_utf8(&pending) {
-            Ok(_) => pending.len(),
+        let whole = match std::str::from_utf8(bytes) {
+            Ok(_) => bytes.len(),
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Err(_) => pending.len(),
+            Err(_) => bytes.len(),
         };
-        let rest = pending.split_off(whole);
-        if !pending.is_empty() {
-            output.text(String::from_utf8_lossy(&pending).into_owned()).await;
-        }
-        pending = rest;
+        let rest = bytes.split_off(whole);
+        shown(bytes, is_error, output).await;
+        *bytes = rest;
     }
-    if !pending.is_empty() {
-        output.text(String::from_utf8_lossy(&pending).into_owned()).await;
+    for (bytes, is_error) in [(&pending[0], false), (&pending[1], true)] {
+        shown(bytes, is_error, output).await;
     }
     Ok(())
+}
+
+/// What a step complains of is red, as the classic builder has always shown it.
+async fn shown(bytes: &[u8], is_error: bool, output: &Output) {
+    if bytes.is_empty() {
+        return;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    output.text(if is_error { format!("\x1b[91m{text}\x1b[0m") } else { text.into_owned() }).await;
 }

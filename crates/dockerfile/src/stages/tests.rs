@@ -57,7 +57,14 @@ fn mistakes_are_told_with_their_line_and_a_hint() {
         ("FROM a\nVOLUME [\"\"]", " on line 2: VOLUME specified can not be an empty string"),
         ("FROM a\nRUN --network=lan x", " on line 2: invalid network mode \"lan\""),
     ] {
-        assert_eq!(error(text), format!("dockerfile parse error{message}"), "{text}");
+        assert_eq!(
+            error(text),
+            match message.strip_prefix(": ") {
+                Some(message) => format!("failed to parse Dockerfile: {message}"),
+                None => format!("dockerfile parse error{message}"),
+            },
+            "{text}"
+        );
     }
 }
 
