@@ -1,5 +1,7 @@
 //! Every driver keeps the same promises; and what is each one's own.
 
+use std::net::IpAddr;
+
 use libtest_mimic::Failed;
 use networks::{Asked, CreateNetwork, EndpointRequest, SandboxMode};
 
@@ -12,7 +14,6 @@ fn kinds() -> Vec<CreateNetwork> {
     let kind = |name: &str, options: &[(&str, &str)]| CreateNetwork {
         name: name.into(),
         driver: name.split('-').next().unwrap_or_default().into(),
-        pools: vec![Asked { subnet: "10.50.0.0/24".into(), ..Asked::default() }],
         options: options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
         ..CreateNetwork::default()
     };
@@ -28,32 +29,41 @@ fn kinds() -> Vec<CreateNetwork> {
 pub fn conformance() -> Result<(), Failed> {
     let host = Host::new()?;
     let links = host.links()?;
-    for wanted in kinds() {
+    for (number, mut wanted) in kinds().into_iter().enumerate() {
         let name = wanted.name.clone();
+        // A subnet each: addresses make MACs, and what a former kind's servers keep alive still has its own.
+        let place = |last: u8| -> IpAddr { [10, 50, number as u8, last].into() };
+        wanted.pools = vec![Asked { subnet: format!("10.50.{number}.0/24"), ..Asked::default() }];
         let created = host.runtime.block_on(host.networks.create(wanted.clone()))?;
         let again = host.runtime.block_on(host.networks.create(wanted)).expect_err("the name is taken");
         assert_eq!(again.to_string(), format!("network with name {name} already exists"));
         let one = host.acquire(request("a1", "one", &[&name]))?;
         let mut still = request("a2", "two", &[]);
-        let endpoint =
-            EndpointRequest { network: name.clone(), ipv4: Some([10, 50, 0, 77].into()), ..Default::default() };
+        let endpoint = EndpointRequest { network: name.clone(), ipv4: Some(place(77)), ..Default::default() };
         still.mode = SandboxMode::Networks(vec![endpoint]);
         let two = host.acquire(still)?;
         // Addresses: the first free one, the one that was asked for, never the gateway's.
-        assert_eq!(address(&one).to_string(), "10.50.0.2", "{name}");
-        assert_eq!(address(&two).to_string(), "10.50.0.77", "{name}");
+        assert_eq!(address(&one), place(2), "{name}");
+        assert_eq!(address(&two), place(77), "{name}");
         // They reach each other, by name too, in both directions.
         serve(netns(&one), 80)?;
         serve(netns(&two), 80)?;
-        assert_eq!(reach(Some(netns(&two)), (address(&one), 80))?.as_deref(), Some("10.50.0.77"), "{name}");
-        assert_eq!(reach(Some(netns(&one)), (address(&two), 80))?.as_deref(), Some("10.50.0.2"), "{name}");
+        assert_eq!(
+            reach(Some(netns(&two)), (address(&one), 80))?.as_deref(),
+            Some(place(77).to_string().as_str()),
+            "{name}"
+        );
+        assert_eq!(
+            reach(Some(netns(&one)), (address(&two), 80))?.as_deref(),
+            Some(place(2).to_string().as_str()),
+            "{name}"
+        );
         assert_eq!(code_and_address(&ask(netns(&one), "two", 1)?), (0, address(&two)), "{name}");
         // In use it stays; a taken address is refused.
         let used = host.runtime.block_on(host.networks.remove(&name)).expect_err("in use").to_string();
         assert!(used.contains("has active endpoints"), "{used}");
         let mut same = request("a3", "three", &[]);
-        let endpoint =
-            EndpointRequest { network: name.clone(), ipv4: Some([10, 50, 0, 77].into()), ..Default::default() };
+        let endpoint = EndpointRequest { network: name.clone(), ipv4: Some(place(77)), ..Default::default() };
         same.mode = SandboxMode::Networks(vec![endpoint]);
         assert!(errors::chain(&host.acquire(same).expect_err("it is taken")).contains("Address already in use"));
         // Out while it runs, and in again.
