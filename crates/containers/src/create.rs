@@ -21,10 +21,10 @@ use crate::{files, host, links, logging, messages, propagation, runtimes, stagin
 const NAME_ATTEMPTS: u32 = 6;
 
 pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Result<Created, Error> {
-    let image = shared.neighbours.images.resolve(&request.config.image).await?;
-    let id = new_id()?;
     let mut host_config = request.host_config;
     before_image(&request.config, &host_config)?;
+    let image = shared.neighbours.images.resolve(&request.config.image).await?;
+    let id = new_id()?;
     let mut config = merge_image(request.config, &image.defaults)?;
     let warnings = validate(&config, &mut host_config, &shared.host)?;
     complete(shared, &mut config, &mut host_config, &id)?;
@@ -52,6 +52,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
         restart_count: 0,
         sandbox: None,
         health: None,
+        filling: None,
         removes_volumes: false,
         untold: None,
     };
@@ -105,6 +106,10 @@ fn before_image(config: &Config, host_config: &HostConfig) -> Result<(), Error> 
         && !config.exposed_ports.is_empty()
     {
         return Err(messages::conflicting("port exposing and the container type network mode"));
+    }
+    let words = config.entrypoint.iter().chain(&config.cmd).flatten().count();
+    if config.image.is_empty() && words == 0 {
+        return Err(ConfigError::NoCommand.into());
     }
     Ok(())
 }

@@ -217,8 +217,19 @@ pub fn no_id_map(source: &str) -> Error {
     refuse(ErrorKind::InvalidArgument, message)
 }
 
-pub fn volume_not_mounted(kind: ErrorKind, place: &str, why: &str) -> Error {
-    refuse(kind, format!("error while mounting volume '{place}': {why}"))
+pub fn no_subpath(volume: &str, path: &str) -> Error {
+    let at = format!("{volume}/{path}");
+    refuse(ErrorKind::Internal, format!("cannot access path {at}: lstat {at}: no such file or directory"))
+}
+
+pub fn subpath_escapes(volume: &str, path: &str) -> Error {
+    let message = format!("path concatenation escapes the base directory, base: {volume}, sub: {path}");
+    refuse(ErrorKind::Internal, message)
+}
+
+/// Whatever the reason, the engine's own error: nothing is wrong with the request.
+pub fn volume_not_mounted(place: &str, why: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("error while mounting volume '{place}': {why}"))
 }
 
 pub fn no_host_shm() -> Error {

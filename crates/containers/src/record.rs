@@ -45,6 +45,9 @@ pub(crate) struct Record {
     /// As the last probe found it; of containers that are probed.
     #[serde(default)]
     pub health: Option<Arc<Health>>,
+    /// The volume that is filled from the image: the creation is not done.
+    #[serde(default)]
+    pub filling: Option<String>,
     /// A removal takes its anonymous volumes along.
     #[serde(default)]
     pub removes_volumes: bool,

@@ -181,9 +181,24 @@ fn clear_sockets(shared: &Shared, known: &HashSet<String>) -> Result<usize, Erro
     Ok(strays)
 }
 
+/// A creation that the daemon did not live to answer is undone.
+async fn abandon(shared: &Arc<Shared>, container: &Arc<Container>, volume: &str) {
+    let _gate = container.gate.lock().await;
+    let undone = async {
+        volumes::abandon(shared, &container.record(), volume).await?;
+        remove::begin_and_erase(shared, container, true).await
+    };
+    if let Err(error) = undone.await {
+        tracing::warn!(container = container.id, error = %errors::chain(&error), "cannot undo a creation");
+    }
+}
+
 /// A removal that was under way, `--rm` that was not carried out, restart policies.
 async fn resume_intent(shared: &Arc<Shared>, container: &Arc<Container>) {
     let record = container.record();
+    if let Some(volume) = &record.filling {
+        return abandon(shared, container, volume).await;
+    }
     let removed = match &record.state {
         State::Removing { .. } => remove::erase(shared, container, record.removes_volumes).await,
         // As in Docker, also one that was never started: the command that was about to start it died with the daemon.

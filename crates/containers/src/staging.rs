@@ -74,7 +74,13 @@ pub(crate) async fn stage(shared: &Shared, record: &Record) -> Result<Staged, Er
                 let failed =
                     |source| Error::file("mount the volume's folder at", Path::new(&mount.destination), source);
                 let volume = open_folder(&path).map_err(|error| failed(error.into()))?;
-                bind_inside(volume.as_fd(), &mount.subpath, &place).map_err(failed)?;
+                bind_inside(volume.as_fd(), &mount.subpath, &place).map_err(|error| {
+                    match Errno::from_io_error(&error) {
+                        Some(Errno::NOENT) => messages::no_subpath(&path.to_string_lossy(), &mount.subpath),
+                        Some(Errno::XDEV) => messages::subpath_escapes(&path.to_string_lossy(), &mount.subpath),
+                        _ => failed(error),
+                    }
+                })?;
             }
             _ => continue,
         }

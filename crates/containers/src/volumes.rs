@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use container_core::{MountKind, MountPoint};
 use containerd_api::types::Mount;
-use sys::users::IdMaps;
 
 use crate::create::new_id;
 use crate::error::Error;
@@ -72,24 +71,42 @@ pub(crate) async fn provide(shared: &Arc<Shared>, container: &Arc<Container>, ro
     }
     let record = container.record();
     for mount in of(&record).filter(|mount| mount.copy_up) {
-        fill(shared, mount, rootfs, user_namespaces::maps(shared, &record.host_config)).await?;
+        fill(shared, container, mount, rootfs).await?;
     }
     Ok(())
 }
 
 /// What the image has at a volume's place, into the volume, if that is empty.
-async fn fill(shared: &Arc<Shared>, mount: &MountPoint, rootfs: &[Mount], users: Option<IdMaps>) -> Result<(), Error> {
+async fn fill(
+    shared: &Arc<Shared>,
+    container: &Arc<Container>,
+    mount: &MountPoint,
+    rootfs: &[Mount],
+) -> Result<(), Error> {
     let Some(layers) = Layers::of(rootfs) else { return Ok(()) };
     let failed = |error| Error::file("fill the volume at", Path::new(&mount.destination), error);
     let destination = mount.destination.clone();
     let found = blocking(move || volume_copy::open_source(&layers, Path::new(&destination))).await?;
     let Some(source) = found.map_err(failed)? else { return Ok(()) };
     let path = mount_one(shared, mount, &mount.mount_id).await?;
-    let copied = blocking(move || match is_empty(&path)? {
-        true => volume_copy::copy_up(source.as_fd(), &path, users.as_ref()),
-        false => Ok(()),
-    });
-    let copied = copied.await.and_then(|copied| copied.map_err(failed));
+    let record = container.record();
+    let copied = async {
+        let is_work = volume_copy::has_entries(source.as_fd()).map_err(failed)? && is_empty(&path).map_err(failed)?;
+        if is_work {
+            // Half of it must not pass for all of it when the daemon dies now.
+            container.change(|record| record.filling = Some(mount.name.clone()));
+            container.store(&shared.database, metadata::Durability::Lazy).await?;
+        }
+        let users = user_namespaces::maps(shared, &record.host_config);
+        let copied = blocking(move || volume_copy::copy_up(source.as_fd(), &path, users.as_ref())).await?;
+        copied.map_err(failed)?;
+        if is_work {
+            container.change(|record| record.filling = None);
+            container.store(&shared.database, record.durability()).await?;
+        }
+        Ok(())
+    };
+    let copied = copied.await;
     shared.neighbours.volumes.unmount(&mount.name, &mount.mount_id).await?;
     copied
 }
@@ -98,9 +115,34 @@ fn is_empty(folder: &Path) -> std::io::Result<bool> {
     Ok(fs::read_dir(folder)?.next().is_none())
 }
 
+/// A volume that a daemon filled when it died is empty again, unless others have it.
+pub(crate) async fn abandon(shared: &Shared, record: &Record, name: &str) -> Result<(), Error> {
+    let Some(mount) = of(record).find(|mount| mount.name == name) else { return Ok(()) };
+    let others = shared.index().all();
+    if others.iter().any(|other| other.id != record.id && of(&other.record()).any(|mount| mount.name == name)) {
+        return Ok(());
+    }
+    let path = mount_one(shared, mount, &mount.mount_id).await?;
+    let emptied = blocking(move || {
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            let removed = if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())
+            } else {
+                fs::remove_file(entry.path())
+            };
+            removed?;
+        }
+        Ok(())
+    });
+    let emptied = emptied.await;
+    shared.neighbours.volumes.unmount(&mount.name, &mount.mount_id).await?;
+    emptied?.map_err(|error| Error::file("empty the volume at", Path::new(&mount.source), error))
+}
+
 async fn mount_one(shared: &Shared, mount: &MountPoint, id: &str) -> Result<PathBuf, Error> {
     let mounted = shared.neighbours.volumes.mount(&mount.name, id).await;
-    mounted.map_err(|PortError { kind, message }| messages::volume_not_mounted(kind, &mount.source, &message))
+    mounted.map_err(|PortError { message, .. }| messages::volume_not_mounted(&mount.source, &message))
 }
 
 /// For a run: where the volume's files are until [`unmount_all`].

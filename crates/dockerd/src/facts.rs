@@ -50,7 +50,8 @@ impl Facts {
             driver: "overlay2".to_owned(),
             driver_status: driver_status(&places.data_root),
             plugins: Plugins {
-                volume: vec!["local".to_owned()],
+                // Asked of the services each time.
+                volume: Vec::new(),
                 network: ["bridge", "host", "null"].map(str::to_owned).to_vec(),
                 authorization: None,
                 log: containers::LOG_DRIVERS.map(str::to_owned).to_vec(),

@@ -60,6 +60,7 @@ pub async fn info(api: &Api, version: ApiVersion) -> Answer {
     info.containers_stopped = counts.stopped as i64;
     info.containers = info.containers_running + info.containers_paused + info.containers_stopped;
     info.images = api.images.list(&images::ListFilters::default()).await?.len() as i64;
+    info.plugins.volume = api.volumes.drivers();
     info.events_listeners = api.events.subscribers() as i64;
     Ok(reply::ok(&adapt::info(info, version)))
 }

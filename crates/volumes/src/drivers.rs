@@ -56,6 +56,10 @@ impl Drivers {
         }
     }
 
+    pub fn names(&self) -> Vec<String> {
+        std::iter::once(LOCAL.to_owned()).chain(self.known().drivers.keys().cloned()).collect()
+    }
+
     /// All plugins with volumes that answer now.
     pub async fn plugins(&self) -> Vec<Arc<dyn Driver>> {
         let quick = Plugins { patience: Duration::ZERO, ..self.plugins.clone() };

@@ -86,6 +86,11 @@ impl Volumes {
         prune::prune(&self.shared, request).await
     }
 
+    /// The names of the drivers that have been of use so far, the local one first.
+    pub fn drivers(&self) -> Vec<String> {
+        self.shared.drivers.names()
+    }
+
     /// The driver of a volume that is known; who wants one of this name need not say which.
     pub fn driver_of(&self, name: &str) -> Option<String> {
         self.shared.index().records.get(name).map(|record| record.driver().to_owned())

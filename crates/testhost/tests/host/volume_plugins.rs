@@ -124,6 +124,7 @@ pub fn plugins(host: &Host) -> Result<()> {
         let refused = docker.try_run(&["volume", "create", "-d", "fake", "--opt", "fail=1", "never"])?.stderr;
         ensure!(refused.contains("create never: no room for it"), "{refused}");
         ensure!(docker.run(&["volume", "ls", "--format", "{{.Driver}} {{.Name}}"])? == "fake far");
+        ensure!(docker.run(&["info", "-f", "{{.Plugins.Volume}}"])? == "[local fake]");
 
         // Who names the volume need not name its driver.
         docker.run(&["run", "-d", "--name", "user", "-v", "far:/f", &image, "sleep", "1000"])?;

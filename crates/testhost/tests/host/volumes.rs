@@ -106,9 +106,17 @@ pub fn filled(host: &Host) -> Result<()> {
     let part = |subpath: &str| format!("type=volume,source=full,target=/d,volume-subpath={subpath}");
     ensure!(docker.run(&["run", "--rm", "--mount", &part("in"), "made", "cat", "/d/file"])? == "text");
     symlink("/etc", folder(&engine, "full").join("out"))?;
-    for outside in ["out", "link", "in/../../x", "missing"] {
+    let at = folder(&engine, "full").display().to_string();
+    let escapes = |path: &str| format!("path concatenation escapes the base directory, base: {at}, sub: {path}");
+    let refusals = [
+        ("out", escapes("out")),
+        ("link", escapes("link")),
+        ("in/../../x", "subpath must be a relative path within the volume".to_owned()),
+        ("missing", format!("cannot access path {at}/missing: lstat {at}/missing: no such file or directory")),
+    ];
+    for (outside, words) in refusals {
         let ran = docker.try_run(&["run", "--rm", "--mount", &part(outside), "made", "ls", "/d"])?;
-        ensure!(ran.code == 125, "{outside}: {ran:?}");
+        ensure!(ran.code != 0 && ran.stderr.contains(&words), "{outside}: {ran:?}");
     }
     Ok(())
 }
@@ -229,6 +237,41 @@ pub fn killed(host: &Host) -> Result<()> {
         let anonymous = docker.run(&["volume", "ls", "-q", "-f", "label=com.docker.volume.anonymous"])?;
         ensure!(anonymous.is_empty(), "round {round} left {anonymous}");
     }
+    Ok(())
+}
+
+/// Kills the daemon while a volume is filled: afterwards it is full, or nothing was asked for.
+pub fn killed_filling(host: &Host) -> Result<()> {
+    const FILES: usize = 4000;
+    let engine = host.engine("e")?;
+    let image = engine.import_busybox("busybox")?;
+    let docker = &engine.docker;
+    let script = format!("mkdir /srv; for i in $(seq {FILES}); do echo $i > /srv/$i; done");
+    docker.run(&["run", "--name", "maker", &image, "sh", "-c", &script])?;
+    docker.run(&["commit", "maker", "full"])?;
+    docker.run(&["rm", "maker"])?;
+    let mut halves = 0;
+    for round in 0..8_u64 {
+        let created = std::thread::scope(|scope| {
+            let creating = scope.spawn(|| docker.try_run(&["create", "--name", "new", "-v", "data:/srv", "full"]));
+            let seen = || fs::read_dir(folder(&engine, "data")).map_or(0, Iterator::count);
+            // In the middle of it, earlier or later each time.
+            wait_until("the first files", || (seen() > 0 || creating.is_finished()).then_some(()))?;
+            std::thread::sleep(Duration::from_millis(round * 7));
+            engine.kill_dockerd()?;
+            halves += usize::from((1..FILES).contains(&seen()));
+            creating.join().expect("no panic")
+        })?;
+        engine.start_again()?;
+        let there = fs::read_dir(folder(&engine, "data")).map_or(0, Iterator::count);
+        let known = !docker.run(&["ps", "-aq"])?.is_empty();
+        ensure!(known || created.code != 0, "round {round}: a container was made and is gone");
+        ensure!(there == if known { FILES } else { 0 }, "round {round}: {there} files, container {known}");
+        ensure!(docker.run(&["run", "--rm", "-v", "data:/srv", "full", "cat", "/srv/4000"])? == "4000");
+        docker.try_run(&["rm", "new"])?;
+        docker.run(&["volume", "rm", "data"])?;
+    }
+    ensure!(halves > 0, "no daemon died in the middle");
     Ok(())
 }
 
