@@ -160,6 +160,24 @@ fn request(method: &str, rest: &str) -> Request {
 mod tests {
     use super::*;
 
+    /// More than three hundred of each, and not fewer than the page says.
+    #[test]
+    fn there_are_as_many_cases_as_their_page_says() {
+        let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let cases = read_all(&crate_folder.join("tests/differ/cases")).unwrap();
+        let count = |of_requests: bool| {
+            let steps = cases.iter().filter(|case| case.has_requests() == of_requests).flat_map(|case| &case.steps);
+            steps.filter(|step| step.is_counted()).count()
+        };
+        let page = fs::read_to_string(crate_folder.join("../../docs/conformance-docker.md")).unwrap();
+        let said = |what: &str| {
+            let (before, _) = page.split_once(what).unwrap();
+            before.rsplit(' ').next().and_then(|number| number.parse::<usize>().ok()).unwrap()
+        };
+        assert!(count(true) >= said(" requests in") && said(" requests in") > 300);
+        assert!(count(false) >= said(" command lines in") && said(" command lines in") > 300);
+    }
+
     #[test]
     fn a_case_is_a_name_and_its_steps() {
         let text = "# of creation\n== a.b quick\nPOST /x?name=a {\"A\": 1}\nUNTIL a exited\n$ docker ps \\\n -a\n== c\n\

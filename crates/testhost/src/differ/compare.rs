@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use serde_json::Value;
 
+use super::mask::Sizes;
 use super::play::{Part, Transcript};
 
 /// Which two are compared.
@@ -37,8 +39,10 @@ const SHORT: usize = 300;
 /// What a side lacks.
 pub const ABSENT: &str = "(absent)";
 
-pub fn transcripts(pair: Pair, ours: &[Transcript], theirs: &[Transcript]) -> Vec<Difference> {
+pub fn transcripts(pair: Pair, ours: &[Transcript], theirs: &[Transcript]) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
+    let sizes = Sizes::new()?;
+    let seen = |part: &Part| if pair == Pair::Engine { sizes.hide(part) } else { part.clone() };
     for (ours, theirs) in ours.iter().zip(theirs) {
         for (number, (our, their)) in ours.steps.iter().zip(&theirs.steps).enumerate() {
             let mut add = |at: String, our: String, their: String| {
@@ -57,14 +61,14 @@ pub fn transcripts(pair: Pair, ours: &[Transcript], theirs: &[Transcript]) -> Ve
                 add("answer".to_owned(), our, their);
                 continue;
             }
-            let ours: BTreeMap<_, _> = our.parts.iter().map(|(name, part)| (*name, part)).collect();
-            let theirs: BTreeMap<_, _> = their.parts.iter().map(|(name, part)| (*name, part)).collect();
+            let ours: BTreeMap<_, _> = our.parts.iter().map(|(name, part)| (*name, seen(part))).collect();
+            let theirs: BTreeMap<_, _> = their.parts.iter().map(|(name, part)| (*name, seen(part))).collect();
             for name in ours.keys().chain(theirs.keys().filter(|name| !ours.contains_key(*name))) {
-                parts(name, ours.get(name).copied(), theirs.get(name).copied(), &mut add);
+                parts(name, ours.get(name), theirs.get(name), &mut add);
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// Where one side refuses what the other does, nothing else is to be compared: both answers in short.

@@ -4,8 +4,12 @@ use anyhow::Result;
 use regex_lite::{Captures, Regex};
 use serde_json::Value;
 
+use super::play::Part;
+
 /// Members whose numbers are times, process ids and what an engine happens to hold open.
 const NUMBERS: [&str; 7] = ["Created", "time", "timeNano", "Pid", "NEventsListener", "NFd", "NGoroutines"];
+/// Members that are sizes of layers and what is made of them.
+const SIZES: [&str; 6] = ["Size", "VirtualSize", "SizeRootFs", "SizeRw", "LayersSize", "SpaceReclaimed"];
 /// The time that is none.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
@@ -74,9 +78,43 @@ impl Mask {
     }
 }
 
+/// Sizes for a comparison of two engines: ours counts blocks on disk, as Docker's containerd image store does, and Docker's
+/// graph drivers add up the lengths of files. What has no size is told by both.
+pub struct Sizes(Regex);
+
+impl Sizes {
+    pub fn new() -> Result<Self> {
+        Ok(Self(Regex::new(r"(?m)\b([1-9][0-9.]*|0\.[0-9]+)(B|kB|MB|GB)\b|^[0-9]{6,}$")?))
+    }
+
+    pub fn hide(&self, part: &Part) -> Part {
+        match part {
+            Part::Text(text) => Part::Text(self.text(text)),
+            Part::Json(json) => Part::Json(self.member("", json)),
+        }
+    }
+
+    fn text(&self, text: &str) -> String {
+        squeeze(&self.0.replace_all(text, "<size>"))
+    }
+
+    fn member(&self, key: &str, value: &Value) -> Value {
+        let is_size = SIZES.contains(&key);
+        match value {
+            Value::String(text) if is_size => self.text(text).into(),
+            Value::Number(number) if is_size && number.as_i64().is_some_and(|size| size > 0) => "<size>".into(),
+            Value::Array(items) => items.iter().map(|item| self.member(key, item)).collect(),
+            Value::Object(members) => {
+                members.iter().map(|(key, value)| (key.clone(), self.member(key, value))).collect()
+            }
+            other => other.clone(),
+        }
+    }
+}
+
 /// Columns are as wide as what stands in them, which was of another length before it was masked.
 fn squeeze(text: &str) -> String {
-    if !text.contains("<some time>") {
+    if !text.contains("<some time>") && !text.contains("<size>") {
         return text.to_owned();
     }
     let mut squeezed = String::new();
@@ -104,5 +142,14 @@ mod tests {
         assert_eq!(mask.text(&text), masked);
         let masked = mask.json(json!({"Pid": 12, "Size": 12, "Created": 0, id.clone(): [id]}));
         assert_eq!(masked, json!({"Pid": "<number>", "Size": 12, "Created": 0, "<id>": ["<id>"]}));
+    }
+
+    #[test]
+    fn sizes_are_hidden_where_there_are_any() {
+        let sizes = Sizes::new().unwrap();
+        let Part::Json(json) = sizes.hide(&Part::Json(json!({"Size": 5, "SizeRw": 0, "Memory": 5}))) else { panic!() };
+        assert_eq!(json, json!({"Size": "<size>", "SizeRw": 0, "Memory": 5}));
+        let Part::Text(text) = sizes.hide(&Part::Text("0B (virtual 1.98MB)      x 12 kB".into())) else { panic!() };
+        assert_eq!(text, "0B (virtual <size>)   x 12 kB");
     }
 }

@@ -165,10 +165,10 @@ fn compare_engines(
     let of_docker = of_docker.map_err(|_| anyhow::anyhow!("panicked")).and_then(|played| played);
     let of_docker = of_docker.context("Debian's engine")?;
     let of_ours = of_ours.context("our engine")?;
-    let mut differences = compare::transcripts(Pair::Engine, &of_ours.0, &of_docker.0);
-    differences.extend(compare::transcripts(Pair::Engine, &of_ours.1, &of_docker.1));
+    let mut differences = compare::transcripts(Pair::Engine, &of_ours.0, &of_docker.0)?;
+    differences.extend(compare::transcripts(Pair::Engine, &of_ours.1, &of_docker.1)?);
     match by_newest.context("Docker's client on our engine")? {
-        Some(by_newest) => differences.extend(compare::transcripts(Pair::Client, &of_ours.1, &by_newest)),
+        Some(by_newest) => differences.extend(compare::transcripts(Pair::Client, &of_ours.1, &by_newest)?),
         None if types => println!("not compared with Docker's newest client: there is no {NEWEST_CLIENT}"),
         None => {}
     }

@@ -39,6 +39,7 @@ pub struct Outcome {
     pub parts: Vec<(&'static str, Part)>,
 }
 
+#[derive(Debug, Clone)]
 pub enum Part {
     Json(Value),
     Text(String),
@@ -299,7 +300,7 @@ fn path_stat(header: &str) -> Result<Value> {
     serde_json::from_slice(&json).context("a file's properties")
 }
 
-/// What comes in no order is put in one: networks by name, changed files by path, a container's mounts by place and its
+/// What comes in no order is put in one: networks and volumes by name, changed files by path, a container's mounts by place and its
 /// ports, in a list, by number.
 fn sorted(mut value: Value) -> Value {
     let of_each = |items: &mut Vec<Value>, has: &str, by: &str| {
@@ -309,6 +310,9 @@ fn sorted(mut value: Value) -> Value {
     };
     if let Some(mounts) = value.get_mut("Mounts").and_then(Value::as_array_mut) {
         of_each(mounts, "Destination", "Destination");
+    }
+    if let Some(volumes) = value.get_mut("Volumes").and_then(Value::as_array_mut) {
+        of_each(volumes, "Mountpoint", "Name");
     }
     let Some(items) = value.as_array_mut() else { return value };
     for ports in items.iter_mut().filter_map(|item| item.get_mut("Ports")?.as_array_mut()) {
