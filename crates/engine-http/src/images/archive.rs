@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use engine_api::ApiVersion;
-use futures_util::StreamExt;
+use engine_api::json_message::JsonMessage;
+use futures_util::{StreamExt, stream};
 use http::HeaderValue;
 use http_body_util::BodyExt;
 use images::{LoadRequest, Platform, SaveRequest};
@@ -36,11 +37,13 @@ pub async fn load(api: Arc<Api>, request: Request) -> Answer {
         quiet: request.query.flag_or("quiet", true),
     };
     let body = request.body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other));
-    operation::run(move |progress| async move {
+    let loaded = operation::run(move |progress| async move {
         api.images.load_archive(&wanted, Box::pin(body), &progress).await?;
         Ok(())
     })
-    .await
+    .await;
+    // A failure is a line of the answer even when it is the first one: so Docker answers, and its clients look there.
+    Ok(loaded.unwrap_or_else(|failure| reply::json_lines(stream::iter([JsonMessage::failure(failure.message)]))))
 }
 
 /// A platform as JSON, the form that it has since clients can choose one of several.
