@@ -79,6 +79,10 @@ impl ListFilter {
     pub fn accepts(&self, facts: &ListFacts<'_>) -> bool {
         self.wanted.iter().filter(|(_, values)| !values.is_empty()).all(|(key, values)| match key.as_str() {
             "label" => values.iter().all(|value| has_label(value, facts.labels)),
+            // One of either is enough, as in Docker.
+            "publish" | "expose" => ["publish", "expose"]
+                .iter()
+                .any(|key| self.values(key).iter().any(|value| holds(key, value, facts))),
             key => values.iter().any(|value| holds(key, value, facts)),
         })
     }
@@ -210,6 +214,7 @@ mod tests {
         assert!(accepts(&[("volume", "/var/data"), ("health", "none"), ("id", "abc")]));
         assert!(!accepts(&[("exited", "0")]));
         assert!(!accepts(&[("publish", "8080/udp")]));
+        assert!(accepts(&[("publish", "8080/udp"), ("expose", "80/tcp")]), "one of the two is enough");
     }
 
     #[test]
