@@ -32,7 +32,7 @@ fn parse(header: &str) -> Option<Credentials> {
     if bytes.is_empty() {
         return Some(Credentials::Anonymous);
     }
-    from_config(serde_json::from_slice(&bytes).ok()?)
+    from_config(engine_api::go_json::decode(&bytes).ok()?)
 }
 
 /// What a client wrote into a header or into a login; `None` when its pair is no pair.
