@@ -66,6 +66,27 @@ pub(crate) fn remember(record: &mut Record, sandbox: &Sandbox) {
     }
 }
 
+/// The networks of a container that has such; for whoever restores them.
+pub(crate) fn wanted(record: &Record) -> Option<Vec<String>> {
+    let mode = NetworkMode::parse(&record.host_config.network_mode);
+    let is_networked = matches!(mode, NetworkMode::Network(_)) && !record.config.network_disabled;
+    is_networked.then(|| record.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect())
+}
+
+/// After a start of the daemon: a change that its predecessor did not live to finish has ended one way or the other.
+pub(crate) async fn look_again(shared: &Shared, containers: &[Arc<Container>]) {
+    for container in containers {
+        let record = container.record();
+        if !record.state.has_process() || record.sandbox.is_none() {
+            continue;
+        }
+        let current = shared.neighbours.sandboxes.current(&record.id).await;
+        if let Some(current) = current.filter(|current| record.sandbox.as_deref() != Some(current)) {
+            container.change(|record| record.sandbox = Some(Arc::new(current)));
+        }
+    }
+}
+
 fn check(record: &Record, network: &str) -> Result<(), Error> {
     match NetworkMode::parse(&record.host_config.network_mode) {
         _ if network == "host" => Err(messages::host_network()),

@@ -144,6 +144,8 @@ pub trait Sandboxes: Send + Sync {
     async fn release(&self, container_id: &str) -> Result<(), PortError>;
     /// At the daemon's start: these containers run and keep theirs, all others are released. `pid` is the container's init.
     async fn restore(&self, live: &[LiveSandbox]) -> Result<(), PortError>;
+    /// What a container has by now; none: nothing.
+    async fn current(&self, container_id: &str) -> Option<Sandbox>;
     /// A container that runs is found under its new name from now on.
     async fn rename(&self, container_id: &str, name: &str) -> Result<(), PortError>;
     /// Whether a container may be created with this network (name or id).
@@ -210,6 +212,8 @@ pub trait VolumeSource: Send + Sync {
 pub struct LiveSandbox {
     pub container_id: String,
     pub pid: u32,
+    /// Networks that it shall be in, by name or id; none: its mode is not that of networks.
+    pub networks: Option<Vec<String>>,
 }
 
 /// One thing that happened to a container (or a volume), for `docker events`.

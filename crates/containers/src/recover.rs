@@ -15,7 +15,7 @@ use crate::ports::LiveSandbox;
 use crate::record::Container;
 use crate::service::Shared;
 use crate::start::{self, Cause};
-use crate::{ending, files, health, logging, remove, staging, volumes};
+use crate::{ending, files, health, logging, membership, remove, staging, volumes};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,13 +47,15 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<Recovered, Error> {
                 recovered.running += 1;
                 let pid = container.record().state.pid();
                 health::watch(shared, container);
-                live.push(LiveSandbox { container_id: container.id.clone(), pid });
+                let networks = membership::wanted(&container.record());
+                live.push(LiveSandbox { container_id: container.id.clone(), pid, networks });
             }
             Found::Ended(exit) => ended.push((Arc::clone(container), exit)),
             Found::AtRest => {}
         }
     }
     shared.neighbours.sandboxes.restore(&live).await?;
+    membership::look_again(shared, &containers).await;
     shared.neighbours.volumes.restore(&mounted).await;
     for container in begun.iter().filter(|container| !container.record().state.has_process()) {
         // A start that the daemon did not live to finish.

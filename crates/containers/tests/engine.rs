@@ -127,6 +127,9 @@ impl Sandboxes for Neighbourhood {
     async fn restore(&self, _: &[LiveSandbox]) -> Result<(), PortError> {
         Ok(())
     }
+    async fn current(&self, _: &str) -> Option<Sandbox> {
+        None
+    }
     async fn rename(&self, _: &str, _: &str) -> Result<(), PortError> {
         Ok(())
     }

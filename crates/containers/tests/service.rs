@@ -59,6 +59,9 @@ impl Sandboxes for Neighbourhood {
         *self.sandboxes.lock().unwrap() = live.iter().map(|sandbox| sandbox.container_id.clone()).collect();
         Ok(())
     }
+    async fn current(&self, _: &str) -> Option<Sandbox> {
+        None
+    }
     async fn rename(&self, _: &str, _: &str) -> Result<(), PortError> {
         Ok(())
     }

@@ -62,6 +62,10 @@ pub async fn info(api: &Api, version: ApiVersion) -> Answer {
     info.images = api.images.list(&images::ListFilters::default()).await?.len() as i64;
     info.plugins.volume = api.volumes.drivers();
     info.events_listeners = api.events.subscribers() as i64;
+    let warnings = api.networks.warnings().await?;
+    if !warnings.is_empty() {
+        info.warnings.get_or_insert_default().extend(warnings);
+    }
     Ok(reply::ok(&adapt::info(info, version)))
 }
 

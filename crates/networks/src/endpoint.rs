@@ -11,7 +11,7 @@ use crate::plan::{self, MAX_ENDPOINTS};
 use crate::plumbing;
 use crate::ports::Refused;
 use crate::record::{NetworkRecord, SandboxRecord};
-use crate::request::{EndpointRequest, Sandbox};
+use crate::request::{Endpoint, EndpointRequest, Sandbox};
 use crate::sandbox::datagram_targets;
 use crate::service::{Inner, not_running};
 
@@ -60,14 +60,43 @@ impl Inner {
     }
 
     fn plug(&self, before: &SandboxRecord, after: &SandboxRecord) -> Result<(), Error> {
-        // Whoever finds the record and not the link, after a crash, has lost nothing; the other way round a link would stay.
-        self.store_sandbox(after)?;
+        // Whoever finds the record after a crash looks for the link; a link without a record would stay.
+        self.store_sandbox(&SandboxRecord { is_changing: true, ..after.clone() })?;
         let (Some(path), Some(endpoint)) = (&after.sandbox.netns_path, after.sandbox.endpoints.last()) else {
             return Err(not_running(&after.container_id));
         };
         let plugs = self.plugs(std::slice::from_ref(endpoint))?;
         plugs.iter().try_for_each(|plug| plumbing::plug(path, plug))?;
-        self.change_over(before, after)
+        self.change_over(before, after)?;
+        self.store_sandbox(after)
+    }
+
+    /// After a crash in the middle of a change: endpoints that are not wanted go, links that are not there are made.
+    pub(crate) fn repair(&self, container_id: &str, wanted: Option<&[String]>) -> Result<(), Error> {
+        let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
+        let is_wanted = |endpoint: &Endpoint| {
+            wanted.is_none_or(|wanted| {
+                wanted
+                    .iter()
+                    .any(|term| *term == endpoint.network_name || endpoint.network_id.starts_with(term.as_str()))
+            })
+        };
+        for endpoint in record.sandbox.endpoints.iter().filter(|endpoint| !is_wanted(endpoint)) {
+            self.disconnect(container_id, &endpoint.network_id)?;
+        }
+        let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
+        let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| record.is_changing) else { return Ok(()) };
+        for plug in self.plugs(&record.sandbox.endpoints)? {
+            if !plumbing::is_plugged(path, plug.endpoint)? {
+                plumbing::plug(path, &plug)?;
+            }
+        }
+        let gateways = self.state().gateways(&record.sandbox.endpoints);
+        plumbing::set_default_routes(path, &record.sandbox.endpoints, gateways)?;
+        let repaired = SandboxRecord { is_changing: false, ..record };
+        self.store_sandbox(&repaired)?;
+        self.state().sandboxes.insert(container_id.to_owned(), repaired);
+        Ok(())
     }
 
     /// Routes, names, sockets and rules of a sandbox whose endpoints have changed.
@@ -112,6 +141,7 @@ impl Inner {
             state.sandboxes.insert(container_id.to_owned(), after.clone());
             (before, after, network)
         };
+        self.store_sandbox(&SandboxRecord { is_changing: true, ..before.clone() })?;
         self.unplug(&before, &after)?;
         self.publish(EventAction::Disconnect, &network, Some(container_id));
         Ok(after.sandbox)
@@ -174,7 +204,7 @@ fn without(
     network: &NetworkRecord,
     facts: &plan::HostFacts,
 ) -> Result<SandboxRecord, Error> {
-    let mut after = before.clone();
+    let mut after = SandboxRecord { is_changing: false, ..before.clone() };
     after.sandbox.endpoints.retain(|endpoint| endpoint.network_id != network.id);
     if after.sandbox.endpoints.len() == before.sandbox.endpoints.len() {
         let message = messages::not_connected(&before.container_id, &network.name);

@@ -41,7 +41,7 @@ pub use error::Error;
 pub use events::{Event, EventAction, EventSink};
 pub use record::{BridgeOptions, IpamRecord, NetworkRecord, ParentRecord, SubnetRecord};
 pub use request::{
-    Address, Attached, CreateNetwork, Created, Endpoint, EndpointRequest, NetworkView, Sandbox, SandboxMode,
+    Address, Attached, CreateNetwork, Created, Endpoint, EndpointRequest, Live, NetworkView, Sandbox, SandboxMode,
     SandboxRequest,
 };
 pub use service::Networks;

@@ -73,6 +73,7 @@ fn record_of(request: &SandboxRequest, sandbox: Sandbox) -> SandboxRecord {
         upstream: Upstream::Host,
         request: request.clone(),
         assigned: Vec::new(),
+        is_changing: false,
     }
 }
 

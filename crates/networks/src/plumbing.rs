@@ -94,6 +94,11 @@ pub(crate) fn unplug(path: &Path, endpoint: &Endpoint) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether an endpoint's link is there.
+pub(crate) fn is_plugged(path: &Path, endpoint: &Endpoint) -> Result<bool, Error> {
+    Ok(namespace::enter(path, Route::open)?.link_by_name(&endpoint.link)?.is_some())
+}
+
 /// The default routes of a namespace that runs, in place of those it has.
 pub(crate) fn set_default_routes(path: &Path, endpoints: &[Endpoint], gateways: Gateways) -> Result<(), Error> {
     let inside = namespace::enter(path, Route::open)?;

@@ -179,6 +179,9 @@ pub(crate) struct SandboxRecord {
     /// The host's port of each of the request's publications; 0: none.
     #[serde(default)]
     pub assigned: Vec<u16>,
+    /// An endpoint comes or goes: after a crash its link may be there or not.
+    #[serde(default)]
+    pub is_changing: bool,
 }
 
 impl SandboxRecord {

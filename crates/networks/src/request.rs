@@ -67,6 +67,14 @@ pub struct EndpointRequest {
     pub driver_options: BTreeMap<String, String>,
 }
 
+/// A container that runs when the daemon starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    pub container_id: String,
+    /// Names or ids of the networks that it shall be in; none: whatever it is in.
+    pub networks: Option<Vec<String>>,
+}
+
 /// A ready sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

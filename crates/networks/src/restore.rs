@@ -1,6 +1,6 @@
 //! After a restart: what is live stays untouched, what is not is given back, strays are removed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use netlink::namespace;
 use network_core::names;
@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::service::Inner;
 
 impl Inner {
-    pub(crate) fn restore(&self, live: &HashSet<String>) -> Result<(), Error> {
+    pub(crate) fn restore(&self, live: &HashMap<String, Option<Vec<String>>>) -> Result<(), Error> {
         let dead: Vec<String> = {
             let state = self.state();
-            state.sandboxes.keys().filter(|id| !live.contains(*id)).cloned().collect()
+            state.sandboxes.keys().filter(|id| !live.contains_key(*id)).cloned().collect()
         };
         for id in dead {
             if let Err(error) = self.release(&id) {
@@ -26,7 +26,13 @@ impl Inner {
         }
         self.remove_stray_namespaces()?;
         self.prepare()?;
-        self.greet_netd()
+        self.greet_netd()?;
+        for (id, wanted) in live {
+            if let Err(error) = self.repair(id, wanted.as_deref()) {
+                tracing::warn!(container = id, error = errors::chain(&error), "cannot repair a container's network");
+            }
+        }
+        Ok(())
     }
 
     /// Brings docker-netd to what the records say. Where nothing is to be said none is started, but one that runs may

@@ -17,7 +17,7 @@ use crate::events::{Event, EventAction, EventSink};
 use crate::firewall::Firewall;
 use crate::netd_client::NetdClient;
 use crate::record::{NETWORKS, NetworkRecord, SANDBOXES};
-use crate::request::{CreateNetwork, Created, EndpointRequest, NetworkView, Sandbox, SandboxRequest};
+use crate::request::{CreateNetwork, Created, EndpointRequest, Live, NetworkView, Sandbox, SandboxRequest};
 use crate::state::State;
 
 /// Between two tries to bring a docker-netd back, doubling.
@@ -116,8 +116,8 @@ impl Networks {
 
     /// At the daemon's start: these containers run and keep what they have, everything else is given back; kernel and
     /// docker-netd are brought to what the records say.
-    pub async fn restore(&self, live: &[String]) -> Result<(), Error> {
-        let live = live.iter().cloned().collect();
+    pub async fn restore(&self, live: &[Live]) -> Result<(), Error> {
+        let live = live.iter().map(|live| (live.container_id.clone(), live.networks.clone())).collect();
         self.run(move |inner| inner.restore(&live)).await?;
         self.inner.netd_used.notify_one();
         Ok(())

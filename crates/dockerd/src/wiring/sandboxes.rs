@@ -79,8 +79,15 @@ impl Sandboxes for NetworkSandboxes {
     }
 
     async fn restore(&self, live: &[LiveSandbox]) -> Result<(), PortError> {
-        let ids: Vec<String> = live.iter().map(|sandbox| sandbox.container_id.clone()).collect();
-        self.networks.restore(&ids).await.map_err(refused)
+        let live = live.iter().map(|sandbox| networks::Live {
+            container_id: sandbox.container_id.clone(),
+            networks: sandbox.networks.clone(),
+        });
+        self.networks.restore(&live.collect::<Vec<_>>()).await.map_err(refused)
+    }
+
+    async fn current(&self, container_id: &str) -> Option<Sandbox> {
+        self.networks.sandbox(container_id).map(from_networks)
     }
 
     async fn rename(&self, container_id: &str, name: &str) -> Result<(), PortError> {

@@ -35,6 +35,7 @@ fn main() {
             return;
         }
         ["--controller", folder] => restart::controller(folder.as_ref()),
+        ["--changer", folder] => restart::changer(folder.as_ref()),
         _ => {}
     }
     let mut arguments = Arguments::from_args();
@@ -73,6 +74,7 @@ fn main() {
         Trial::test("a_container_may_serve_port_53_itself", names::own_name_server),
         Trial::test("names_and_ports_live_on_when_the_daemon_is_killed", restart::killed_daemon),
         Trial::test("a_new_daemon_keeps_the_living_and_clears_the_dead", restart::restore),
+        Trial::test("a_daemon_killed_in_a_change_leaves_nothing_of_it", restart::killed_in_a_change),
         Trial::test("the_default_bridge_follows_its_flags_at_the_next_start", restart::changed_flags),
         Trial::test("a_docker_netd_that_dies_is_replaced_and_told_everything", restart::killed_netd),
         Trial::test("who_reaches_whom_is_as_the_table_says", modes::table),

@@ -70,7 +70,7 @@ pub fn restore() -> Result<(), Failed> {
     let pid = host.netd_pid();
     let stray = host.folder.path().join("netns/stray");
     namespace::create(&stray, || Ok(()))?;
-    host.runtime.block_on(host.networks.restore(&[id("a1")]))?;
+    host.runtime.block_on(host.networks.restore(&[live("a1")]))?;
     assert_eq!(host.netd_pid(), pid, "the docker-netd that runs is found again");
     assert!(!stray.exists());
     assert!(host.networks.sandbox(&id("a2")).is_none());
@@ -89,6 +89,74 @@ pub fn restore() -> Result<(), Failed> {
         host.release(&id)?;
     }
     assert_eq!(std::fs::read_dir(host.folder.path().join("netns"))?.count(), 0);
+    Ok(())
+}
+
+fn live(start: &str) -> networks::Live {
+    networks::Live { container_id: id(start), networks: Some(vec!["front".to_owned()]) }
+}
+
+/// A dockerd that plugs a container into a second network and out again, without end.
+pub fn changer(folder: &Path) -> ! {
+    let run = || -> Result<(), Failed> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let networks = host::open(folder, &Arc::new(Mutex::new(Vec::new())))?;
+        runtime.block_on(async {
+            networks.restore(&[live("a1")]).await?;
+            for name in ["front", "back"] {
+                // There since the first round.
+                let _ = networks.create(CreateNetwork { name: name.to_owned(), ..CreateNetwork::default() }).await;
+            }
+            let mut web = request("a1", "web", &["front"]);
+            web.publish = vec![publish(None, "8080", 80)];
+            networks.acquire(web).await?;
+            println!("ready");
+            loop {
+                let back = networks::EndpointRequest { network: "back".to_owned(), ..Default::default() };
+                networks.connect(&id("a1"), back).await?;
+                networks.disconnect(&id("a1"), "back").await?;
+            }
+        })
+    };
+    if let Err(error) = run() {
+        println!("{}", error.message().unwrap_or("failed"));
+    }
+    std::process::exit(1);
+}
+
+/// Killed at any moment of a connect or disconnect, a daemon leaves nothing of it behind after the next start.
+pub fn killed_in_a_change() -> Result<(), Failed> {
+    const ROUNDS: u64 = 12;
+    let folder = Host::prepare()?;
+    for round in 0..ROUNDS {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("--changer")
+            .arg(folder.path())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut output = BufReader::new(child.stdout.take().ok_or("no pipe")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        assert_eq!(line, "ready\n", "round {round}");
+        // Another moment each round, in the 20 ms or so that a connect and a disconnect take.
+        std::thread::sleep(std::time::Duration::from_micros(5000 + round * 3700));
+        child.kill()?;
+        child.wait()?;
+    }
+    let host = Host::on(folder)?;
+    host.runtime.block_on(host.networks.restore(&[live("a1")]))?;
+    let web = host.networks.sandbox(&id("a1")).ok_or("the living lost its sandbox")?;
+    let names: Vec<&str> = web.endpoints.iter().map(|endpoint| endpoint.network_name.as_str()).collect();
+    assert_eq!(names, ["front"]);
+    assert_eq!(host::namespace_links(netns(&web))?, ["eth0", "lo"]);
+    serve(netns(&web), 80)?;
+    assert_eq!(reach(Some(&host.outside()), (HOST.into(), 8080))?.as_deref(), Some("192.0.2.2"));
+    // One veth, whose other end is eth0; and every address of the other network is free.
+    let veths = || host.links().map(|links| links.iter().filter(|link| link.starts_with("veth")).count());
+    wait_until("one veth is left", || veths().is_ok_and(|count| count == 1))?;
+    let next = host.acquire(request("a2", "next", &["back"]))?;
+    assert_eq!(next.endpoints[0].ipv4.map(|found| found.address.to_string()), Some("172.19.0.2".to_owned()));
+    assert_ne!(ask(netns(&next), "web", 1)?[3] & 0xf, 0, "the name is gone from the other network");
     Ok(())
 }
 
@@ -131,6 +199,19 @@ pub fn changed_flags() -> Result<(), Failed> {
     })?;
     assert_eq!((after.id.as_str(), after.mtu), (before.id.as_str(), 1400));
     assert_eq!(after.subnets[0].gateway.ok_or("no gateway")?.to_string(), "10.44.0.9");
+
+    let both = inspect(&|config| {
+        config.bridge.address = "10.44.0.0/24".parse().ok().map(|subnet| ([10, 44, 0, 9].into(), subnet));
+        config.bridge.range = "10.44.0.128/25".parse().ok();
+        config.bridge.gateway = Some([10, 44, 0, 1].into());
+        config.bridge.enable_ipv6 = true;
+        config.bridge.range6 = "fd44::/64".parse().ok();
+    })?;
+    let subnets = &both.subnets;
+    assert_eq!(subnets[0].gateway.map(|gateway| gateway.to_string()), Some("10.44.0.1".to_owned()));
+    assert_eq!(subnets[0].bridge_address.map(|address| address.to_string()), Some("10.44.0.9".to_owned()));
+    assert_eq!(subnets[0].range.map(|range| range.to_string()), Some("10.44.0.128/25".to_owned()));
+    assert_eq!(subnets[1].gateway.map(|gateway| gateway.to_string()), Some("fd44::1".to_owned()));
 
     let fresh = folder.path().join("fresh");
     std::fs::create_dir(&fresh)?;
