@@ -63,7 +63,8 @@ fn page(path: &Path) -> String {
     let _ = writeln!(page, ".SH NAME\n{} \\- {}", escaped(&name), escaped(command.about));
     let usage = help::usage_line(path);
     let usage = usage.trim_start_matches("Usage:").trim();
-    let usage = if command.is_noun() && path.words != "docker" { format!("{usage} COMMAND") } else { usage.to_owned() };
+    let is_bare = command.is_noun() && !usage.contains(" COMMAND");
+    let usage = if is_bare { format!("{usage} COMMAND") } else { usage.to_owned() };
     let _ = writeln!(page, ".SH SYNOPSIS\n.B {}", escaped(&usage));
     let _ = writeln!(page, ".SH DESCRIPTION\n.nf\n{}\n.fi", escaped(help::description(command)));
     if !command.aliases.is_empty() {

@@ -45,9 +45,13 @@ pub fn depends_on_daemon(command: &Command) -> bool {
     flags.any(|flag| flag.daemon != Daemons::All) || command.children.iter().any(|child| child.daemon != Daemons::All)
 }
 
+/// The nouns whose own line in Docker's client names the COMMAND behind them.
+const WITH_COMMAND: [&str; 3] = ["docker", "docker manifest", "docker volume"];
+
 /// `Usage:  docker run [OPTIONS] IMAGE [COMMAND] [ARG...]`, as errors show it.
 pub fn usage_line(path: &Path) -> String {
-    let usage = if path.command.is_noun() && path.words != "docker" { "" } else { path.command.usage };
+    let is_bare = path.command.is_noun() && !WITH_COMMAND.contains(&path.words.as_str());
+    let usage = if is_bare { "" } else { path.command.usage };
     format!("Usage:  {} {usage}", path.words).trim_end().to_owned()
 }
 

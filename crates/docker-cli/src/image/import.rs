@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use engine_client::Request;
+use ids::Reference;
 
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::container::options::os_words;
@@ -47,6 +48,10 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         let file = std::fs::File::open(source)
             .map_err(|error| Failure::Text(format!("open {source}: {}", os_words(&error))))?;
         request = request.upload(tokio::fs::File::from_std(file));
+    }
+    // Before anything is sent, as Docker's client does.
+    if !flags.arg(1).is_empty() {
+        Reference::parse_familiar(flags.arg(1)).map_err(|error| Failure::Text(error.to_string()))?;
     }
     show(context.client.stream(request).await?.lines(), Output::Stdout).await?;
     Ok(0)
