@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use engine_api::system::ping;
 use engine_api::{ApiVersion, ErrorResponse};
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use crate::connection::{Endpoint, Stream, words};
 use crate::error::Error;
 use crate::hijack::Duplex;
 use crate::host::Host;
+use crate::proxy::Proxy;
 use crate::request::{Payload, Request};
 
 /// Largest answer that is read into memory: a list of ten thousand containers has about 30 MB.
@@ -183,11 +184,17 @@ impl Client {
     async fn dispatch(&self, request: Request, path: &str) -> Result<(Response<Incoming>, SendRequest<Upload>), Error> {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let target = Target::new(&self.endpoint, &request, path);
+        let upgrades = request.headers.iter().any(|(name, _)| *name == UPGRADE);
+        // An upgraded connection is the daemon's own, as Docker's client has it.
+        let (kept, proxy) = match self.endpoint.proxy() {
+            Some(_) if upgrades => (None, None),
+            proxy => (kept, proxy),
+        };
         let mut connection = match self.still_open(kept).await {
             Some(kept) => kept,
-            None => self.connect(&target, path).await?,
+            None => self.connect(&target, path, proxy).await?,
         };
-        let response = connection.send_request(self.head(request, path)?).await;
+        let response = connection.send_request(self.head(request, path, proxy)?).await;
         let response = response.map_err(|error| target.broken(&transport_words(&error)))?;
         Ok((response, connection))
     }
@@ -197,9 +204,14 @@ impl Client {
         kept.ready().await.is_ok().then_some(kept)
     }
 
-    fn head(&self, request: Request, path: &str) -> Result<http::Request<Upload>, Error> {
+    fn head(&self, request: Request, path: &str, proxy: Option<&Proxy>) -> Result<http::Request<Upload>, Error> {
         let separator = if request.query.is_empty() { "" } else { "?" };
-        let target = format!("{}{path}{separator}{}", self.host().base(), request.query);
+        let mut target = format!("{}{path}{separator}{}", self.host().base(), request.query);
+        // A proxy of a plain daemon is told the whole URL; one of a daemon with TLS sees the tunnel alone.
+        let told = proxy.filter(|_| self.endpoint.scheme() == "http");
+        if told.is_some() {
+            target = format!("http://{}{target}", self.host().authority());
+        }
         let has_json = matches!(request.payload, Payload::Json(_));
         let mut builder = http::Request::builder()
             .method(request.method)
@@ -213,6 +225,9 @@ impl Client {
         {
             builder = builder.header(CONTENT_TYPE, "text/plain");
         }
+        if let Some(authorization) = told.and_then(|proxy| proxy.authorization.as_ref()) {
+            builder = builder.header(PROXY_AUTHORIZATION, authorization);
+        }
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
@@ -222,8 +237,8 @@ impl Client {
         builder.body(Upload::from(request.payload)).map_err(|error| Error::Http(error.to_string()))
     }
 
-    async fn connect(&self, target: &Target, path: &str) -> Result<SendRequest<Upload>, Error> {
-        let stream = self.endpoint.connect().await.map_err(|error| self.refused(error, target, path))?;
+    async fn connect(&self, target: &Target, path: &str, proxy: Option<&Proxy>) -> Result<SendRequest<Upload>, Error> {
+        let stream = self.endpoint.connect_by(proxy).await.map_err(|error| self.refused(error, target, path))?;
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|error| target.broken(&transport_words(&error)))?;
         // The task ends with its connection; whoever waits for an answer sees the error.

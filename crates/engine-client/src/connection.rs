@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::error::Error;
 use crate::host::{Host, split_port};
 use crate::program::Program;
+use crate::proxy::Proxy;
 use crate::tls::{Tls, handshake_words};
 
 /// How long a TCP connection may take to be made, the handshake included.
@@ -28,6 +29,7 @@ pub struct Endpoint {
     host: Option<Host>,
     tls: Option<Tls>,
     settings: OnceLock<Arc<ClientConfig>>,
+    proxy: Option<Proxy>,
 }
 
 impl From<Host> for Endpoint {
@@ -44,7 +46,7 @@ impl Endpoint {
             let made = Arc::new(tls.settings()?);
             settings.get_or_init(|| made);
         }
-        Ok(Self { host: Some(host), tls: Some(tls), settings })
+        Ok(Self { host: Some(host), tls: Some(tls), settings, proxy: None })
     }
 
     pub fn host(&self) -> &Host {
@@ -61,23 +63,51 @@ impl Endpoint {
         self.tls.is_some() && matches!(self.host, Some(Host::Tcp { .. }))
     }
 
+    /// Through the proxy that these variables of the environment name for this daemon; sockets and programs have none.
+    pub fn through_proxy(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        if let Host::Tcp { authority, .. } = self.host() {
+            let proxy =
+                Proxy::of(self.scheme(), authority, variable).map_err(|error| Error::Host(error.to_string()))?;
+            self.proxy = proxy;
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
+    /// To the daemon itself.
     pub(crate) async fn connect(&self) -> io::Result<Stream> {
+        self.connect_by(None).await
+    }
+
+    /// To the daemon, or to where requests for it go first.
+    pub(crate) async fn connect_by(&self, proxy: Option<&Proxy>) -> io::Result<Stream> {
         match self.host() {
             Host::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
             Host::Ssh(ssh) => Ok(Stream::Program(Box::new(Program::start(ssh)?))),
             Host::Tcp { authority, .. } => {
-                let connect = self.connect_tcp(authority);
+                let connect = self.connect_tcp(authority, proxy);
                 let timed = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
                 timed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
         }
     }
 
-    async fn connect_tcp(&self, authority: &str) -> io::Result<Stream> {
+    async fn connect_tcp(&self, authority: &str, proxy: Option<&Proxy>) -> io::Result<Stream> {
         let (name, port) = split_port(authority);
         let name = name.trim_start_matches('[').trim_end_matches(']');
-        let stream = dial(name, port).await?;
+        let mut stream = match proxy {
+            Some(proxy) => dial(&proxy.name, &proxy.port)
+                .await
+                .map_err(|error| io::Error::new(error.kind(), format!("proxyconnect tcp: {error}")))?,
+            None => dial(name, port).await?,
+        };
         stream.set_nodelay(true)?;
+        if let (Some(proxy), true) = (proxy, self.is_secure()) {
+            proxy.tunnel(&mut stream, authority).await?;
+        }
         let Some(tls) = &self.tls else { return Ok(Stream::Tcp(stream)) };
         let settings = match self.settings.get() {
             Some(made) => made.clone(),

@@ -14,6 +14,7 @@ mod error;
 mod hijack;
 mod host;
 mod program;
+mod proxy;
 mod request;
 mod tls;
 

@@ -63,10 +63,11 @@ pub fn resolve(globals: &Globals, store: &Store, name: &str) -> Result<Endpoint,
 /// An address as a context has it; the empty one is the default socket.
 pub fn endpoint(host: &str, tls: Option<Tls>) -> Result<Endpoint, Failure> {
     let host = Host::parse(if host.is_empty() { engine_client::DEFAULT_HOST } else { host })?;
-    Ok(match tls {
+    let endpoint = match tls {
         Some(tls) => Endpoint::with_tls(host, tls)?,
         None => host.into(),
-    })
+    };
+    Ok(endpoint.through_proxy(|name| std::env::var(name).ok())?)
 }
 
 /// What a context's files and its setting make; nothing when there is neither.
