@@ -95,6 +95,7 @@ impl Daemon {
         let events = BusSinks::default();
         let users = UsersOfImages::default();
         let images = settings::open_images(config, &client, &users, &events);
+        images.recover().await.context("cannot look through containerd's leases")?;
         let networks = settings::open_networks(config, places, &database, &events)?;
         let volumes = settings::open_volumes(config, places, &database, &events).await?;
         let steps = StepImages::default();

@@ -144,7 +144,7 @@ impl Images {
         if self.backend.records().await?.iter().any(|record| record.target.digest == target.digest) {
             return Ok(loaded.id);
         }
-        let mut lease = Lease::new(&self.backend).await?;
+        let mut lease = Lease::new(&self.backend, "image").await?;
         let backend = lease.backend();
         for layer in &image.layers {
             lease.keep(&layer.digest).await?;

@@ -39,7 +39,7 @@ impl Images {
             return Err(ImagesError::TagWithDigest);
         }
         let parent = self.find(&request.parent).await?.image;
-        let mut lease = Lease::new(&self.backend).await?;
+        let mut lease = Lease::new(&self.backend, "commit").await?;
         let backend = lease.backend();
         for digest in parent.manifest.layers.iter().map(|layer| layer.digest) {
             lease.keep(&digest).await?;

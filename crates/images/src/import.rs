@@ -35,7 +35,7 @@ impl Images {
             return Err(ImagesError::TagWithDigest);
         }
         let config = import_config(request, &self.platform)?;
-        let mut lease = Lease::new(&self.backend).await?;
+        let mut lease = Lease::new(&self.backend, "import").await?;
         let backend = lease.backend();
         let layer = store_plain(&backend, &format!("import-{}", random_hex()), archive).await?;
         let (image, bytes) = assemble(config, layer)?;

@@ -2,9 +2,18 @@
 
 use std::time::Duration;
 
+use errors::{ErrorKind, Kind};
+
 use crate::backend::{Backend, Collect};
 use crate::error::ImagesError;
+use crate::service::Images;
 
+/// The first words of our leases' ids; the operation stands behind them.
+const PREFIX: &str = "longshore-";
+/// Operations that begin anew after a daemon's death: what they have left is of no use. A pull is gone on with.
+const PASSING: [&str; 6] = ["commit", "image", "import", "load", "push", "save"];
+/// How often the end of a lease is tried while containerd is away, a second each time.
+const END_TRIES: u32 = 60;
 /// After this long containerd may collect what a daemon that died has left.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -16,8 +25,9 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub async fn new(backend: &Backend) -> Result<Self, ImagesError> {
-        let id = format!("longshore-{}", random_hex());
+    /// For an operation by its word: `pull`, `load`.
+    pub async fn new(backend: &Backend, operation: &str) -> Result<Self, ImagesError> {
+        let id = format!("{PREFIX}{operation}-{}", random_hex());
         let backend = backend.create_lease(&id, LIFETIME).await?;
         Ok(Self { backend, id, finished: false })
     }
@@ -45,11 +55,31 @@ impl Drop for Lease {
         let collect = if self.finished { Collect::Later } else { Collect::Now };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            // It ends by itself if this fails.
-            if let Err(error) = backend.delete_lease(&id, collect).await {
-                tracing::warn!(lease = id, %error, "lease not deleted");
+            let mut tries = END_TRIES;
+            loop {
+                match backend.delete_lease(&id, collect).await {
+                    Err(error) if error.kind() == ErrorKind::Unavailable && tries > 0 => tries -= 1,
+                    // It ends by itself if this fails.
+                    Err(error) => return tracing::warn!(lease = id, %error, "lease not deleted"),
+                    Ok(()) => return,
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
+    }
+}
+
+impl Images {
+    /// Lets go of what operations of a daemon that died have left. To be called before the first one begins.
+    pub async fn recover(&self) -> Result<(), ImagesError> {
+        for id in self.backend.lease_ids().await? {
+            let operation = id.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+            if operation.is_some_and(|(operation, _)| PASSING.contains(&operation)) {
+                tracing::info!(lease = id, "letting go of what was left half done");
+                self.backend.delete_lease(&id, Collect::Later).await?;
+            }
+        }
+        Ok(())
     }
 }
 

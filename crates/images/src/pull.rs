@@ -115,7 +115,7 @@ impl Images {
         request: &PullRequest,
         progress: &ProgressSender,
     ) -> Result<(Digest, Outcome), ImagesError> {
-        let lease = Lease::new(&self.backend).await?;
+        let lease = Lease::new(&self.backend, "pull").await?;
         let backend = lease.backend();
         let (repository, reference) = (repository.clone(), reference.clone());
         let mut pulling = Pulling { images: self, request, reference, repository, lease, backend, progress };

@@ -63,7 +63,7 @@ impl Images {
         let names = self.names_to_push(reference).await?;
         let repository = self.shared.registries.repository(reference, request.credentials.clone());
         for (name, record) in names {
-            let mut lease = Lease::new(&self.backend).await?;
+            let lease = Lease::new(&self.backend, "push").await?;
             let pushing = Pushing {
                 images: self,
                 reference: &name,
@@ -74,7 +74,7 @@ impl Images {
                 progress,
             };
             pushing.run(record).await.map_err(worded)?;
-            lease.finish();
+            // Not finished: what is removed right after a push is gone at once, not when it is next looked for.
         }
         Ok(())
     }

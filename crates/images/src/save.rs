@@ -58,7 +58,7 @@ enum Part {
 impl Images {
     /// The archive as it is read from the store; what is asked for and not there is told before the first byte.
     pub async fn save_archive(&self, request: &SaveRequest) -> Result<ByteStream, ImagesError> {
-        let mut lease = Lease::new(&self.backend).await?;
+        let lease = Lease::new(&self.backend, "save").await?;
         let mut contents = Contents::default();
         let mut chosen = Vec::new();
         for name in &request.names {
@@ -77,8 +77,6 @@ impl Images {
         for (id, image) in told {
             self.event(ImageEventKind::Save, &id, &id, &image.config);
         }
-        // All of it has records; the lease is for what is removed while it is read.
-        lease.finish();
         Ok(write(self.backend.clone(), lease, contents.into_parts()?))
     }
 
@@ -289,7 +287,7 @@ fn write(backend: Backend, lease: Lease, parts: Vec<Part>) -> ByteStream {
         Part::Bytes(bytes) => Box::pin(stream::iter([Ok(bytes)])),
         Part::Blob(digest, size) => blob(backend.clone(), digest, size),
     });
-    // The lease ends with the stream.
+    // The lease ends with the stream; what lost its name meanwhile goes then.
     Box::pin(bytes.map(move |piece| {
         let _ = &lease;
         piece
