@@ -2,6 +2,7 @@
 //! same by our client as well as by Docker's.
 
 mod authorization;
+mod build;
 mod daemon;
 mod events;
 mod file_systems;
@@ -43,6 +44,14 @@ const TESTS: &[Test] = &[
     test("a_stopped_container_still_has_its_data_when_it_starts_again", BUSYBOX, run::data_survives),
     test("mistakes_get_docker_s_words_and_exit_codes", BUSYBOX, run::mistakes),
     test("version_and_info_tell_of_the_engine", CLIENTS, images::version_and_info),
+    test("the_book_s_dockerfile_is_built_and_found_again", CLIENTS, build::book),
+    test("the_last_stage_takes_what_it_needs_of_the_others", CLIENTS, build::stages),
+    test("contexts_are_folders_archives_and_standard_input", CLIENTS, build::contexts),
+    test("copies_go_where_the_image_s_links_lead_and_never_outside", BUSYBOX, build::copies),
+    test("what_runs_in_a_build_sees_its_mounts_and_leaves_none", BUSYBOX, build::runs),
+    test("instructions_change_the_image_s_configuration", BUSYBOX, build::configuration),
+    test("mistakes_in_dockerfiles_are_told_with_their_lines", CLIENTS, build::mistakes),
+    test("what_was_built_is_found_by_content_and_pruned", BUSYBOX, build::cache),
     test("an_image_goes_to_the_registry_and_comes_back", REGISTRY, images::push_and_pull),
     test("an_image_in_use_is_not_removed", CLIENTS, images::conflict),
     test("a_broken_manifest_or_layer_fails_the_pull_and_leaves_nothing", REGISTRY, hostile::broken_images),
