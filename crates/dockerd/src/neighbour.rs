@@ -52,6 +52,7 @@ impl Neighbour {
             None => self.adopt_unrecorded().await?,
         };
         if let Some(running) = adopted {
+            self.check_arguments(&running)?;
             tracing::info!(name = self.name, pid = running.pid.as_raw_nonzero(), "found running");
             return Ok(running);
         }
@@ -62,6 +63,28 @@ impl Neighbour {
                 Ok(adopted) => adopted,
                 Err(_) => Err(error),
             },
+        }
+    }
+
+    /// One that keeps another root for its state would show and end containers of other users (`--userns-remap`), or none.
+    fn check_arguments(&self, running: &Running) -> Result<()> {
+        let pid = running.pid.as_raw_nonzero();
+        let command_line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = command_line.split(|byte| *byte == 0).collect();
+        let root_of = |words: &[&[u8]]| {
+            let at = words.iter().position(|word| *word == b"--root")?;
+            let root = PathBuf::from(String::from_utf8_lossy(words.get(at + 1)?).into_owned());
+            Some(root.canonicalize().unwrap_or(root))
+        };
+        let ours: Vec<&[u8]> = self.arguments.iter().map(String::as_bytes).collect();
+        match (root_of(&words), root_of(&ours)) {
+            (Some(theirs), Some(ours)) if theirs != ours => bail!(
+                "{} (process {pid}) still serves {}, not {}: stop it first, or start with the former options",
+                self.name,
+                theirs.display(),
+                ours.display()
+            ),
+            _ => Ok(()),
         }
     }
 

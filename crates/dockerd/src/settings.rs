@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use builder::BuilderConfig;
 use container_core::spec::{Policy, Remap};
 use container_core::{LogConfig, Ulimit};
@@ -13,10 +13,8 @@ use containerd_client::Client;
 use containers::{Defaults, Runtime, Settings};
 use images::{Images, ImagesConfig, RegistryOptions};
 use metadata::Database;
-use networks::Networks;
 use volumes::Volumes;
 
-use crate::network_settings;
 use crate::options::{BUILTIN_PROFILE, Config};
 use crate::places::{Places, sibling};
 use crate::wiring::{BusSinks, UsersOfImages};
@@ -88,13 +86,8 @@ fn concurrent(wanted: Option<i64>, default: i64) -> usize {
     usize::try_from(wanted.filter(|number| *number > 0).unwrap_or(default)).unwrap_or(1)
 }
 
-pub fn open_networks(config: &Config, places: &Places, database: &Database, events: &BusSinks) -> Result<Networks> {
-    let wanted = network_settings::networks(config, places)?;
-    Ok(Networks::open(wanted, database.clone(), Arc::new(events.clone()))?)
-}
-
 /// Folders that containers write into belong to whom they take for root.
-pub async fn open_volumes(config: &Config, places: &Places, database: &Database, events: &BusSinks) -> Result<Volumes> {
+pub async fn open_volumes(places: &Places, database: &Database, events: &BusSinks) -> Result<Volumes> {
     let wanted = volumes::Config {
         root: places.data_root.join("volumes"),
         owner: places.remap.as_ref().map_or((0, 0), Remap::root),

@@ -27,7 +27,7 @@ use crate::reload::Reloading;
 use crate::wiring::{
     BuildImages, BuildRuns, BusSinks, ImageLookup, NetworkSandboxes, StepImages, UsersOfImages, VolumeProvider,
 };
-use crate::{activation, descriptors, listen, metrics, remap, serve, settings, tls};
+use crate::{activation, descriptors, listen, metrics, network_settings, remap, serve, settings, tls};
 
 const DEFAULT_PID_FILE: &str = "/var/run/docker.pid";
 /// For a containerd that somebody else started.
@@ -87,6 +87,9 @@ impl Daemon {
         let authorization = Authorization::default();
         let plugins = authorization.set(&config.authorization_plugins).await;
         plugins.context("failed to validate authorization plugin")?;
+        // What is wrong with the options is told before anything is started that would stay.
+        let (wanted, wanted_networks) =
+            (settings::containers(config, places)?, network_settings::networks(config, places)?);
         let database = Database::open(&places.database(), &metadata::Options::default())?;
         let (containerd, own) = containerd(config, places).await?;
         let client = Client::new(&containerd, &settings::namespace(config))?;
@@ -96,8 +99,8 @@ impl Daemon {
         let users = UsersOfImages::default();
         let images = settings::open_images(config, &client, &users, &events);
         images.recover().await.context("cannot look through containerd's leases")?;
-        let networks = settings::open_networks(config, places, &database, &events)?;
-        let volumes = settings::open_volumes(config, places, &database, &events).await?;
+        let networks = Networks::open(wanted_networks, database.clone(), Arc::new(events.clone()))?;
+        let volumes = settings::open_volumes(places, &database, &events).await?;
         let steps = StepImages::default();
         let neighbours = Neighbours {
             images: Arc::new(ImageLookup { images: images.clone(), steps: steps.clone() }),
@@ -106,7 +109,7 @@ impl Daemon {
             events: Arc::new(events.clone()),
         };
         let built = database.clone();
-        let service = Service::open(settings::containers(config, places)?, database, client, neighbours).await?;
+        let service = Service::open(wanted, database, client, neighbours).await?;
         let containers = Arc::new(service);
         let runs = BuildRuns { containers: Arc::clone(&containers), steps };
         let builder = Builder::open(
