@@ -42,6 +42,10 @@ pub fn describe(plan: &Plan, failed: &Failed) -> String {
             format!("chdir to cwd ({}) set in config.json failed: {errno}", quoted(path))
         }
         Step::RunHooks { kind, .. } => hook(kind, failed),
+        // setresuid(2): no id of this user namespace.
+        Step::SetUser { .. } if *errno == Errno::EINVAL => {
+            "unable to setup user: cannot set uid to unmapped user in user namespace".into()
+        }
         other => format!("error during container init: {}: {errno}", setting(other, *detail, *number, *errno)),
     }
 }
