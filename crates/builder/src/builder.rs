@@ -49,13 +49,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Lets go of one entry, quietly: it is not there any more.
-    pub async fn forget(&self, key: &ids::Digest) {
-        if let Err(error) = self.cache.remove(vec![key.to_string()]).await {
-            tracing::warn!(%key, %error, "an entry of the build cache stays without its layer");
-        }
-    }
-
     fn limits(&self) -> Limits {
         let bytes = if self.config.keep_bytes == 0 { MAX_CACHE_BYTES } else { self.config.keep_bytes };
         Limits { bytes, entries: MAX_ENTRIES, unused_since: 0 }
@@ -155,13 +148,13 @@ impl Builder {
         let Some(result) = result.filter(|result| !result.id.is_empty()) else {
             return Err(BuildError::invalid("No image was generated. Is your Dockerfile empty?"));
         };
-        let id = if result.is_new { self.shared.images.store(&result.image).await? } else { result.id };
+        let id = if result.is_new { self.shared.images.store(&result.image).await? } else { result.id.clone() };
         if output.is_quiet() {
             output.result(format!("{id}\n")).await;
         }
         output.text(format!("Successfully built {}\n", crate::state::short(&id))).await;
         for tag in &request.tags {
-            self.shared.images.tag(&id, tag).await?;
+            self.shared.images.tag(&id, &result.image, tag).await?;
             output.text(format!("Successfully tagged {tag}\n")).await;
         }
         Ok(id)

@@ -27,6 +27,9 @@ pub enum BuildError {
     Cache(#[from] metadata::Error),
     #[error("context canceled")]
     Cancelled,
+    /// A layer that the cache knows is not there any more.
+    #[error("a layer of the build cache is gone")]
+    Lost,
     /// A step failed; the lines are those of the Dockerfile.
     #[error("{source}")]
     Step { lines: Lines, instruction: String, source: Box<BuildError> },
@@ -77,7 +80,7 @@ impl Kind for BuildError {
             Self::Refused { kind, .. } => *kind,
             Self::Port(error) => error.kind(),
             Self::Exit { .. } | Self::Context(_) => ErrorKind::InvalidArgument,
-            Self::File { .. } | Self::Cache(_) => ErrorKind::Internal,
+            Self::File { .. } | Self::Cache(_) | Self::Lost => ErrorKind::Internal,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Step { source, .. } => source.kind(),
         }

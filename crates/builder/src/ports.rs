@@ -87,7 +87,7 @@ pub trait Images: Send + Sync {
     /// Makes an image of it, without a name; answers its id.
     async fn store(&self, image: &Image) -> Result<String, PortError>;
     /// `repository:tag`.
-    async fn tag(&self, id: &str, name: &str) -> Result<(), PortError>;
+    async fn tag(&self, id: &str, image: &Image, name: &str) -> Result<(), PortError>;
     async fn view(&self, image: &Image) -> Result<View, PortError>;
     async fn close(&self, view: View) -> Result<(), PortError>;
 }

@@ -28,6 +28,7 @@ pub(crate) async fn run(build: &mut Build<'_>, state: &mut StageState, run: &Run
         mounted.clear().await;
         return Ok(());
     }
+    build.verify(state).await?;
     mounted.fill(build).await?;
     let done = execute(build, state, run, &words, &arguments, &mounted).await;
     mounted.clear().await;

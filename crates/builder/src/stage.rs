@@ -20,11 +20,27 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 
 /// Builds a stage, and keeps its result for the stages behind it.
 pub(crate) async fn build(build: &mut Build<'_>, place: usize, is_target: bool) -> Result<(), BuildError> {
+    let first = build.step;
+    match attempt(build, place, is_target, true).await {
+        Err(BuildError::Lost) => {
+            // Somebody has removed layers behind our back: everything is made anew.
+            build.step = first;
+            attempt(build, place, is_target, false).await
+        }
+        done => done,
+    }
+}
+
+async fn attempt(build: &mut Build<'_>, place: usize, is_target: bool, looks_up: bool) -> Result<(), BuildError> {
     let stage = &build.file.stages[place];
     build.announce(&stage.original).await;
     build.arguments.enter_stage();
     let mut state = begin(build, place, stage).await.map_err(|error| at(error, "FROM", stage.lines))?;
-    let built = steps(build, &mut state, stage, is_target).await;
+    state.looks_up &= looks_up;
+    let mut built = steps(build, &mut state, stage, is_target).await;
+    if built.is_ok() {
+        built = build.verify(&mut state).await;
+    }
     build.close_view(&mut state).await;
     built?;
     build.tell_result(&state).await;
@@ -41,7 +57,7 @@ pub(crate) async fn build(build: &mut Build<'_>, place: usize, is_target: bool) 
 
 fn at(error: BuildError, instruction: &str, lines: Lines) -> BuildError {
     match error {
-        BuildError::Cancelled | BuildError::Step { .. } => error,
+        BuildError::Cancelled | BuildError::Lost | BuildError::Step { .. } => error,
         error => BuildError::Step { lines, instruction: instruction.to_owned(), source: Box::new(error) },
     }
 }
@@ -114,6 +130,7 @@ async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<Sta
         key,
         parent: None,
         has_command: false,
+        unverified: false,
         looks_up: !build.request.no_cache && !filter.iter().any(named),
         view: None,
     };

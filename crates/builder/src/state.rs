@@ -62,6 +62,8 @@ pub(crate) struct StageState {
     /// A CMD of this stage: an ENTRYPOINT leaves it.
     pub has_command: bool,
     pub looks_up: bool,
+    /// Layers were taken from the cache that nobody has looked for yet.
+    pub unverified: bool,
     /// The image's files, as they were at `chain`.
     pub view: Option<OpenView>,
 }
@@ -140,16 +142,22 @@ impl Build<'_> {
             // What follows lies on something new.
             return Ok(false);
         };
-        if found.has_layer && !self.shared.images.has_layers(&found.image).await? {
-            self.shared.forget(&key).await;
-            return Ok(false);
-        }
+        state.unverified |= found.has_layer;
         self.output.text(" ---> Using cache\n").await;
         state.image = found.image;
         state.untouched = None;
         state.key = key;
         state.parent = Some(key.to_string());
         Ok(true)
+    }
+
+    /// Looks whether what was taken from the cache is still there: once for all steps that were found in a row.
+    pub async fn verify(&self, state: &mut StageState) -> Result<(), BuildError> {
+        if state.unverified && !self.shared.images.has_layers(&state.image).await? {
+            return Err(BuildError::Lost);
+        }
+        state.unverified = false;
+        Ok(())
     }
 
     /// Notes what a step made: one line of history, and an entry of the cache.
@@ -190,6 +198,7 @@ impl Build<'_> {
     ) -> Result<bool, BuildError> {
         /// An archive without entries: two blocks of zeros.
         const EMPTY: u64 = 1024;
+        self.verify(state).await?;
         let added = self.shared.images.add_layer(&key.to_string().replace(':', "-"), &state.image, layer).await?;
         if added.size <= EMPTY {
             self.shared.images.forget_layer(&key.to_string().replace(':', "-")).await?;
@@ -206,6 +215,7 @@ impl Build<'_> {
         if chain.is_empty() {
             return Ok(None);
         }
+        self.verify(state).await?;
         if state.view.as_ref().is_none_or(|view| view.chain != chain) {
             self.close_view(state).await;
             state.view = Some(self.open_view(&state.image).await?);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use ids::Digest;
+use ids::{Digest, Reference};
 use image_core::{Descriptor, ImageConfig, Manifest, chain_ids, media_type};
 
 use crate::backend::{Backend, Collect, Record};
@@ -159,6 +159,17 @@ impl Images {
         let id = loaded.id.to_string();
         self.event(ImageEventKind::Create, &id, &id, &loaded.config);
         Ok(loaded.id)
+    }
+
+    /// Gives what was built a name; says so even if it has it already.
+    pub async fn name_build(&self, image: &BuildImage, name: &Reference) -> Result<(), ImagesError> {
+        let (loaded, _) = image.load()?;
+        let record = self.backend.record(&name.to_string()).await?;
+        if record.is_none_or(|record| record.target.digest != loaded.manifest_digest) {
+            return self.tag(&loaded.id.to_string(), name).await;
+        }
+        self.event(ImageEventKind::Tag, &loaded.id.to_string(), &name.familiar(), &loaded.config);
+        Ok(())
     }
 
     /// Where an image's files are. The view must be closed.

@@ -95,9 +95,14 @@ impl builder::Images for BuildImages {
         self.0.store_build(&to_images(image)).await.map(|id| id.to_string()).map_err(refused)
     }
 
-    async fn tag(&self, id: &str, name: &str) -> Result<(), PortError> {
+    async fn tag(&self, id: &str, image: &Image, name: &str) -> Result<(), PortError> {
         let reference = Reference::parse_familiar(name).map_err(refused)?.with_default_tag();
-        self.0.tag(id, &reference).await.map_err(refused)
+        let image = to_images(image);
+        // A base that was only named anew may have been serialised otherwise than we do it.
+        match image.id().to_string() == id {
+            true => self.0.name_build(&image, &reference).await.map_err(refused),
+            false => self.0.tag(id, &reference).await.map_err(refused),
+        }
     }
 
     async fn view(&self, image: &Image) -> Result<View, PortError> {
