@@ -1,20 +1,25 @@
 //! What users see of the whole system: each test with daemons of its own, on a host of its own, and where the words are the
 //! same by our client as well as by Docker's.
 
+mod api;
 mod authorization;
 mod build;
 mod daemon;
+mod daemon_options;
 mod events;
 mod file_systems;
 mod host_config;
 mod hostile;
 mod images;
+mod images_archives;
 mod lifecycle;
 mod log_drivers;
 mod logs;
 mod networks;
+mod networks_of_running;
 mod processes;
 mod run;
+mod statistics;
 mod storage;
 mod terminal;
 mod upkeep;
@@ -29,6 +34,14 @@ use testhost::{Docker, Engine, Needs, Test, test};
 const BUSYBOX: &[Needs] = &[Needs::Path("/bin/busybox")];
 const REGISTRY: &[Needs] =
     &[Needs::Path("/bin/busybox"), Needs::Program("docker-registry", "docker-registry"), DOCKER_OF_DOCKER];
+const PACKERS: &[Needs] = &[
+    Needs::Path("/bin/busybox"),
+    Needs::Program("zstd", "zstd"),
+    Needs::Program("bzip2", "bzip2"),
+    Needs::Program("xz", "xz-utils"),
+];
+const OCI_TOOLS: &[Needs] =
+    &[Needs::Path("/bin/busybox"), Needs::Program("skopeo", "skopeo"), Needs::Program("umoci", "umoci")];
 const NOTHING: &[Needs] = &[];
 const NFT: &[Needs] = &[Needs::Program("nft", "nftables")];
 const TLS: &[Needs] = &[Needs::Program("curl", "curl"), Needs::Program("openssl", "openssl"), DOCKER_OF_DOCKER];
@@ -54,8 +67,22 @@ const TESTS: &[Test] = &[
     test("what_was_built_is_found_by_content_and_pruned", BUSYBOX, build::cache),
     test("an_image_goes_to_the_registry_and_comes_back", REGISTRY, images::push_and_pull),
     test("an_image_in_use_is_not_removed", CLIENTS, images::conflict),
+    test("images_are_saved_and_loaded_with_every_digest_kept", CLIENTS, images_archives::saved_and_loaded),
+    test("two_engines_save_an_image_alike", REGISTRY, images_archives::two_engines),
+    test("an_archive_may_be_compressed_in_four_ways", PACKERS, images_archives::compressed),
+    test("skopeo_and_umoci_read_what_is_saved_and_write_what_is_loaded", OCI_TOOLS, images_archives::other_tools),
+    test("an_archive_that_is_no_image_leaves_nothing", BUSYBOX, images_archives::hostile),
+    test("a_load_whose_daemon_is_killed_can_be_repeated", BUSYBOX, images_archives::killed),
+    test("images_that_nobody_uses_are_pruned_with_their_space", CLIENTS, images_archives::pruned),
+    test("the_space_that_images_are_said_to_take_is_what_they_take", BUSYBOX, images_archives::measured),
+    test("mirrors_are_asked_before_docker_hub", REGISTRY, images_archives::mirrored),
+    test("a_list_of_platforms_is_made_pushed_and_pulled", REGISTRY, images_archives::platforms),
+    test("an_image_is_imported_from_a_url", CLIENTS, images_archives::from_a_url),
     test("a_broken_manifest_or_layer_fails_the_pull_and_leaves_nothing", REGISTRY, hostile::broken_images),
     test("hostile_requests_get_one_clear_error", BUSYBOX, hostile::requests),
+    test("bodies_are_read_and_refused_as_go_and_docker_do", BUSYBOX, api::bodies),
+    test("older_clients_get_what_their_version_knows", BUSYBOX, api::versions),
+    test("an_exec_s_stream_is_what_its_start_says", BUSYBOX, api::exec_streams),
     test("a_shell_on_a_terminal_is_detached_from_and_attached_again", CLIENTS, terminal::shell),
     test("ps_lists_what_runs_and_what_has_ended", CLIENTS, lifecycle::listed),
     test("stop_asks_first_and_kills_when_the_time_is_over", CLIENTS, lifecycle::stopped),
@@ -73,12 +100,16 @@ const TESTS: &[Test] = &[
     test("events_tell_a_container_s_life_in_order", CLIENTS, events::life),
     test("a_published_port_answers_the_host_and_the_outside", CURL, networks::published),
     test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
+    test("networks_are_joined_and_left_while_a_container_runs", CURL, networks_of_running::joined_and_left),
+    test("networks_are_made_in_every_way_and_pruned", CLIENTS, networks_of_running::made_and_pruned),
+    test("a_killed_daemon_finds_who_is_in_which_network", BUSYBOX, networks_of_running::killed_daemon),
     test("the_host_s_network_is_shared_and_none_is_empty", BUSYBOX, networks::host_and_none),
     test("folders_volumes_and_memory_are_mounted", CLIENTS, storage::mounts),
     test("a_volume_is_made_listed_pruned_and_never_removed_under_a_container", CLIENTS, volumes::life),
     test("a_volume_is_filled_from_the_image_and_shared_in_parts", BUSYBOX, volumes::filled),
     test("a_volume_that_is_a_mount_lasts_as_long_as_its_users_over_a_daemon_s_death_too", BUSYBOX, volumes::mounted),
     test("a_daemon_that_is_killed_leaves_no_volume_half_done", BUSYBOX, volumes::killed),
+    test("a_daemon_that_is_killed_while_it_fills_a_volume_leaves_no_half", BUSYBOX, volumes::killed_filling),
     test("files_of_a_bind_are_the_container_s_user_s_where_that_is_asked_for", BUSYBOX, volumes::matched),
     test("a_plugin_s_volumes_are_docker_s_too", CLIENTS, volume_plugins::plugins),
     test("files_go_in_and_out_of_containers_that_run_and_that_do_not", CLIENTS, file_systems::copied),
@@ -88,6 +119,7 @@ const TESTS: &[Test] = &[
     test("a_container_becomes_an_image", CLIENTS, file_systems::committed),
     test("an_exported_container_can_be_imported", CLIENTS, file_systems::exported),
     test("limits_policies_and_names_change_while_a_container_runs", CLIENTS, upkeep::updated),
+    test("statistics_are_shown_once_and_until_somebody_has_seen_enough", CLIENTS, statistics::shown),
     test("what_does_not_run_is_pruned_and_its_size_told", CLIENTS, upkeep::pruned),
     test("a_websocket_attaches_to_both_streams", CLIENTS, upkeep::websocket),
     test("a_shim_is_the_parent_of_its_container_and_the_runtime_is_gone", BUSYBOX, processes::tree),
@@ -99,6 +131,8 @@ const TESTS: &[Test] = &[
     test("containers_end_with_the_daemon_where_live_restore_is_off", BUSYBOX, daemon::live_restore_off),
     test("sighup_reloads_what_docker_reloads", NOTHING, daemon::reload),
     test("configurations_are_validated_in_docker_s_words", NOTHING, daemon::configuration),
+    test("a_seccomp_profile_of_the_daemon_is_all_containers", BUSYBOX, daemon_options::seccomp_profile),
+    test("the_default_bridge_and_new_networks_are_as_the_daemon_was_told", BUSYBOX, daemon_options::default_bridge),
     test("prometheus_reads_docker_s_metrics", BUSYBOX, daemon::metrics),
     test("nothing_passes_an_authorization_plugin_unseen", BUSYBOX, authorization::plugins),
     test("a_container_is_as_healthy_as_its_probes_over_a_daemon_s_death_too", BUSYBOX, host_config::health),

@@ -50,7 +50,7 @@ pub fn inside_and_outside(host: &Host) -> Result<()> {
     assert_eq!(docker.run(&["info", "-f", "{{.DockerRootDir}}"])?, data_root(&engine).display().to_string());
     let mode = |path: &Path| fs::metadata(path).map(|found| found.mode() & 0o777);
     assert_eq!((owner(&data_root(&engine))?, mode(&data_root(&engine))?), ((0, GROUP), 0o710));
-    assert_eq!(mode(&engine.data_root())?, 0o711);
+    assert_eq!((owner(&engine.data_root())?, mode(&engine.data_root())?), ((0, GROUP), 0o710));
 
     let said = docker.run(&["run", "--rm", &image, "sh", "-c", "id -u; cat /proc/self/uid_map /proc/self/gid_map"])?;
     let words: Vec<&str> = said.split_whitespace().collect();
@@ -81,6 +81,9 @@ pub fn inside_and_outside(host: &Host) -> Result<()> {
     let sysctl = ["run", "--rm", "--sysctl", "net.ipv4.ip_forward=1", &image, "cat", "/proc/sys/net/ipv4/ip_forward"];
     assert_eq!(docker.run(&sysctl)?, "1");
     docker.run(&["run", "--rm", "--network", "container:one", &image, "ping", "-c", "1", &address])?;
+    let unmapped = docker.try_run(&["run", "--rm", "-u", "70000", &image, "true"])?;
+    let words = "unable to setup user: cannot set uid to unmapped user in user namespace";
+    ensure!(unmapped.stderr.contains(words), "{}", unmapped.stderr);
     docker.run(&["rm", "-f", "one", "two"])?;
     Ok(())
 }
@@ -131,6 +134,12 @@ pub fn files(host: &Host) -> Result<()> {
     assert_eq!(owner(&data_root(&engine).join("volumes/fresh/_data/busybox"))?, (USER, GROUP));
     let bind = format!("{}:/bound", local.display());
     assert_eq!(docker.run(&["run", "--rm", "-v", &bind, &image, "stat", "-c", "%u", "/bound/file"])?, "65534");
+    // One that is made for the container is its root's.
+    let made = local.join("a/b");
+    docker.run(&["run", "--rm", "-v", &format!("{}:/made", made.display()), &image, "touch", "/made/x"])?;
+    for path in [local.join("a"), made.clone(), made.join("x")] {
+        assert_eq!(owner(&path)?, (USER, GROUP), "{}", path.display());
+    }
     let from = ["run", "--rm", "--volumes-from", "runs", &image, "stat", "-c", "%u:%g", "/data/runs"];
     assert_eq!(docker.run(&from)?, "5:6");
     let tmpfs = ["run", "--rm", "--tmpfs", "/t", &image, "sh", "-c", "touch /t/x; stat -c %u:%g /t /t/x"];
