@@ -1,6 +1,7 @@
 //! One plugin: its activation, once, and its calls.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,7 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{Address, PluginError};
+use crate::{Address, PluginError, Tls, tls};
 
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a call may take.
@@ -34,6 +36,7 @@ pub struct Plugin {
     address: Address,
     patience: Duration,
     implements: OnceCell<Vec<String>>,
+    tls: OnceCell<Arc<ClientConfig>>,
 }
 
 #[derive(Deserialize)]
@@ -51,7 +54,7 @@ struct Remote {
 
 impl Plugin {
     pub(crate) fn new(name: &str, address: Address, patience: Duration) -> Self {
-        Self { name: name.to_owned(), address, patience, implements: OnceCell::new() }
+        Self { name: name.to_owned(), address, patience, implements: OnceCell::new(), tls: OnceCell::new() }
     }
 
     pub fn name(&self) -> &str {
@@ -93,6 +96,12 @@ impl Plugin {
         self.post(method, Bytes::from(body), limit).await
     }
 
+    async fn tls_settings(&self, tls: &Tls) -> Result<Arc<ClientConfig>, PluginError> {
+        let wrong = |why| PluginError::Address { name: self.name.clone(), why };
+        let made = self.tls.get_or_try_init(|| async { tls.settings().map_err(wrong) }).await;
+        made.map(Arc::clone)
+    }
+
     async fn post<B: DeserializeOwned>(&self, method: &str, body: Bytes, limit: Duration) -> Result<B, PluginError> {
         let exchange = async {
             let response = match &self.address {
@@ -102,6 +111,13 @@ impl Plugin {
                 Address::Tcp(address) => {
                     send(connect(method, self.patience, || TcpStream::connect(address.as_str())).await?, method, body)
                         .await
+                }
+                Address::Tls(address, tls) => {
+                    let settings = self.tls_settings(tls).await?;
+                    let stream = connect(method, self.patience, || TcpStream::connect(address.as_str())).await?;
+                    let unreachable = |source| PluginError::Unreachable { method: method.to_owned(), source };
+                    let stream = tls::shake_hands(settings, address, stream).await.map_err(unreachable)?;
+                    send(stream, method, body).await
                 }
             }?;
             let status = response.status();

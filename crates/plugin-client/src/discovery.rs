@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::{Address, Plugin, PluginError};
+use crate::{Address, Plugin, PluginError, Tls};
 
 /// The largest file with an address that is read.
 const MAX_SPEC: u64 = 64 * 1024;
@@ -41,7 +41,7 @@ impl Default for Plugins {
 struct Spec {
     addr: String,
     #[serde(rename = "TLSConfig")]
-    tls_config: Option<serde_json::Value>,
+    tls_config: Option<Tls>,
 }
 
 impl Plugins {
@@ -99,18 +99,20 @@ fn read_spec(path: &Path, name: &str, is_json: bool) -> Result<Address, PluginEr
         return Err(wrong(format!("{} is larger than {MAX_SPEC} bytes", path.display())));
     }
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let address = if is_json {
+    let (address, tls) = if is_json {
         let spec: Spec = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        if spec.tls_config.is_some_and(|tls| !tls.is_null()) {
-            return Err(wrong("TLS to plugins is not supported".to_owned()));
-        }
-        spec.addr
+        (spec.addr, spec.tls_config.unwrap_or_default())
     } else {
-        text.trim().to_owned()
+        (text.trim().to_owned(), Tls::default())
     };
     match address.split_once("://") {
         Some(("unix", path)) => Ok(Address::Unix(path.into())),
         Some(("tcp" | "http", rest)) => Ok(Address::Tcp(rest.trim_end_matches('/').to_owned())),
+        Some(("https", rest)) => {
+            let host = rest.trim_end_matches('/');
+            let port = if host.ends_with(']') || !host.contains(':') { ":443" } else { "" };
+            Ok(Address::Tls(format!("{host}{port}"), tls))
+        }
         Some((scheme, _)) => Err(wrong(format!("unsupported protocol {scheme:?}"))),
         None => Err(wrong("Unknown protocol".to_owned())),
     }
@@ -143,7 +145,8 @@ mod tests {
         assert_eq!(address("nested").unwrap(), Address::Unix(root.join("run/nested/nested.sock")));
         assert_eq!(address("plain").unwrap(), Address::Unix("/p.sock".into()));
         assert_eq!(address("json").unwrap(), Address::Tcp("10.0.0.1:80".into()));
-        assert!(address("tls").unwrap_err().to_string().contains("TLS to plugins"));
+        let ca = crate::Tls { ca_file: "/ca".into(), ..crate::Tls::default() };
+        assert_eq!(address("tls").unwrap(), Address::Tls("x:443".into(), ca));
         assert!(address("odd").unwrap_err().to_string().ends_with("Unknown protocol"));
         assert_eq!(plugins.names(), ["json", "nested", "odd", "plain", "tls"]);
         for name in ["missing", "../run/nested", "", ".."] {

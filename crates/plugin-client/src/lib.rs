@@ -7,6 +7,7 @@
 
 mod call;
 mod discovery;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use errors::{ErrorKind, Kind};
 
 pub use call::Plugin;
 pub use discovery::Plugins;
+pub use tls::Tls;
 
 /// Where a plugin listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Address {
     Unix(PathBuf),
     /// `host:port`, without TLS.
     Tcp(String),
+    /// The same, with it.
+    Tls(String, Tls),
 }
 
 #[derive(Debug, thiserror::Error)]
