@@ -28,13 +28,21 @@ const TOOLS: [&str; 10] = ["bash", "cat", "env", "hostname", "ls", "ps", "rm", "
 /// Ubuntu's prompt; and a shell that hears SIGTERM, as the book's did: today's would let `stop` wait for ten seconds.
 const BASHRC: &str = "PS1='\\u@\\h:\\w\\$ '\ntrap 'exit 0' TERM\n";
 
+/// `apk add --update nodejs nodejs-npm`: a node that serves what the application shows, and an npm that has it all.
+const APK: &str = "#!/bin/sh
+printf '#!/bin/sh\\nexec httpd -f -p 8080 -h /src/views\\n' >/bin/node
+printf '#!/bin/sh\\necho up to date\\n' >/bin/npm
+chmod 755 /bin/node /bin/npm
+echo OK: 61 MiB in 18 packages
+";
+
 /// Starts it and makes the machine believe in it.
 pub fn open(host: &Host) -> Result<()> {
     let registry = host.registry()?;
     serve_with_tls(host)?;
     let hub = Hub { host, registry };
     hub.ubuntu()?;
-    let busybox = hub.layer(&busybox_archive(host)?)?;
+    let busybox = hub.busybox()?;
     hub.image("library/alpine", &["latest"], &[busybox.clone()], &["/bin/sh"])?;
     hub.tu_demo(&busybox)?;
     hub.image("library/mongo", &["3.3.11"], &[busybox.clone(), hub.text("etc/mongod.conf", "3.3.11\n")?], &["sh"])?;
@@ -83,6 +91,43 @@ fn serve_with_tls(host: &Host) -> Result<()> {
     host.cover_file("/etc/hosts", format!("127.0.0.1 localhost {}\n", NAMES.join(" ")).as_bytes())
 }
 
+/// A stand-in for the author's repository on GitHub; the variables that have git find it.
+pub fn application(host: &Host) -> Result<Vec<(String, String)>> {
+    let (author, work) = (host.path("github"), host.path("github/psweb.git"));
+    for (name, text) in APPLICATION {
+        let file = work.join(name);
+        fs::create_dir_all(file.parent().context("a file's folder")?)?;
+        fs::write(file, text)?;
+    }
+    let place = work.display().to_string();
+    let git = |words: &[&str]| {
+        host.command("git", &[&["-C", &place, "-c", "user.name=n", "-c", "user.email=e"], words].concat())
+    };
+    git(&["init", "--quiet"])?;
+    git(&["add", "."])?;
+    git(&["commit", "--quiet", "--message", "all"])?;
+    let variables = [
+        ("GIT_CONFIG_COUNT", "1".to_owned()),
+        ("GIT_CONFIG_KEY_0", format!("url.file://{}/.insteadOf", author.display())),
+        ("GIT_CONFIG_VALUE_0", "https://github.com/nigelpoulton/".to_owned()),
+    ];
+    Ok(variables.map(|(name, value)| (name.to_owned(), value)).to_vec())
+}
+
+/// The files of the book's application.
+const APPLICATION: [(&str, &str); 7] = [
+    (
+        "Dockerfile",
+        "FROM alpine\nLABEL maintainer=\"nigelpoulton@hotmail.com\"\nRUN apk add --update nodejs nodejs-npm\nCOPY . /src\nWORKDIR /src\nRUN npm install\nEXPOSE 8080\nENTRYPOINT [\"node\", \"./app.js\"]\n",
+    ),
+    ("README.md", "# psweb\n"),
+    ("app.js", "http.createServer()\n"),
+    ("circle.yml", "machine:\n"),
+    ("package.json", "{}\n"),
+    ("test/smoke.js", "ok()\n"),
+    ("views/index.html", "<h1>Hello Docker learners!!!</h1>\n"),
+];
+
 /// A layer that is in the registry's reach.
 #[derive(Clone)]
 struct Layer {
@@ -96,6 +141,16 @@ struct Hub<'h> {
 }
 
 impl Hub<'_> {
+    /// Busybox, and an `apk` that can install one thing.
+    fn busybox(&self) -> Result<Layer> {
+        busybox_archive(self.host)?;
+        let folder = self.host.path("busybox/sbin");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("apk"), APK)?;
+        fs::set_permissions(folder.join("apk"), fs::Permissions::from_mode(0o755))?;
+        self.layer(&busybox_archive(self.host)?)
+    }
+
     fn ubuntu(&self) -> Result<()> {
         let mut trees: Vec<BTreeMap<String, PathBuf>> = vec![BTreeMap::new(); 2];
         for tool in TOOLS {

@@ -15,6 +15,7 @@ const NEEDS: &[Needs] = &[
     Needs::Path("/bin/bash"),
     Needs::Program("ps", "procps"),
     Needs::Program("curl", "curl"),
+    Needs::Program("git", "git"),
     Needs::Program("openssl", "openssl"),
     Needs::Program("docker-registry", "docker-registry"),
     Needs::Program("docker", "docker.io"),
@@ -31,6 +32,7 @@ const TESTS: &[Test] = &[
     transcript!("chapter_4_the_daemon_answers", "4-version.txt"),
     transcript!("chapter_4_an_image_is_pulled_and_listed", "4-images.txt"),
     transcript!("chapter_4_a_container_is_entered_and_left", "4-containers.txt"),
+    transcript!("chapter_4_an_application_becomes_an_image_and_answers", "4-dev.txt"),
     transcript!("chapter_5_each_program_has_one_task", "5-engine.txt"),
     transcript!("chapter_6_images_are_pulled", "6-pulling.txt"),
     transcript!("chapter_6_names_lead_to_registries", "6-naming.txt"),
@@ -51,12 +53,14 @@ fn main() -> ExitCode {
 fn play_file(host: &Host, file: &str, text: &str) -> Result<()> {
     let transcript = Transcript::parse(text).context(file.to_owned())?;
     hub::open(host)?;
+    let github = hub::application(host)?;
     let engine = host.engine("e")?;
     let daemon = engine.exec_root().display().to_string();
     for (who, docker) in [("ours", engine.docker.clone()), ("Docker's", engine.docker_of_docker())] {
         let socket = engine.socket().display().to_string();
         let variables = [("DOCKER_SOCKET", socket), ("DOCKER_EXEC_ROOT", daemon.clone())];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let variables = variables.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(github.clone());
+        let variables = variables.collect();
         let stage = Stage { host, docker, variables };
         play(&stage, &transcript).with_context(|| format!("{file}, {who} client"))?;
         clear(&engine.docker)?;
