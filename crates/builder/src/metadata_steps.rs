@@ -1,7 +1,7 @@
 //! Instructions that change the configuration only.
 
 use build_core::KeyMaker;
-use dockerfile::{CommandLine, Healthcheck, Instruction, Pair};
+use dockerfile::{Arg, CommandLine, Healthcheck, Instruction, Pair};
 use image_core::ContainerConfig;
 
 use crate::error::BuildError;
@@ -33,19 +33,7 @@ pub(crate) async fn apply(
     instruction: &Instruction,
 ) -> Result<(), BuildError> {
     match instruction {
-        Instruction::Arg(args) => {
-            let mut shown = Vec::new();
-            for arg in args {
-                let name = build.expand(state, &arg.name)?;
-                let default = arg.default.as_deref().map(|text| build.expand(state, text)).transpose()?;
-                shown.push(match &default {
-                    Some(value) => format!("{name}={value}"),
-                    None => name.clone(),
-                });
-                build.arguments.declare(&name, default);
-            }
-            commit(build, state, &format!("ARG {}", shown.join(" ")), |_| {}).await
-        }
+        Instruction::Arg(args) => declare(build, state, args).await,
         Instruction::Env(pairs) => {
             let pairs = expand_pairs(build, state, pairs)?;
             let text = shown_pairs("ENV", &pairs);
@@ -98,21 +86,37 @@ pub(crate) async fn apply(
             let user = build.expand(state, text)?;
             commit(build, state, &format!("USER {user}"), |config| config.user = user.clone()).await
         }
-        Instruction::Volume(words) => {
-            let mut paths = Vec::new();
-            for word in words {
-                let path = build.expand(state, word)?;
-                match path.trim() {
-                    "" => return Err(BuildError::invalid("VOLUME specified can not be an empty string")),
-                    path => paths.push(path.to_owned()),
-                }
-            }
-            let text = format!("VOLUME [{}]", paths.join(" "));
-            commit(build, state, &text, |config| paths.iter().for_each(|path| add(&mut config.volumes, path))).await
-        }
+        Instruction::Volume(words) => volumes(build, state, words).await,
         // These make layers, and are done elsewhere.
         Instruction::Add(_) | Instruction::Copy(_) | Instruction::Run(_) | Instruction::WorkDir(_) => Ok(()),
     }
+}
+
+async fn declare(build: &mut Build<'_>, state: &mut StageState, args: &[Arg]) -> Result<(), BuildError> {
+    let mut shown = Vec::new();
+    for arg in args {
+        let name = build.expand(state, &arg.name)?;
+        let default = arg.default.as_deref().map(|text| build.expand(state, text)).transpose()?;
+        shown.push(match &default {
+            Some(value) => format!("{name}={value}"),
+            None => name.clone(),
+        });
+        build.arguments.declare(&name, default);
+    }
+    commit(build, state, &format!("ARG {}", shown.join(" ")), |_| {}).await
+}
+
+async fn volumes(build: &Build<'_>, state: &mut StageState, words: &[String]) -> Result<(), BuildError> {
+    let mut paths = Vec::new();
+    for word in words {
+        let path = build.expand(state, word)?;
+        match path.trim() {
+            "" => return Err(BuildError::invalid("VOLUME specified can not be an empty string")),
+            path => paths.push(path.to_owned()),
+        }
+    }
+    let text = format!("VOLUME [{}]", paths.join(" "));
+    commit(build, state, &text, |config| paths.iter().for_each(|path| add(&mut config.volumes, path))).await
 }
 
 pub(crate) async fn add_labels(
