@@ -191,19 +191,13 @@ fn walk(root: BorrowedFd<'_>, path: &str, depth: usize, nodes: &mut BTreeMap<Str
 }
 
 fn node(root: BorrowedFd<'_>, path: &str, stat: &Stat) -> io::Result<Node> {
-    let device = || (u32::try_from(major(stat.st_rdev)), u32::try_from(minor(stat.st_rdev)));
+    let device = (major(stat.st_rdev), minor(stat.st_rdev));
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => NodeKind::Directory,
         FileType::Symlink => NodeKind::Symlink(read_link(root, path)?),
         FileType::Fifo => NodeKind::Special(EntryKind::Fifo),
-        FileType::CharacterDevice => match device() {
-            (Ok(major), Ok(minor)) => NodeKind::Special(EntryKind::Character { major, minor }),
-            _ => return Err(Errno::OVERFLOW.into()),
-        },
-        FileType::BlockDevice => match device() {
-            (Ok(major), Ok(minor)) => NodeKind::Special(EntryKind::Block { major, minor }),
-            _ => return Err(Errno::OVERFLOW.into()),
-        },
+        FileType::CharacterDevice => NodeKind::Special(EntryKind::Character { major: device.0, minor: device.1 }),
+        FileType::BlockDevice => NodeKind::Special(EntryKind::Block { major: device.0, minor: device.1 }),
         FileType::Socket => return Err(io::Error::other(format!("{path} is a socket"))),
         _ => NodeKind::File { size: u64::try_from(stat.st_size).unwrap_or(0), offset: 0, digest: None },
     };
@@ -220,10 +214,7 @@ fn node(root: BorrowedFd<'_>, path: &str, stat: &Stat) -> io::Result<Node> {
 
 /// The one extended attribute that a program needs to be the same elsewhere (capabilities(7)).
 fn capability(root: BorrowedFd<'_>, path: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let file = match open(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
-        Ok(file) => file,
-        Err(errno) => return Err(errno.into()),
-    };
+    let file = open(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
     let mut value = vec![0; 256];
     match rustix::fs::fgetxattr(&file, CAPABILITY, &mut value[..]) {
         Ok(length) => {
