@@ -33,6 +33,7 @@ const LACKING: &[(&str, &str, &str)] = &[];
 const TESTS: &[&str] = &[
     "crates/docker/tests",
     "crates/docker-cli/tests/against_docker",
+    "crates/testhost/tests/book",
     "crates/testhost/tests/host",
     "crates/testhost/tests/swap",
 ];
@@ -85,9 +86,9 @@ fn tests() -> Vec<(String, String)> {
     for folder in TESTS {
         let Ok(entries) = std::fs::read_dir(workspace().join(folder)) else { continue };
         let short = folder.rsplit('/').next().unwrap_or(folder);
-        for path in
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "rs"))
-        {
+        let is_test =
+            |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs" || extension == "txt");
+        for path in entries.flatten().map(|entry| entry.path()).filter(is_test) {
             let text = std::fs::read_to_string(&path).unwrap();
             let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
             found.push((format!("{short}/{stem}"), text));
@@ -97,17 +98,22 @@ fn tests() -> Vec<(String, String)> {
     found
 }
 
-/// Tests that type the command: as words of a list, or as a line.
+/// Tests that type the command: as words of a list, or as a line, or at a prompt.
 fn tests_of(command: &str, tests: &[(String, String)]) -> String {
     let words: Vec<&str> = command.split_whitespace().collect();
     let list = format!("[\"{}\"", words.join("\", \""));
     let line = format!("\"{command} ");
     let whole = format!("\"{command}\"");
+    let at_prompt = |line: &str| {
+        let rest = line.strip_prefix("$ docker ").and_then(|rest| rest.strip_prefix(command));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
     let types = |text: &str| {
         text.contains(&format!("{list},"))
             || text.contains(&format!("{list}]"))
             || text.contains(&line)
             || (words.len() > 1 && text.contains(&whole))
+            || (!command.is_empty() && text.lines().any(at_prompt))
     };
     let names: Vec<&str> = tests.iter().filter(|(_, text)| types(text)).map(|(name, _)| name.as_str()).collect();
     let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
