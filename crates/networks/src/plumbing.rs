@@ -61,10 +61,7 @@ fn plug_all(path: &Path, inside: &Route, plugs: &[Plug<'_>], gateways: Gateways)
     create_links(path, plugs)?;
     write_sysctls(path, plugs)?;
     let endpoints: Vec<&Endpoint> = plugs.iter().map(|plug| plug.endpoint).collect();
-    configure(inside, batch, &endpoints)?;
-    let mut batch = Batch::new();
-    add_default_routes(inside, &mut batch, &endpoints, gateways)?;
-    Ok(inside.perform(&batch)?)
+    configure(inside, batch, &endpoints, gateways)
 }
 
 /// Plugs one more endpoint into a namespace that runs; the default routes are set behind it.
@@ -79,7 +76,7 @@ pub(crate) fn plug(path: &Path, plug: &Plug<'_>) -> Result<(), Error> {
     let one = std::slice::from_ref(plug);
     create_links(path, one)?;
     write_sysctls(path, one)?;
-    configure(&inside, Batch::new(), &[plug.endpoint])
+    configure(&inside, Batch::new(), &[plug.endpoint], Gateways::default())
 }
 
 /// Takes an endpoint's link out, a veth's other end with it. It waits in the kernel (16 ms here); nothing starts or stops
@@ -102,7 +99,6 @@ pub(crate) fn is_plugged(path: &Path, endpoint: &Endpoint) -> Result<bool, Error
 /// The default routes of a namespace that runs, in place of those it has.
 pub(crate) fn set_default_routes(path: &Path, endpoints: &[Endpoint], gateways: Gateways) -> Result<(), Error> {
     let inside = namespace::enter(path, Route::open)?;
-    let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
     let mut batch = Batch::new();
     for (at, is_ipv4) in [(gateways.ipv4, true), (gateways.ipv6, false)] {
         let has_one = |route: &netlink::RouteFacts| {
@@ -112,7 +108,11 @@ pub(crate) fn set_default_routes(path: &Path, endpoints: &[Endpoint], gateways: 
             batch.delete_default_route(is_ipv4);
         }
     }
-    add_default_routes(&inside, &mut batch, &endpoints, gateways)?;
+    for (at, is_ipv4) in [(gateways.ipv4, true), (gateways.ipv6, false)] {
+        if let Some(endpoint) = at.and_then(|at| endpoints.get(at)) {
+            add_default_route(&mut batch, endpoint, index_of(&inside, endpoint)?, is_ipv4);
+        }
+    }
     Ok(inside.perform(&batch)?)
 }
 
@@ -143,8 +143,9 @@ fn write_sysctls(path: &Path, plugs: &[Plug<'_>]) -> Result<(), Error> {
     Ok(namespace::enter(path, || sysctls.iter().try_for_each(|(name, value)| namespace::write_sysctl(name, value)))?)
 }
 
-/// One batch: addresses and up.
-fn configure(inside: &Route, mut batch: Batch, endpoints: &[&Endpoint]) -> Result<(), Error> {
+/// One batch: addresses, up, and the default routes, whose gateways are only accepted once their links are up.
+fn configure(inside: &Route, mut batch: Batch, endpoints: &[&Endpoint], gateways: Gateways) -> Result<(), Error> {
+    let mut indexes = Vec::with_capacity(endpoints.len());
     for endpoint in endpoints {
         let index = index_of(inside, endpoint)?;
         for address in [endpoint.ipv4, endpoint.ipv6].into_iter().flatten() {
@@ -154,26 +155,21 @@ fn configure(inside: &Route, mut batch: Batch, endpoints: &[&Endpoint]) -> Resul
             batch.add_address(index, Prefix::new(*address, if address.is_ipv4() { 16 } else { 64 }));
         }
         batch.set_up(index);
+        indexes.push(index);
+    }
+    for (at, is_ipv4) in [(gateways.ipv4, true), (gateways.ipv6, false)] {
+        if let Some((endpoint, index)) = at.and_then(|at| Some((endpoints.get(at)?, indexes.get(at)?))) {
+            add_default_route(&mut batch, endpoint, *index, is_ipv4);
+        }
     }
     Ok(inside.perform(&batch)?)
 }
 
-/// A gateway is only accepted once its link is up, and reachable where it is outside the subnet.
-fn add_default_routes(
-    inside: &Route,
-    batch: &mut Batch,
-    endpoints: &[&Endpoint],
-    gateways: Gateways,
-) -> Result<(), Error> {
-    for (at, is_ipv4) in [(gateways.ipv4, true), (gateways.ipv6, false)] {
-        let Some(endpoint) = at.and_then(|at| endpoints.get(at)) else { continue };
-        let index = index_of(inside, endpoint)?;
-        match endpoint.address(is_ipv4).and_then(|address| address.gateway) {
-            Some(gateway) => batch.add_default_route(gateway, index),
-            None => batch.add_default_link_route(is_ipv4, index),
-        }
+fn add_default_route(batch: &mut Batch, endpoint: &Endpoint, index: u32, is_ipv4: bool) {
+    match endpoint.address(is_ipv4).and_then(|address| address.gateway) {
+        Some(gateway) => batch.add_default_route(gateway, index),
+        None => batch.add_default_link_route(is_ipv4, index),
     }
-    Ok(())
 }
 
 fn index_of(inside: &Route, endpoint: &Endpoint) -> Result<u32, Error> {

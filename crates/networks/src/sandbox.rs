@@ -169,7 +169,10 @@ impl Inner {
         let plug = |endpoint: &'a Endpoint| {
             let network = self.state().find(&endpoint.network_id)?.record.clone();
             let driver = driver::find(&network.driver)?;
-            let uplink = driver.ensure(&route, &network, endpoint.segment)?;
+            let uplink = match driver.find(&route, &network, endpoint.segment)? {
+                Some(uplink) => uplink,
+                None => driver.ensure(&route, &network, endpoint.segment)?,
+            };
             Ok(Plug { endpoint, network, driver, uplink })
         };
         endpoints.iter().map(plug).collect()

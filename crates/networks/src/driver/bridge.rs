@@ -71,6 +71,14 @@ impl Driver for Bridge {
         Ok(())
     }
 
+    fn find(&self, route: &Route, record: &NetworkRecord, segment: u16) -> Result<Option<Uplink>, Error> {
+        if segment > 0 {
+            return Ok(None);
+        }
+        let link = route.link_by_name(&record.bridge)?;
+        Ok(link.filter(|link| link.up).map(|link| Uplink { index: link.index }))
+    }
+
     fn ensure(&self, route: &Route, record: &NetworkRecord, segment: u16) -> Result<Uplink, Error> {
         let index = ensure_first(route, record)?;
         if segment == 0 { Ok(Uplink { index }) } else { ensure_segment(route, record, index, segment) }

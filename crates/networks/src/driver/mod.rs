@@ -32,6 +32,9 @@ pub(crate) trait Driver: Sync {
     /// Once, when the network is made; what it finds in the kernel goes into the record.
     fn adopt(&self, route: &Route, record: &mut NetworkRecord) -> Result<(), Error>;
 
+    /// What endpoints plug into, if it stands ready: the way of every start. None: [`Driver::ensure`] is to see to it.
+    fn find(&self, route: &Route, record: &NetworkRecord, segment: u16) -> Result<Option<Uplink>, Error>;
+
     /// Sees to it that what endpoints plug into is there. Idempotent.
     fn ensure(&self, route: &Route, record: &NetworkRecord, segment: u16) -> Result<Uplink, Error>;
 

@@ -46,6 +46,10 @@ impl Driver for Macvlan {
         adopt(route, record)
     }
 
+    fn find(&self, route: &Route, record: &NetworkRecord, _segment: u16) -> Result<Option<Uplink>, Error> {
+        ensure(route, record).map(Some)
+    }
+
     fn ensure(&self, route: &Route, record: &NetworkRecord, _segment: u16) -> Result<Uplink, Error> {
         ensure(route, record)
     }
@@ -97,6 +101,10 @@ impl Driver for Ipvlan {
 
     fn adopt(&self, route: &Route, record: &mut NetworkRecord) -> Result<(), Error> {
         adopt(route, record)
+    }
+
+    fn find(&self, route: &Route, record: &NetworkRecord, _segment: u16) -> Result<Option<Uplink>, Error> {
+        ensure(route, record).map(Some)
     }
 
     fn ensure(&self, route: &Route, record: &NetworkRecord, _segment: u16) -> Result<Uplink, Error> {
