@@ -32,8 +32,8 @@ wire! {
     #[serde(rename = "VolumeCreateRequest")]
     pub struct CreateRequest {
         driver: String = "Driver" | "empty",
-        driver_opts: StringMap = "DriverOpts" | "empty",
-        labels: StringMap = "Labels" | "empty",
+        driver_opts: Option<StringMap> = "DriverOpts" | "empty",
+        labels: Option<StringMap> = "Labels" | "empty",
         name: String = "Name" | "empty",
         /// Of a volume of a swarm.
         cluster_volume_spec: Option<serde_json::Value> = "ClusterVolumeSpec" | "empty",

@@ -39,7 +39,7 @@ fn matches(volume: &VolumeView, filters: &Filters, dangling: Option<bool>) -> bo
     any("driver", &|driver| volume.driver == driver)
         && any("name", &is_named)
         && dangling.is_none_or(|dangling| dangling == (volume.users == 0))
-        && filters.match_labels(&volume.labels)
+        && filters.match_labels(volume.labels.as_ref().unwrap_or(&StringMap::new()))
 }
 
 pub async fn inspect(api: &Api, request: &Request) -> Answer {
@@ -101,14 +101,13 @@ fn prunes_named(filters: &Filters) -> Result<bool, Failure> {
 }
 
 fn to_wire(volume: VolumeView) -> wire::Volume {
-    let given = |map: StringMap| Some(map).filter(|map| !map.is_empty());
     wire::Volume {
         created_at: created_at(volume.created_ns),
         driver: volume.driver,
-        labels: given(volume.labels),
+        labels: volume.labels,
         mountpoint: volume.mountpoint,
         name: volume.name,
-        options: given(volume.options),
+        options: volume.options,
         scope: volume.scope.to_owned(),
         status: volume.status,
         usage_data: None,
@@ -143,7 +142,7 @@ mod tests {
 
     #[test]
     fn filters_choose_as_dockers_do() {
-        let labels = [("team".to_owned(), "blue".to_owned())].into();
+        let labels = Some([("team".to_owned(), "blue".to_owned())].into());
         let volume =
             VolumeView { name: "data-1".into(), driver: "local".into(), labels, users: 1, ..VolumeView::default() };
         for filters in [

@@ -20,7 +20,7 @@ pub(crate) async fn create(
 ) -> Result<VolumeView, Error> {
     if request.name.is_empty() {
         request.name = new_name()?;
-        request.labels.insert(ANONYMOUS.to_owned(), String::new());
+        request.labels.get_or_insert_default().insert(ANONYMOUS.to_owned(), String::new());
     }
     let gate = shared.index().gate(&request.name);
     let _gate = gate.lock().await;
@@ -55,7 +55,7 @@ async fn existing(shared: &Arc<Shared>, request: &CreateVolume) -> Result<Option
     }
     if record.is_local() {
         // Somebody deleted the folder: the volume is made again, as it was.
-        driver.create(name, &record.options).await.map_err(Error::operation("create", name))?;
+        driver.create(name, record.options()).await.map_err(Error::operation("create", name))?;
         return Ok(Some(driver));
     }
     if !shared.index().users_of(name).is_empty() {
@@ -90,7 +90,8 @@ pub(crate) async fn find_elsewhere(shared: &Shared, name: &str) -> Option<Arc<dy
 async fn make(shared: &Arc<Shared>, request: &CreateVolume, durability: Durability) -> Result<Arc<dyn Driver>, Error> {
     let name = &request.name;
     let driver = shared.drivers.find(&request.driver).await.map_err(Error::operation("create", name))?;
-    driver.check(name, &request.options).map_err(Error::operation("create", name))?;
+    let options = request.options.clone().unwrap_or_default();
+    driver.check(name, &options).map_err(Error::operation("create", name))?;
     // A local volume is made from its record at any time; a plugin has to be asked what came of it.
     let step = if driver.name() == crate::LOCAL { Step::Ready } else { Step::Making };
     let record = Record {
@@ -102,7 +103,7 @@ async fn make(shared: &Arc<Shared>, request: &CreateVolume, durability: Durabili
         anonymous: false,
     };
     shared.store(name, record.clone(), durability).await?;
-    if let Err(error) = driver.create(name, &request.options).await {
+    if let Err(error) = driver.create(name, &options).await {
         if let Err(second) = shared.forget(name, durability).await {
             tracing::warn!(volume = name, error = errors::chain(&second), "cannot forget a volume that was not made");
         }

@@ -30,9 +30,9 @@ async fn prune_all(shared: &Arc<Shared>, request: &PruneRequest) -> Result<Prune
         let index = shared.index();
         let unused = index.records.iter().filter(|(name, record)| {
             record.is_local()
-                && record.options.is_empty()
+                && record.options().is_empty()
                 && index.users_of(name).is_empty()
-                && is_wanted(&record.labels, request)
+                && is_wanted(record.labels.as_ref().unwrap_or(&BTreeMap::new()), request)
         });
         unused.map(|(name, _)| name.clone()).collect()
     };

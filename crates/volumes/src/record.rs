@@ -19,8 +19,8 @@ pub(crate) struct Record {
     pub created: i64,
     /// Empty: the local one.
     pub driver: String,
-    pub labels: BTreeMap<String, String>,
-    pub options: BTreeMap<String, String>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub options: Option<BTreeMap<String, String>>,
     pub step: Step,
     /// As the first versions of this table said it; a label says it now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -46,10 +46,15 @@ impl Record {
         self.driver() == LOCAL
     }
 
+    pub fn options(&self) -> &BTreeMap<String, String> {
+        const NONE: &BTreeMap<String, String> = &BTreeMap::new();
+        self.options.as_ref().unwrap_or(NONE)
+    }
+
     /// A record of whatever version as one of this.
     pub fn brought_up(mut self) -> Self {
         if std::mem::take(&mut self.anonymous) {
-            self.labels.entry(ANONYMOUS.to_owned()).or_default();
+            self.labels.get_or_insert_default().entry(ANONYMOUS.to_owned()).or_default();
         }
         self
     }
@@ -99,7 +104,10 @@ mod tests {
     fn records_of_the_first_version_are_read() {
         let old: Record = serde_json::from_str(r#"{"created":7,"anonymous":true}"#).unwrap();
         let new = old.brought_up();
-        assert_eq!((new.driver(), new.step, new.labels.contains_key(ANONYMOUS)), (LOCAL, Step::Ready, true));
+        assert_eq!(
+            (new.driver(), new.step, new.labels.as_ref().is_some_and(|labels| labels.contains_key(ANONYMOUS))),
+            (LOCAL, Step::Ready, true)
+        );
         assert!(!serde_json::to_string(&new).unwrap().contains("\"anonymous\""));
     }
 

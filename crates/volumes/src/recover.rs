@@ -33,7 +33,7 @@ async fn finish(shared: &Arc<Shared>, name: &str, record: &Record) -> Result<(),
     if record.step == Step::Removing {
         return remove::carry_out(shared, name, record, Insistence::Ask, Durability::Lazy).await;
     }
-    Ok(shared.drivers.local.create(name, &record.options).await?)
+    Ok(shared.drivers.local.create(name, record.options()).await?)
 }
 
 /// Folders that no record tells of were made by Docker, or before a record was lost with the power.
@@ -41,6 +41,7 @@ async fn take_in(shared: &Arc<Shared>) -> Result<(), Error> {
     for (name, options) in shared.drivers.local.on_disk()? {
         if shared.record(&name).is_none() {
             tracing::info!(volume = name, "a volume was found on the disk");
+            let options = Some(options).filter(|options| !options.is_empty());
             let record = Record { created: now(), driver: crate::LOCAL.to_owned(), options, ..Record::default() };
             shared.store(&name, record, Durability::Lazy).await?;
         }

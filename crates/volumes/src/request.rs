@@ -9,8 +9,9 @@ pub struct CreateVolume {
     pub name: String,
     /// Empty: whatever has a volume of this name, else the local driver.
     pub driver: String,
-    pub options: BTreeMap<String, String>,
-    pub labels: BTreeMap<String, String>,
+    /// `None` and none are two things to who looks at the volume later.
+    pub options: Option<BTreeMap<String, String>>,
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// How long a volume is wanted.
@@ -31,8 +32,8 @@ pub struct VolumeView {
     pub mountpoint: String,
     /// Nanoseconds since 1970; 0 is unknown.
     pub created_ns: i64,
-    pub labels: BTreeMap<String, String>,
-    pub options: BTreeMap<String, String>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub options: Option<BTreeMap<String, String>>,
     pub scope: &'static str,
     /// Whatever a plugin wants to be shown.
     pub status: Option<serde_json::Value>,

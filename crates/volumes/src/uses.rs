@@ -20,9 +20,9 @@ pub(crate) async fn mount(shared: &Arc<Shared>, name: &str, id: &str) -> Result<
     let driver = shared.drivers.find(record.driver()).await?;
     if record.is_local() {
         // Deleted by hand: a plain folder is made again.
-        driver.create(name, &record.options).await?;
+        driver.create(name, record.options()).await?;
     }
-    Ok(driver.mount(name, &record.options, id).await?)
+    Ok(driver.mount(name, record.options(), id).await?)
 }
 
 pub(crate) async fn unmount(shared: &Arc<Shared>, name: &str, id: &str) -> Result<(), Error> {
@@ -53,12 +53,12 @@ pub(crate) async fn restore(shared: &Arc<Shared>, live: &[LiveMount]) {
     for (name, record) in records {
         let ids = ids.remove(name.as_str()).unwrap_or_default();
         // A plugin that nobody has mounted anything of is left alone: it may come up later than this daemon.
-        if ids.is_empty() && (!record.is_local() || record.options.is_empty()) {
+        if ids.is_empty() && (!record.is_local() || record.options().is_empty()) {
             continue;
         }
         let restored = async {
             let driver = shared.drivers.find(record.driver()).await?;
-            driver.restore(&name, &record.options, &ids).await
+            driver.restore(&name, record.options(), &ids).await
         };
         if let Err(error) = restored.await {
             warn(&name, &error);

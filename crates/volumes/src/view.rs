@@ -1,6 +1,6 @@
 //! What is told of volumes: one, all, and their sizes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use metadata::Durability;
@@ -133,7 +133,8 @@ fn of_plugin(shared: &Shared, driver: &str, volumes: Vec<Found>, scope: Scope) -
 
 /// As in Docker: volumes that are mounts of something else take nothing of this disk.
 pub(crate) async fn usage(shared: &Arc<Shared>) -> Result<Vec<Usage>, Error> {
-    let volumes: Vec<VolumeView> = local(shared).into_iter().filter(|volume| volume.options.is_empty()).collect();
+    let volumes: Vec<VolumeView> =
+        local(shared).into_iter().filter(|volume| volume.options.as_ref().is_none_or(BTreeMap::is_empty)).collect();
     let mut usage = Vec::with_capacity(volumes.len());
     for volume in volumes {
         let bytes = size_of(volume.mountpoint.clone()).await;

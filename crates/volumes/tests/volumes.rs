@@ -63,11 +63,11 @@ async fn a_volume_is_made_once_and_survives_the_daemon() {
     let database = world.database();
     let volumes = world.open(&database).await;
     let labels = BTreeMap::from([("team".to_owned(), "blue".to_owned())]);
-    let made = volumes.create(CreateVolume { labels: labels.clone(), ..named("data") }).await.expect("create");
-    assert_eq!((made.driver.as_str(), made.scope, &made.labels), ("local", "local", &labels));
+    let made = volumes.create(CreateVolume { labels: Some(labels.clone()), ..named("data") }).await.expect("create");
+    assert_eq!((made.driver.as_str(), made.scope, &made.labels), ("local", "local", &Some(labels.clone())));
     fs::write(Path::new(&made.mountpoint).join("file"), "x").expect("write");
     let again = volumes.create(CreateVolume { driver: "local".to_owned(), ..named("data") }).await.expect("again");
-    assert_eq!(again.labels, labels);
+    assert_eq!(again.labels, Some(labels));
     assert_eq!(world.told(), ["create data {\"driver\": \"local\"}"]);
     drop(volumes);
     let volumes = world.open(&database).await;
@@ -91,7 +91,7 @@ async fn what_is_wrong_is_told_in_dockers_words_and_leaves_nothing() {
     assert_eq!(kind, ErrorKind::InvalidArgument);
     assert!(text.starts_with("create a/b: \"a/b\" includes invalid characters for a local volume name"), "{text}");
     let options = BTreeMap::from([("foo".to_owned(), "x".to_owned())]);
-    let (_, text) = words_of(CreateVolume { options, ..named("data") }).await;
+    let (_, text) = words_of(CreateVolume { options: Some(options), ..named("data") }).await;
     assert_eq!(text, "create data: invalid option: \"foo\"");
     let (kind, text) = words_of(CreateVolume { driver: "nonsense".to_owned(), ..named("data") }).await;
     assert_eq!(kind, ErrorKind::NotFound);
@@ -105,7 +105,7 @@ async fn what_a_container_has_stays_until_it_lets_go() {
     let database = world.database();
     let volumes = world.open(&database).await;
     let anonymous = volumes.acquire(CreateVolume::default(), "c1", Lifetime::Lasting).await.expect("acquire");
-    assert!(anonymous.name.len() == 64 && anonymous.labels.contains_key(ANONYMOUS));
+    assert!(anonymous.name.len() == 64 && anonymous.labels.is_some_and(|labels| labels.contains_key(ANONYMOUS)));
     volumes.acquire(named("data"), "c1", Lifetime::Lasting).await.expect("acquire");
     volumes.acquire(named("data"), "c2", Lifetime::Ephemeral).await.expect("acquire");
     let in_use = words(volumes.remove_by_force("data").await);
@@ -131,9 +131,9 @@ async fn only_what_was_made_without_a_name_is_pruned_unless_all_is_said() {
     let anonymous = volumes.create(CreateVolume::default()).await.expect("create");
     fs::write(Path::new(&anonymous.mountpoint).join("file"), "12345").expect("write");
     volumes.create(named("plain")).await.expect("create");
-    volumes.create(CreateVolume { labels, ..named("kept") }).await.expect("create");
+    volumes.create(CreateVolume { labels: Some(labels), ..named("kept") }).await.expect("create");
     let options = [("type", "tmpfs"), ("device", "tmpfs")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-    volumes.create(CreateVolume { options: options.into(), ..named("mount") }).await.expect("create");
+    volumes.create(CreateVolume { options: Some(options.into()), ..named("mount") }).await.expect("create");
     volumes.acquire(named("used"), "c1", Lifetime::Lasting).await.expect("acquire");
     let sizes = volumes.usage().await.expect("usage");
     let bytes = |name: &str| sizes.iter().find(|usage| usage.volume.name == name).and_then(|usage| usage.bytes);
@@ -158,7 +158,7 @@ async fn volumes_of_docker_and_folders_that_went_missing_are_taken_in() {
     fs::write(world.root().join("memory/opts.json"), options).expect("write");
     let volumes = world.open(&database).await;
     assert_eq!(names(&volumes).await, ["memory", "theirs"]);
-    assert_eq!(volumes.inspect("memory").await.expect("inspect").options.len(), 2);
+    assert_eq!(volumes.inspect("memory").await.expect("inspect").options.map(|options| options.len()), Some(2));
     volumes.create(named("gone")).await.expect("create");
     fs::remove_dir_all(world.root().join("gone")).expect("by hand");
     assert!(volumes.inspect("gone").await.is_ok());

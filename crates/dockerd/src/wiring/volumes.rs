@@ -1,5 +1,6 @@
 //! Containers want volumes, the volumes service has them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -26,7 +27,13 @@ impl VolumeSource for VolumeProvider {
         if request.anonymous {
             labels.insert(ANONYMOUS.to_owned(), String::new());
         }
-        let wanted = CreateVolume { name: request.name, driver: request.driver, options: request.options, labels };
+        let given = |map: BTreeMap<String, String>| Some(map).filter(|map| !map.is_empty());
+        let wanted = CreateVolume {
+            name: request.name,
+            driver: request.driver,
+            options: given(request.options),
+            labels: given(labels),
+        };
         let made = self.0.acquire(wanted, &request.container, lifetime).await.map_err(refused)?;
         Ok(Volume { driver: made.driver, mountpoint: made.mountpoint })
     }
