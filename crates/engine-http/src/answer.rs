@@ -107,7 +107,7 @@ enum Course {
 fn course(operation: Operation) -> Course {
     use Operation as Op;
     match operation {
-        Op::Events | Op::ContainerLogs | Op::ContainerStats | Op::ContainerWait => Course::Tells,
+        Op::Events | Op::ContainerLogs | Op::ContainerStats | Op::ContainerWait | Op::ImageBuild => Course::Tells,
         Op::ContainerAttach | Op::ContainerAttachWebsocket | Op::ExecStart | Op::Session => Course::Converses,
         _ => Course::Ends,
     }
