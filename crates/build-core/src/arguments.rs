@@ -80,6 +80,11 @@ impl Arguments {
         hidden.filter_map(|name| Some(format!("{name}={}", self.given_value(name)?))).collect()
     }
 
+    /// What another stage has declared counts as well.
+    pub fn add_used(&mut self, other: &Self) {
+        self.used.extend(other.used.iter().cloned());
+    }
+
     /// Given and never declared.
     pub fn unused(&self) -> Vec<String> {
         let known = |name: &str| name == EPOCH || PROXIES.contains(&name);

@@ -14,5 +14,5 @@ mod key;
 
 pub use arguments::{Arguments, EPOCH, PROXIES};
 pub use collect::{Kept, Limits, to_forget};
-pub use graph::{Needed, needed};
+pub use graph::{Needed, inputs, needed};
 pub use key::KeyMaker;

@@ -18,7 +18,7 @@ use crate::ports::{Images, Runs};
 use crate::request::{BuildRequest, ContextSource};
 use crate::state::Build;
 use crate::tree::Tree;
-use crate::{messages, remote, stage};
+use crate::{messages, parallel, remote};
 
 /// The most bytes of layers that the cache keeps unless the configuration says otherwise.
 const MAX_CACHE_BYTES: u64 = 20 << 30;
@@ -140,7 +140,9 @@ impl Builder {
         for statement in &file.arguments {
             build.announce(&statement.original).await;
         }
-        let built = build_stages(&mut build, &target).await;
+        let bases = bases(&build);
+        let base = |stage: &dockerfile::Stage| bases.get(&stage.lines.first).cloned().unwrap_or_default();
+        let built = parallel::build_stages(&mut build, &target, &base).await;
         while build.removals.join_next().await.is_some() {}
         built?;
         let result = build.results.get(&target.target).cloned();
@@ -270,13 +272,6 @@ fn platform_arguments(request: &BuildRequest) -> Result<BTreeMap<String, String>
     Ok(arguments)
 }
 
-async fn build_stages(build: &mut Build<'_>, needed: &Needed) -> Result<(), BuildError> {
-    for place in &needed.stages {
-        stage::build(build, *place, *place == needed.target).await?;
-    }
-    Ok(())
-}
-
 /// Arguments before the first FROM; then the stages that are needed are known.
 fn declare_globals(build: &mut Build<'_>) -> Result<Option<Needed>, BuildError> {
     let escape = build.file.directives.escape;
@@ -290,11 +285,17 @@ fn declare_globals(build: &mut Build<'_>) -> Result<Option<Needed>, BuildError> 
             build.arguments.declare_global(&arg.name, default);
         }
     }
-    let arguments = &build.arguments;
-    let lookup = |name: &str| arguments.global_value(name);
-    let expander = Expander::new(escape, &lookup);
-    let base = |stage: &dockerfile::Stage| expander.word(&stage.base).unwrap_or_default();
+    let bases = bases(build);
+    let base = |stage: &dockerfile::Stage| bases.get(&stage.lines.first).cloned().unwrap_or_default();
     Ok(needed(build.file, build.request.target.as_deref(), &base))
+}
+
+/// What stages begin on, by their lines. One that cannot be expanded is told when its turn comes.
+fn bases(build: &Build<'_>) -> BTreeMap<u32, String> {
+    let lookup = |name: &str| build.arguments.global_value(name);
+    let expander = Expander::new(build.file.directives.escape, &lookup);
+    let base = |stage: &dockerfile::Stage| (stage.lines.first, expander.word(&stage.base).unwrap_or_default());
+    build.file.stages.iter().map(base).collect()
 }
 
 fn count_steps(file: &Dockerfile, stages: &[usize]) -> usize {

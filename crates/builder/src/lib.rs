@@ -22,6 +22,7 @@ mod metadata_steps;
 mod mounts;
 mod output;
 mod owners;
+mod parallel;
 mod paths;
 mod ports;
 mod remote;

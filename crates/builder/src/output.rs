@@ -4,6 +4,8 @@ use tokio::sync::mpsc;
 
 /// Lines on their way to the client; a client that does not read makes the build wait.
 const QUEUE: usize = 64;
+/// Lines of a stage whose turn has not come yet.
+const QUEUE_BESIDE: usize = 1024;
 
 /// One thing told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,12 @@ pub fn lines(quiet: bool) -> (Output, mpsc::Receiver<Line>) {
 }
 
 impl Output {
+    /// An output of its own, whose lines somebody else passes on.
+    pub fn beside(&self) -> (Self, mpsc::Receiver<Line>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_BESIDE);
+        (Self { sender, quiet: self.quiet }, receiver)
+    }
+
     /// Nobody listens is no error: the build is cancelled by other means.
     pub async fn send(&self, line: Line) {
         if self.quiet && !matches!(line, Line::Image(_)) {

@@ -80,7 +80,33 @@ impl StageState {
     }
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    /// The same build for one stage of it.
+    pub fn apart<'b>(
+        &self,
+        token: &'b CancellationToken,
+        results: BTreeMap<usize, StageResult>,
+        step: usize,
+    ) -> Build<'b>
+    where
+        'a: 'b,
+    {
+        Build {
+            shared: self.shared,
+            request: self.request,
+            output: self.output,
+            token,
+            file: self.file,
+            context: Arc::clone(&self.context),
+            arguments: self.arguments.clone(),
+            results,
+            step,
+            steps: self.steps,
+            epoch: self.epoch,
+            removals: tokio::task::JoinSet::new(),
+        }
+    }
+
     /// `Step 2/8 : RUN make`.
     pub async fn announce(&mut self, text: &str) {
         self.step += 1;

@@ -352,3 +352,49 @@ pub fn cache(host: &Host) -> Result<()> {
     assert_eq!(docker.run_with(&words, text)?, docker.run_with(&words, text)?);
     Ok(())
 }
+
+/// Stages that read nothing of each other run at the same time; what they tell comes in the file's order.
+pub fn beside(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    engine.import_busybox("busybox")?;
+    let docker = &engine.docker;
+    // Each waits for the other to begin, over a cache that both see: one after the other they would wait for ever.
+    let meet = |own: &str, other: &str| {
+        format!(
+            "RUN --mount=type=cache,target=/meet touch /meet/{own} && n=0; until [ -e /meet/{other} ]; do sleep 0.1; n=$((n+1)); \
+             [ $n -lt 200 ] || exit 9; done; echo {own} > /{own}\n"
+        )
+    };
+    let file = format!(
+        "FROM busybox AS one\n{}FROM busybox AS two\n{}FROM busybox\nCOPY --from=one /left /\nCOPY --from=two /right /\nRUN cat /left /right\n",
+        meet("left", "right"),
+        meet("right", "left")
+    );
+    let built = docker.run_with(&["build", "-"], file.as_bytes())?;
+    let steps: Vec<&str> = built.lines().filter_map(|line| line.strip_prefix("Step ")?.split('/').next()).collect();
+    assert_eq!(steps, ["1", "2", "3", "4", "5", "6", "7", "8"], "{built}");
+    assert!(built.contains("left\nright\n"), "{built}");
+    // One that fails ends the other, and is the one that is told.
+    let file = b"FROM busybox AS one\nRUN sleep 1000\nFROM busybox AS two\nRUN exit 5\nFROM busybox\nCOPY --from=one / /\nCOPY --from=two / /\n";
+    let failed = docker.try_run_with(&["build", "--force-rm", "-"], file)?;
+    assert_eq!(failed.code, 5, "{}", failed.stderr);
+    assert_eq!(docker.run(&["ps", "-aq"])?, "");
+    Ok(())
+}
+
+/// A client that goes away takes its build along.
+pub fn cancelled(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    engine.import_busybox("busybox")?;
+    let folder = context(host, "endless", &[("Dockerfile", "FROM busybox\nRUN sleep 1000\n")])?;
+    for (name, docker) in builders(&engine) {
+        let mut client = docker.command(&["build", &shown(&folder)]).stdout(std::process::Stdio::null()).spawn()?;
+        let running = || engine.docker.run(&["ps", "-q"]).ok().filter(|ids| !ids.is_empty());
+        testhost::wait_until(&format!("{name}: the step runs"), running)?;
+        client.kill()?;
+        client.wait()?;
+        let gone = || engine.docker.run(&["ps", "-aq"]).ok().filter(String::is_empty);
+        testhost::wait_until(&format!("{name}: nothing of it is left"), gone)?;
+    }
+    Ok(())
+}
