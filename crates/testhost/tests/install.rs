@@ -52,10 +52,14 @@ fn package(host: &Host) -> Result<()> {
     let package = package.strip_prefix(&debian.root.display().to_string()).context("the package's place")?.to_owned();
     // A control group of the test's own.
     let group = host.control_group();
-    fs::create_dir_all(debian.root.join("etc/default"))?;
-    fs::write(debian.root.join("etc/default/docker"), format!("DOCKER_OPTS=\"--cgroup-parent /{group}\"\n"))?;
+    fs::create_dir_all(debian.root.join("etc/docker"))?;
+    fs::write(debian.root.join("etc/docker/daemon.json"), format!("{{\"cgroup-parent\": \"/{group}\"}}\n"))?;
 
-    debian.run(&["dpkg", "--force-confold", "--install", &package])?;
+    // The script finds the package beside it.
+    fs::copy(script("install.sh"), debian.root.join("root/install.sh"))?;
+    let told = debian.run(&["sh", "/root/install.sh"])?;
+    ensure!(told.contains("# Installing /root/longshore_") && told.contains("Server: Longshore"), "{told}");
+    ensure!(told.contains("usermod -aG docker USER"), "{told}");
     let version = debian.run(&["docker", "version"])?;
     ensure!(version.contains("Client:") && version.contains("\nServer: Longshore\n"), "{version}");
     for component in [" Engine:", " docker-containerd:", " docker-runc:", " docker-init:"] {
@@ -70,7 +74,7 @@ fn package(host: &Host) -> Result<()> {
     debian.run(&["docker", "run", "-d", "--name", "runs", "--stop-timeout", "1", "busybox", "sleep", "1000"])?;
     // Containers do not notice that the daemon is another; an upgrade is the same.
     let pid = debian.run(&["docker", "inspect", "-f", "{{.State.Pid}}", "runs"])?;
-    debian.run(&["dpkg", "--force-confold", "--install", &package])?;
+    debian.run(&["dpkg", "--install", &package])?;
     ensure!(debian.run(&["docker", "inspect", "-f", "{{.State.Pid}}", "runs"])? == pid);
     for page in ["man1/docker.1.gz", "man1/docker-container-run.1.gz", "man8/dockerd.8.gz"] {
         ensure!(debian.root.join("usr/share/man").join(page).exists(), "{page}");

@@ -39,6 +39,7 @@ const TESTS: &[Test] = &[
     transcript!("chapter_6_a_repository_has_several_tags_and_layers_in_common", "6-tags.txt"),
     transcript!("chapter_6_an_image_is_its_layers", "6-layers.txt"),
     transcript!("chapter_6_a_digest_names_one_content", "6-digests.txt"),
+    transcript!("chapter_6_a_name_stands_for_several_architectures", "6-architectures.txt"),
     transcript!("chapter_6_images_are_deleted_unless_they_are_used", "6-deleting.txt"),
     transcript!("chapter_7_a_container_is_its_processes", "7-run.txt"),
     transcript!("chapter_7_a_container_keeps_its_data", "7-life-cycle.txt"),
