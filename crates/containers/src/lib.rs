@@ -40,6 +40,7 @@ mod owners;
 mod ports;
 mod propagation;
 mod prune;
+mod realtime;
 mod record;
 mod recover;
 mod remove;
@@ -82,7 +83,7 @@ pub use request::{
     WaitResult,
 };
 pub use service::Service;
-pub use settings::{Defaults, Neighbours, Runtime, Settings};
+pub use settings::{CpuRealtime, Defaults, Neighbours, Runtime, Settings};
 pub use statistics::{InterfaceCounters, Sample, Samples, Statistics};
 pub use streams::{Attached, Logs, Streams};
 pub use tar_stream::{ArchiveSender, ArchiveSource, TarStream, archive_channel};

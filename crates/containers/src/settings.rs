@@ -48,6 +48,15 @@ pub struct Defaults {
     pub cdi_folders: Vec<PathBuf>,
     /// Of `--userns-remap`.
     pub remap: Option<Remap>,
+    /// Of the groups above containers.
+    pub cpu_realtime: CpuRealtime,
+}
+
+/// Microseconds that processes with real-time priority may run in a period; 0: the kernel's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuRealtime {
+    pub period_us: i64,
+    pub runtime_us: i64,
 }
 
 /// A configured OCI runtime: a program in runc's place, or a shim of its own.

@@ -25,8 +25,8 @@ use crate::service::{Shared, now};
 use crate::staging::{self, Staged};
 use crate::stdio::{self, Stdin};
 use crate::{
-    cdi, devices, files, health, links, logging, membership, messages, owners, propagation, remove, runtimes, user_namespaces,
-    volumes,
+    cdi, devices, files, health, links, logging, membership, messages, owners, propagation, realtime, remove, runtimes,
+    user_namespaces, volumes,
 };
 
 /// How long a shim may go on with a Create whose caller has died.
@@ -143,6 +143,7 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
         let mut staged = staging::stage(shared, &record).await?;
         owners::stage(shared, &record, &rootfs, &mut staged)?;
         let spec = specification(shared, &record, &sandbox, &rootfs, &staged, users)?;
+        realtime::provide(shared, &record)?;
         let runtime = runtimes::find(&shared.settings, &shared.defaults(), &record.host_config.runtime)?
             .for_root(user_namespaces::of(shared, &record.host_config).map(Remap::root));
         let maps = user_namespaces::maps(shared, &record.host_config);
@@ -384,7 +385,8 @@ pub(crate) fn provide_source(shared: &Shared, mount: &container_core::MountPoint
     if !mount.create_source {
         return Err(messages::bind_source_missing(&mount.source));
     }
-    user_namespaces::make_source(shared, path).map_err(|source| Error::file("create the bind mount's source path", path, source))
+    user_namespaces::make_source(shared, path)
+        .map_err(|source| Error::file("create the bind mount's source path", path, source))
 }
 
 fn namespaces(shared: &Shared, record: &Record, sandbox: &Sandbox, user: UserNamespace) -> Result<Namespaces, Error> {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, ensure};
@@ -10,7 +10,7 @@ use builder::BuilderConfig;
 use container_core::spec::{Policy, Remap};
 use container_core::{LogConfig, Ulimit};
 use containerd_client::Client;
-use containers::{Defaults, Runtime, Settings};
+use containers::{CpuRealtime, Defaults, Runtime, Settings};
 use images::{Images, ImagesConfig, RegistryOptions};
 use metadata::Database;
 use volumes::Volumes;
@@ -99,6 +99,7 @@ pub async fn open_volumes(places: &Places, database: &Database, events: &BusSink
 pub fn containers(config: &Config, places: &Places) -> Result<Settings> {
     let mut defaults = Defaults { remap: places.remap.clone(), ..defaults(config) };
     defaults.policy.seccomp_profile = seccomp_profile(config.seccomp_profile())?;
+    defaults.cpu_realtime = cpu_realtime(config)?;
     Ok(Settings {
         data_root: places.data_root.clone(),
         exec_root: places.exec_root.clone(),
@@ -118,6 +119,22 @@ pub fn containers(config: &Config, places: &Places) -> Result<Settings> {
         },
         defaults,
     })
+}
+
+/// The share of the groups above containers, where the kernel has one for groups.
+fn cpu_realtime(config: &Config) -> Result<CpuRealtime> {
+    let share = CpuRealtime {
+        period_us: config.cpu_rt_period.unwrap_or_default(),
+        runtime_us: config.cpu_rt_runtime.unwrap_or_default(),
+    };
+    if share != CpuRealtime::default() {
+        let options = "daemon-scoped cpu-rt-period and cpu-rt-runtime are";
+        let is_v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        ensure!(!is_v2, "{options} not implemented for cgroup v2");
+        let known = Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists();
+        ensure!(known, "{options} not supported by the kernel");
+    }
+    Ok(share)
 }
 
 /// The words of a profile stay, a file is read once: as in Docker it is understood by the first container that has it.

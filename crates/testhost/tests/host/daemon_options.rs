@@ -58,6 +58,19 @@ pub fn seccomp_profile(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// A container's real-time share needs one of the groups above it.
+pub fn realtime(host: &Host) -> Result<()> {
+    let plain = host.engine("p")?;
+    let image = plain.import_busybox("busybox")?;
+    let run = ["run", "--rm", "--cpu-rt-runtime", "2000", &image, "cat", "/sys/fs/cgroup/cpu/cpu.rt_runtime_us"];
+    let refused = plain.docker.try_run(&run)?;
+    ensure!(refused.code == 125 && refused.stderr.contains("cpu.rt_runtime_us"), "{}", refused.stderr);
+    let engine = host.engine_with("e", &["--cpu-rt-runtime", "4000"])?;
+    engine.import_busybox("busybox")?;
+    assert_eq!(engine.docker.run(&run)?, "2000");
+    Ok(())
+}
+
 pub fn default_bridge(host: &Host) -> Result<()> {
     let file = host.path("daemon.json");
     let json = r#"{

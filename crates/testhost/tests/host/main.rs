@@ -43,6 +43,7 @@ const PACKERS: &[Needs] = &[
 const OCI_TOOLS: &[Needs] =
     &[Needs::Path("/bin/busybox"), Needs::Program("skopeo", "skopeo"), Needs::Program("umoci", "umoci")];
 const NOTHING: &[Needs] = &[];
+const REALTIME: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us")];
 const NFT: &[Needs] = &[Needs::Program("nft", "nftables")];
 const TLS: &[Needs] = &[Needs::Program("curl", "curl"), Needs::Program("openssl", "openssl"), DOCKER_OF_DOCKER];
 const CURL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Program("curl", "curl")];
@@ -134,6 +135,7 @@ const TESTS: &[Test] = &[
     test("sighup_reloads_what_docker_reloads", NOTHING, daemon::reload),
     test("configurations_are_validated_in_docker_s_words", NOTHING, daemon::configuration),
     test("a_seccomp_profile_of_the_daemon_is_all_containers", BUSYBOX, daemon_options::seccomp_profile),
+    test("a_real_time_share_of_the_daemon_is_there_for_its_containers", REALTIME, daemon_options::realtime),
     test("the_default_bridge_and_new_networks_are_as_the_daemon_was_told", BUSYBOX, daemon_options::default_bridge),
     test("prometheus_reads_docker_s_metrics", BUSYBOX, daemon::metrics),
     test("nothing_passes_an_authorization_plugin_unseen", BUSYBOX, authorization::plugins),
