@@ -242,7 +242,7 @@ pub fn killed(host: &Host) -> Result<()> {
 
 /// Kills the daemon while a volume is filled: afterwards it is full, or nothing was asked for.
 pub fn killed_filling(host: &Host) -> Result<()> {
-    const FILES: usize = 4000;
+    const FILES: usize = 1500;
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
     let docker = &engine.docker;
@@ -251,13 +251,13 @@ pub fn killed_filling(host: &Host) -> Result<()> {
     docker.run(&["commit", "maker", "full"])?;
     docker.run(&["rm", "maker"])?;
     let mut halves = 0;
-    for round in 0..8_u64 {
+    for round in 0..4_u64 {
         let created = std::thread::scope(|scope| {
             let creating = scope.spawn(|| docker.try_run(&["create", "--name", "new", "-v", "data:/srv", "full"]));
             let seen = || fs::read_dir(folder(&engine, "data")).map_or(0, Iterator::count);
             // In the middle of it, earlier or later each time.
             wait_until("the first files", || (seen() > 0 || creating.is_finished()).then_some(()))?;
-            std::thread::sleep(Duration::from_millis(round * 7));
+            std::thread::sleep(Duration::from_millis(round * 4));
             engine.kill_dockerd()?;
             halves += usize::from((1..FILES).contains(&seen()));
             creating.join().expect("no panic")
@@ -267,7 +267,7 @@ pub fn killed_filling(host: &Host) -> Result<()> {
         let known = !docker.run(&["ps", "-aq"])?.is_empty();
         ensure!(known || created.code != 0, "round {round}: a container was made and is gone");
         ensure!(there == if known { FILES } else { 0 }, "round {round}: {there} files, container {known}");
-        ensure!(docker.run(&["run", "--rm", "-v", "data:/srv", "full", "cat", "/srv/4000"])? == "4000");
+        ensure!(docker.run(&["run", "--rm", "-v", "data:/srv", "full", "cat", "/srv/1500"])? == "1500");
         docker.try_run(&["rm", "new"])?;
         docker.run(&["volume", "rm", "data"])?;
     }
