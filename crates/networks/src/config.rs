@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use network_core::{Pool, Subnet, names, pool};
+use plugin_client::Plugins;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -21,6 +22,8 @@ pub struct Config {
     /// Options of new networks that do not set them, by driver (`--default-network-opt`).
     pub default_options: BTreeMap<String, BTreeMap<String, String>>,
     pub firewall: FirewallConfig,
+    /// Where network and IPAM plugins are found.
+    pub plugins: Plugins,
     pub host_resolv_conf: PathBuf,
     pub host_hosts: PathBuf,
 }
@@ -127,6 +130,7 @@ impl Config {
             pools: Vec::new(),
             default_options: BTreeMap::new(),
             firewall: FirewallConfig::default(),
+            plugins: Plugins::default(),
             host_resolv_conf: "/etc/resolv.conf".into(),
             host_hosts: "/etc/hosts".into(),
         }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use errors::ErrorKind;
 use metadata::Durability;
 use netlink::Route;
-use network_core::ipam;
+use network_core::{Subnet, ipam};
 
 use crate::driver;
 use crate::error::Error;
@@ -33,6 +33,67 @@ impl Inner {
         let mut random = [0; 5];
         getrandom::fill(&mut random).map_err(|_| Error::Random)?;
         let id = new_id()?;
+        if !matches!(request.driver.as_str(), "" | "default" | "null") && driver::find(&request.driver).is_none() {
+            self.remote.check(&request.driver)?;
+        }
+        let managed = self.pools_of_plugin(&request)?;
+        let planned = self.plan_network(id, request, managed.clone(), &host_routes, random);
+        let record = match planned {
+            Ok(record) => record,
+            Err(error) => {
+                self.give_up_pools(managed);
+                return Err(error);
+            }
+        };
+        let made = self.build_network(&route, record.clone());
+        match made {
+            Ok(record) => {
+                self.publish(EventAction::Create, &record, None);
+                Ok(Created { id: record.id, warning: String::new() })
+            }
+            Err(error) => {
+                self.state().networks.remove(&record.id);
+                let id = record.id.clone();
+                // The first error counts; what could not be undone is undone by the next start.
+                let _ = self.database.write_blocking(Durability::Lazy, move |tx| NETWORKS.delete(tx, &id).map(drop));
+                self.release_pools(&record, &record.subnets);
+                Err(error)
+            }
+        }
+    }
+
+    /// Pools of a plugin that manages addresses, with the record that tells which; none where we do it ourselves.
+    fn pools_of_plugin(&self, request: &CreateNetwork) -> Result<Option<NetworkRecord>, Error> {
+        let ipam = IpamRecord { driver: request.ipam_driver.clone(), options: request.ipam_options.clone() };
+        if !ipam.is_remote() || request.config_only {
+            return Ok(None);
+        }
+        let mut record = NetworkRecord {
+            enable_ipv4: request.enable_ipv4.unwrap_or(true),
+            enable_ipv6: request.enable_ipv6.unwrap_or(false),
+            ipam,
+            ..NetworkRecord::default()
+        };
+        let asked = ipam::parse(&request.pools, record.enable_ipv6).map_err(invalid_pools)?;
+        record.subnets = self.request_pools(&record, &asked)?;
+        Ok(Some(record))
+    }
+
+    fn give_up_pools(&self, managed: Option<NetworkRecord>) {
+        if let Some(record) = managed {
+            self.release_pools(&record, &record.subnets);
+        }
+    }
+
+    /// The record, in the state from here on.
+    fn plan_network(
+        &self,
+        id: String,
+        request: CreateNetwork,
+        managed: Option<NetworkRecord>,
+        host_routes: &[Subnet],
+        random: [u8; 5],
+    ) -> Result<NetworkRecord, Error> {
         let record = {
             let mut state = self.state();
             if state.networks.values().any(|network| network.record.name == request.name) {
@@ -47,28 +108,18 @@ impl Inner {
                 // Looked at when a network is made from it.
                 record.subnets = subnets::as_written(pools);
             } else {
-                driver::find(&record.driver)?.configure(&mut record, &others)?;
+                self.driver(&record.driver)?.configure(&mut record, &others)?;
                 let own = subnets::taken(&record, &others);
-                let around = Surroundings { config: &self.config, own, host: &host_routes, random };
-                record.subnets = subnets::choose(&record, pools, &around)?;
+                let around = Surroundings { config: &self.config, own, host: host_routes, random };
+                record.subnets = match managed {
+                    Some(managed) => managed.subnets,
+                    None => subnets::choose(&record, pools, &around)?,
+                };
             }
             state.insert_network(record.clone())?;
             record
         };
-        let made = self.build_network(&route, record.clone());
-        match made {
-            Ok(record) => {
-                self.publish(EventAction::Create, &record, None);
-                Ok(Created { id: record.id, warning: String::new() })
-            }
-            Err(error) => {
-                self.state().networks.remove(&record.id);
-                let id = record.id.clone();
-                // The first error counts; what could not be undone is undone by the next start.
-                let _ = self.database.write_blocking(Durability::Lazy, move |tx| NETWORKS.delete(tx, &id).map(drop));
-                Err(error)
-            }
-        }
+        Ok(record)
     }
 
     /// The record without its subnets, and what was asked of them.
@@ -110,8 +161,7 @@ impl Inner {
         if !record.enable_ipv4 && !record.enable_ipv6 {
             return Err(invalid("IPv4 or IPv6 must be enabled".to_owned()));
         }
-        let pools = ipam::parse(&request.pools, record.enable_ipv6)
-            .map_err(|wrong| invalid(format!("invalid network config:\n{}", ipam::join(&wrong))))?;
+        let pools = ipam::parse(&request.pools, record.enable_ipv6).map_err(invalid_pools)?;
         Ok((record, pools))
     }
 
@@ -121,7 +171,7 @@ impl Inner {
         if !record.has_endpoints() {
             return Ok(record);
         }
-        let driver = driver::find(&record.driver)?;
+        let driver = self.driver(&record.driver)?;
         let before = record.clone();
         driver.adopt(route, &mut record)?;
         if record != before {
@@ -144,13 +194,17 @@ impl Inner {
         if record.is_bridge() && self.config.firewall.forwards {
             driver::enable_forwarding(record.enable_ipv6)?;
         }
-        driver::find(&record.driver)?.ensure(route, record, 0)?;
+        self.driver(&record.driver)?.ensure(route, record, 0)?;
         if record.is_bridge() {
             let all = || self.state().firewall_items();
             self.firewall.change(&record.rules().items(), &[], all)?;
         }
         Ok(())
     }
+}
+
+fn invalid_pools(wrong: Vec<String>) -> Error {
+    Error::docker(ErrorKind::InvalidArgument, format!("invalid network config:\n{}", ipam::join(&wrong)))
 }
 
 /// What can be seen without knowing other networks.
@@ -190,10 +244,6 @@ fn check(request: &CreateNetwork) -> Result<(), Error> {
     }
     if request.ingress {
         return forbidden("Ingress network can only be global scope network");
-    }
-    if !matches!(request.ipam_driver.as_str(), "" | "default" | "null") {
-        let message = messages::unknown_driver(&request.ipam_driver);
-        return Err(Error::docker(ErrorKind::NotFound, message));
     }
     if request.ipam_driver == "null" {
         return invalid(

@@ -18,8 +18,19 @@ use crate::service::{Inner, not_running};
 impl Inner {
     pub(crate) fn connect(&self, container_id: &str, wanted: &EndpointRequest) -> Result<Sandbox, Error> {
         self.prepare()?;
+        let mut wanted = wanted.clone();
+        let mut given = Vec::new();
+        self.fill_addresses(&mut wanted, &mut given)?;
+        let connected = self.connect_filled(container_id, &wanted);
+        if connected.is_err() {
+            self.give_back_all(&given);
+        }
+        connected
+    }
+
+    fn connect_filled(&self, container_id: &str, wanted: &EndpointRequest) -> Result<Sandbox, Error> {
         let facts = self.host_facts_for(1)?;
-        let (before, after, network) = {
+        let (before, mut after, network) = {
             let mut state = self.state();
             let Some(before) = state.sandboxes.get(container_id).cloned() else {
                 return Err(not_running(container_id));
@@ -43,7 +54,8 @@ impl Inner {
             let network = state.find(&endpoint.network_id)?.record.clone();
             (before, after, network)
         };
-        if let Err(error) = self.plug(&before, &after) {
+        let plugged = self.join_remotes(&mut after).and_then(|()| self.plug(&before, &after));
+        if let Err(error) = plugged {
             {
                 // Ports moved from endpoint to endpoint keep their numbers: nobody else has them meanwhile.
                 let mut state = self.state();
@@ -142,7 +154,10 @@ impl Inner {
             (before, after, network)
         };
         self.store_sandbox(&SandboxRecord { is_changing: true, ..before.clone() })?;
-        self.unplug(&before, &after)?;
+        let unplugged = self.unplug(&before, &after);
+        let gone = before.sandbox.endpoints.iter().filter(|endpoint| endpoint.network_id == network.id);
+        gone.for_each(|endpoint| self.give_back_addresses(endpoint));
+        unplugged?;
         self.publish(EventAction::Disconnect, &network, Some(container_id));
         Ok(after.sandbox)
     }
@@ -156,6 +171,7 @@ impl Inner {
             Some(path) => gone.iter().try_for_each(|endpoint| plumbing::unplug(path, endpoint)),
             None => Ok(()),
         };
+        gone.iter().for_each(|endpoint| self.leave_remote(endpoint));
         let changed = self.change_over(before, after);
         let stored = self.store_sandbox(after);
         let mut state = self.state();

@@ -45,6 +45,7 @@ pub(crate) fn take_endpoint(
         segment: 0,
         sysctls: Vec::new(),
         driver_options: wanted.driver_options.clone(),
+        remote: None,
     };
     endpoint.sysctls = sysctls(wanted, &endpoint.link)?;
     let is_segmented = network.is_bridge();

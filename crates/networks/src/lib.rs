@@ -28,6 +28,8 @@ mod plumbing;
 mod ports;
 mod predefined;
 mod record;
+mod remote;
+mod remote_ipam;
 mod request;
 mod restore;
 mod sandbox;
@@ -41,10 +43,13 @@ pub use error::Error;
 pub use events::{Event, EventAction, EventSink};
 pub use record::{BridgeOptions, IpamRecord, NetworkRecord, ParentRecord, SubnetRecord};
 pub use request::{
-    Address, Attached, CreateNetwork, Created, Endpoint, EndpointRequest, Live, NetworkView, Sandbox, SandboxMode,
-    SandboxRequest,
+    Address, Attached, CreateNetwork, Created, Endpoint, EndpointRequest, Live, NetworkView, RemoteLink, RemoteRoute,
+    Sandbox, SandboxMode, SandboxRequest,
 };
 pub use service::Networks;
+
+/// Where plugins are found.
+pub use plugin_client::Plugins;
 
 // What callers build requests from and read answers with.
 pub use network_core::firewall::{GatewayMode, OpenPort, PublishedPort};

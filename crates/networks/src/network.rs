@@ -4,7 +4,6 @@ use errors::ErrorKind;
 use metadata::Durability;
 use netlink::Route;
 
-use crate::driver;
 use crate::error::Error;
 use crate::events::EventAction;
 use crate::messages;
@@ -67,9 +66,10 @@ impl Inner {
                 true => self.firewall.change(&[], &items, || self.state().firewall_items()),
                 false => Ok(()),
             };
-            driver::find(&record.driver)?.remove(&Route::open()?, &record)?;
+            self.driver(&record.driver)?.remove(&Route::open()?, &record)?;
             removed?;
         }
+        self.release_pools(&record, &record.subnets);
         self.publish(EventAction::Destroy, &record, None);
         Ok(record.id)
     }

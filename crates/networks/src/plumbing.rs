@@ -22,7 +22,7 @@ const LOOPBACK: u32 = 1;
 pub(crate) struct Plug<'a> {
     pub endpoint: &'a Endpoint,
     pub network: NetworkRecord,
-    pub driver: &'static dyn Driver,
+    pub driver: &'a dyn Driver,
     pub uplink: Uplink,
 }
 
@@ -155,6 +155,9 @@ fn configure(inside: &Route, mut batch: Batch, endpoints: &[&Endpoint], gateways
             batch.add_address(index, Prefix::new(*address, if address.is_ipv4() { 16 } else { 64 }));
         }
         batch.set_up(index);
+        for route in endpoint.remote.iter().flat_map(|remote| &remote.routes) {
+            batch.add_route(Prefix::new(route.to.base(), route.to.length()), route.next_hop, index);
+        }
         indexes.push(index);
     }
     for (at, is_ipv4) in [(gateways.ipv4, true), (gateways.ipv6, false)] {

@@ -131,7 +131,14 @@ impl Inner {
         };
         // A range that is the whole subnet is none.
         let range = range.filter(|range| *range != subnet);
-        Ok(SubnetRecord { subnet, range, gateway: gateway.or(Some(address)), bridge_address: own, auxiliary })
+        Ok(SubnetRecord {
+            subnet,
+            range,
+            gateway: gateway.or(Some(address)),
+            bridge_address: own,
+            auxiliary,
+            pool: None,
+        })
     }
 
     fn found_subnet(&self, bridge: &str, range: Option<Subnet>, is_ipv4: bool) -> Result<(IpAddr, Subnet), Error> {

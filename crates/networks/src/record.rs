@@ -76,6 +76,9 @@ pub struct SubnetRecord {
     pub bridge_address: Option<IpAddr>,
     #[serde(default)]
     pub auxiliary: BTreeMap<String, IpAddr>,
+    /// Its id at the plugin that manages its addresses.
+    #[serde(default)]
+    pub pool: Option<String>,
 }
 
 /// Driver options of a bridge network, read.
@@ -116,6 +119,11 @@ impl NetworkRecord {
     /// Whether containers have endpoints on it.
     pub fn has_endpoints(&self) -> bool {
         !self.config_only && !matches!(self.driver.as_str(), "host" | "null")
+    }
+
+    /// A plugin makes its links.
+    pub fn is_remote(&self) -> bool {
+        self.has_endpoints() && !matches!(self.driver.as_str(), "bridge" | "macvlan" | "ipvlan")
     }
 
     /// The default bridge has no embedded DNS server, as in Docker.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use network_core::firewall::{OpenPort, PublishedPort};
 use network_core::ipam::Asked;
 use network_core::resolv_conf::Overrides;
-use network_core::{Mac, Publish};
+use network_core::{Mac, Publish, Subnet};
 use serde::{Deserialize, Serialize};
 
 use crate::record::NetworkRecord;
@@ -123,6 +123,25 @@ pub struct Endpoint {
     pub sysctls: Vec<(String, String)>,
     #[serde(default)]
     pub driver_options: BTreeMap<String, String>,
+    /// What a plugin answered; none: no plugin knows it.
+    #[serde(default)]
+    pub remote: Option<RemoteLink>,
+}
+
+/// The link that a plugin made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteLink {
+    /// Its name on the host.
+    pub link: String,
+    pub routes: Vec<RemoteRoute>,
+}
+
+/// A route that a plugin wants in the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteRoute {
+    pub to: Subnet,
+    /// None: on the link itself.
+    pub next_hop: Option<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

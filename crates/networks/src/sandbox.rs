@@ -9,7 +9,7 @@ use netlink::{Route, namespace};
 use network_core::firewall::Item;
 use network_core::netd;
 
-use crate::driver;
+use crate::driver::{self, Uplink};
 use crate::error::Error;
 use crate::events::EventAction;
 use crate::messages;
@@ -34,10 +34,19 @@ impl Inner {
         if let Some(ready) = self.ready_sandbox(&request.container_id)? {
             return Ok(ready);
         }
+        let (filled, given) = self.with_addresses(request)?;
+        let made = self.make(filled.as_ref().unwrap_or(request));
+        if made.is_err() {
+            self.give_back_all(&given);
+        }
+        made
+    }
+
+    fn make(&self, request: &SandboxRequest) -> Result<Sandbox, Error> {
         let mut facts = self.host_facts(request)?;
         let mut refused = Refused::new();
         for _ in 0..PORT_TRIES {
-            let record = {
+            let mut record = {
                 let mut state = self.state();
                 if state.sandboxes.contains_key(&request.container_id) {
                     let message =
@@ -48,7 +57,8 @@ impl Inner {
                 state.sandboxes.insert(record.container_id.clone(), record.clone());
                 record
             };
-            match self.build(&record) {
+            let built = self.join_remotes(&mut record).map_err(Failure::Other).and_then(|()| self.build(&record));
+            match built {
                 Ok(()) => {
                     self.announce(EventAction::Connect, &record);
                     return Ok(record.sandbox);
@@ -161,14 +171,18 @@ impl Inner {
     }
 
     /// Links of the host are looked up by name each time: an index kept in memory could be another link's by now.
-    pub(crate) fn plugs<'a>(&self, endpoints: &'a [Endpoint]) -> Result<Vec<Plug<'a>>, Error> {
+    pub(crate) fn plugs<'a>(&'a self, endpoints: &'a [Endpoint]) -> Result<Vec<Plug<'a>>, Error> {
         if endpoints.is_empty() {
             return Ok(Vec::new());
         }
         let route = Route::open()?;
         let plug = |endpoint: &'a Endpoint| {
             let network = self.state().find(&endpoint.network_id)?.record.clone();
-            let driver = driver::find(&network.driver)?;
+            let driver = self.driver(&network.driver)?;
+            if let Some(remote) = &endpoint.remote {
+                let uplink = remote_uplink(&route, &remote.link)?;
+                return Ok(Plug { endpoint, network, driver, uplink });
+            }
             let uplink = match driver.find(&route, &network, endpoint.segment)? {
                 Some(uplink) => uplink,
                 None => driver.ensure(&route, &network, endpoint.segment)?,
@@ -196,6 +210,7 @@ impl Inner {
     pub(crate) fn release(&self, container_id: &str) -> Result<(), Error> {
         let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
         let result = self.tear_down(&record, &record.items());
+        record.sandbox.endpoints.iter().for_each(|endpoint| self.give_back_addresses(endpoint));
         self.announce(EventAction::Disconnect, &record);
         result
     }
@@ -222,6 +237,7 @@ impl Inner {
         if let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| self.owns_namespace(record)) {
             keep(namespace::remove(path).map_err(Error::from));
         }
+        record.sandbox.endpoints.iter().for_each(|endpoint| self.leave_remote(endpoint));
         let id = record.container_id.clone();
         let deleted = self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.delete(tx, &id).map(drop));
         keep(deleted.map_err(|error: metadata::Error| error.into()));
@@ -266,6 +282,13 @@ fn port_in_use(record: &SandboxRecord, port: &network_core::firewall::PublishedP
 pub(crate) fn datagram_targets(record: &SandboxRecord) -> BTreeSet<IpAddr> {
     let is_udp = |port: &&network_core::firewall::PublishedPort| port.protocol == network_core::Protocol::Udp;
     record.sandbox.ports.iter().filter(is_udp).map(|port| port.container_address).collect()
+}
+
+fn remote_uplink(route: &Route, name: &str) -> Result<Uplink, Error> {
+    match route.link_by_name(name)? {
+        Some(link) => Ok(Uplink { index: link.index }),
+        None => Err(Error::docker(ErrorKind::Internal, format!("the plugin's link {name} is not there"))),
+    }
 }
 
 /// Missing is empty, as for resolvers themselves.

@@ -11,12 +11,13 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 
 use crate::config::Config;
-use crate::driver;
+use crate::driver::{self, Driver};
 use crate::error::Error;
 use crate::events::{Event, EventAction, EventSink};
 use crate::firewall::Firewall;
 use crate::netd_client::NetdClient;
 use crate::record::{NETWORKS, NetworkRecord, SANDBOXES};
+use crate::remote::Remote;
 use crate::request::{CreateNetwork, Created, EndpointRequest, Live, NetworkView, Sandbox, SandboxRequest};
 use crate::state::State;
 
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub database: Database,
     pub firewall: Firewall,
     pub netd: NetdClient,
+    pub remote: Remote,
     events: Arc<dyn EventSink>,
     state: Mutex<State>,
     /// Whether bridges and table stand. Held while they are made, so that everybody waits for the first.
@@ -61,6 +63,7 @@ impl Networks {
         let inner = Inner {
             firewall: Firewall::new(config.table(), config.firewall),
             netd: NetdClient::new(config.netd_socket.clone(), config.netd_program.clone()),
+            remote: Remote { plugins: config.plugins.clone() },
             config,
             database,
             events,
@@ -213,7 +216,7 @@ impl Inner {
             driver::enable_forwarding(records.iter().any(|record| record.is_bridge() && record.enable_ipv6))?;
         }
         for record in &records {
-            let ensured = driver::find(&record.driver).and_then(|driver| driver.ensure(&route, record, 0));
+            let ensured = self.driver(&record.driver).and_then(|driver| driver.ensure(&route, record, 0));
             match ensured {
                 Ok(_) => {}
                 // A link of the host that is not there today: those who want the network are told.
@@ -226,6 +229,11 @@ impl Inner {
         self.firewall.load(|| self.state().firewall_items())?;
         *is_prepared = true;
         Ok(())
+    }
+
+    /// Built in, or else a plugin.
+    pub(crate) fn driver(&self, name: &str) -> Result<&dyn Driver, Error> {
+        Ok(driver::find(name).unwrap_or(&self.remote))
     }
 
     pub(crate) fn is_prepared(&self) -> bool {

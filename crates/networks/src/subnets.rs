@@ -46,7 +46,7 @@ pub(crate) fn choose(
         let gateway = wanted.gateway.or_else(|| first_free(&wanted));
         let gateway = gateway.filter(|_| has_gateway(record, is_ipv4));
         let ipam::Pool { subnet, range, auxiliary, .. } = wanted;
-        chosen.push(SubnetRecord { subnet, range, gateway, bridge_address: None, auxiliary });
+        chosen.push(SubnetRecord { subnet, range, gateway, bridge_address: None, auxiliary, pool: None });
     }
     for is_ipv4 in [true, false] {
         let is_wanted = if is_ipv4 { record.enable_ipv4 } else { record.enable_ipv6 };
@@ -55,7 +55,14 @@ pub(crate) fn choose(
         }
         let subnet = next_free(around, is_ipv4)?;
         let gateway = subnet.nth(1).filter(|_| has_gateway(record, is_ipv4));
-        let record = SubnetRecord { subnet, range: None, gateway, bridge_address: None, auxiliary: Default::default() };
+        let record = SubnetRecord {
+            subnet,
+            range: None,
+            gateway,
+            bridge_address: None,
+            auxiliary: Default::default(),
+            pool: None,
+        };
         // Docker lists IPv4 first.
         chosen.insert(if is_ipv4 { 0 } else { chosen.len() }, record);
     }
@@ -74,6 +81,7 @@ pub(crate) fn as_written(pools: Vec<ipam::Pool>) -> Vec<SubnetRecord> {
         gateway: pool.gateway,
         bridge_address: None,
         auxiliary: pool.auxiliary,
+        pool: None,
     };
     pools.into_iter().map(record).collect()
 }

@@ -12,7 +12,6 @@ use errors::ErrorKind;
 use netlink::{Batch, Route};
 
 use crate::error::Error;
-use crate::messages;
 use crate::record::NetworkRecord;
 use crate::request::Endpoint;
 
@@ -52,13 +51,14 @@ pub(crate) trait Driver: Sync {
     );
 }
 
-/// By the word of `docker network create --driver`. `host` and `null` have nothing of their own in the kernel.
-pub(crate) fn find(name: &str) -> Result<&'static dyn Driver, Error> {
+/// By the word of `docker network create --driver`; none: it is no driver of ours. `host` and `null` have nothing of their
+/// own in the kernel.
+pub(crate) fn find(name: &str) -> Option<&'static dyn Driver> {
     match name {
-        "bridge" => Ok(&bridge::Bridge),
-        "macvlan" => Ok(&vlan::Macvlan),
-        "ipvlan" => Ok(&vlan::Ipvlan),
-        other => Err(Error::docker(ErrorKind::NotFound, messages::unknown_driver(other))),
+        "bridge" => Some(&bridge::Bridge),
+        "macvlan" => Some(&vlan::Macvlan),
+        "ipvlan" => Some(&vlan::Ipvlan),
+        _ => None,
     }
 }
 

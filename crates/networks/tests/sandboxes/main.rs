@@ -9,6 +9,7 @@ mod host;
 mod hostile;
 mod modes;
 mod names;
+mod plugins;
 mod ports;
 mod restart;
 mod traffic;
@@ -90,6 +91,8 @@ fn main() {
         Trial::test("a_bridge_that_somebody_made_is_left_behind", drivers::foreign_bridge),
         Trial::test("networks_that_cannot_be_are_refused_in_dockers_words", drivers::refusals),
         Trial::test("a_network_is_made_from_anothers_configuration", drivers::configuration),
+        Trial::test("a_plugin_makes_links_and_gives_addresses", plugins::life),
+        Trial::test("what_a_plugin_refuses_or_makes_up_leaves_nothing", plugins::refusals),
         Trial::test("two_thousand_containers_are_on_one_network", drivers::thousands),
     ];
     libtest_mimic::run(&arguments, trials.into()).exit();
