@@ -36,6 +36,9 @@ struct Row {
     theirs: Patterns,
     /// The newest minor version in which it may be seen.
     until: Option<u16>,
+    /// It comes and goes: a run may be without it.
+    #[serde(default)]
+    sometimes: bool,
     reason: String,
     #[serde(skip)]
     explained: RefCell<Vec<Difference>>,
@@ -123,7 +126,7 @@ impl Known {
             (Pair::Reference, parts.contains(&Part::Versions)),
         ];
         let rows = played.into_iter().filter(|(_, played)| *played).flat_map(|(pair, _)| self.rows(pair));
-        rows.filter(|row| row.explained.borrow().is_empty()).map(|row| format!("  {row}")).collect()
+        rows.filter(|row| row.explained.borrow().is_empty() && !row.sometimes).map(|row| format!("  {row}")).collect()
     }
 
     /// Every row that explained something, with what it explained.

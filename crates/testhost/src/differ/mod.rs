@@ -130,11 +130,14 @@ pub fn run(host: &Host, selection: &Selection) -> Result<()> {
         report::print_explained(&known.explained());
     }
     report::print(&judged);
-    ensure!(judged.unexplained.is_empty(), "{} differences that known.toml does not explain", judged.unexplained.len());
-    if selection.is_whole() {
-        let stale = known.stale(&selection.parts);
-        ensure!(stale.is_empty(), "rows of known.toml that explain nothing:\n{}", stale.join("\n"));
-    }
+    let stale = if selection.is_whole() { known.stale(&selection.parts) } else { Vec::new() };
+    let unexplained = judged.unexplained.len();
+    ensure!(
+        unexplained == 0 && stale.is_empty(),
+        "{unexplained} differences that known.toml does not explain, and {} rows that explain nothing\n{}",
+        stale.len(),
+        stale.join("\n")
+    );
     Ok(())
 }
 
