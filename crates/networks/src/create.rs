@@ -198,6 +198,7 @@ impl Inner {
         if record.is_bridge() {
             let all = || self.state().firewall_items();
             self.firewall.change(&record.rules().items(), &[], all)?;
+            self.apply_docker_chains()?;
         }
         Ok(())
     }

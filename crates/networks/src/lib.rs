@@ -13,6 +13,7 @@
 
 mod config;
 mod create;
+mod docker_chains;
 mod driver;
 mod endpoint;
 mod endpoint_plan;

@@ -68,6 +68,9 @@ impl Inner {
             };
             self.driver(&record.driver)?.remove(&Route::open()?, &record)?;
             removed?;
+            if record.is_bridge() {
+                self.apply_docker_chains()?;
+            }
         }
         self.release_pools(&record, &record.subnets);
         self.publish(EventAction::Destroy, &record, None);

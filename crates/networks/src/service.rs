@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::docker_chains;
 use crate::driver::{self, Driver};
 use crate::error::Error;
 use crate::events::{Event, EventAction, EventSink};
@@ -227,8 +228,22 @@ impl Inner {
             }
         }
         self.firewall.load(|| self.state().firewall_items())?;
+        self.apply_docker_chains()?;
         *is_prepared = true;
         Ok(())
+    }
+
+    /// Where they are asked for: for the bridges that there are now.
+    pub(crate) fn apply_docker_chains(&self) -> Result<(), Error> {
+        if !self.config.firewall.docker_chains {
+            return Ok(());
+        }
+        let bridges: Vec<String> = {
+            let state = self.state();
+            let bridges = state.networks.values().filter(|network| network.record.is_bridge());
+            bridges.map(|network| network.record.bridge.clone()).collect()
+        };
+        docker_chains::apply(&self.config.firewall, &bridges)
     }
 
     /// Built in, or else a plugin.

@@ -59,6 +59,7 @@ impl Inner {
     fn restore_firewall(&self) -> Result<(), Error> {
         if self.is_prepared() {
             self.firewall.load(|| self.state().firewall_items())?;
+            self.apply_docker_chains()?;
         }
         Ok(())
     }

@@ -216,3 +216,34 @@ pub fn flushed_and_restored() -> Result<(), Failed> {
     follower.abort();
     Ok(())
 }
+
+/// Hosts that live by iptables: Docker's chains in front of a policy that drops, and the administrator's in front of them.
+pub fn docker_chains() -> Result<(), Failed> {
+    let folder = Host::prepare()?;
+    let tables = |words: &str| -> Result<bool, Failed> {
+        Ok(std::process::Command::new("iptables")
+            .args(words.split(' '))
+            .stderr(std::process::Stdio::null())
+            .status()?
+            .success())
+    };
+    assert!(tables("-P FORWARD DROP")?);
+    let host = Host::on_with(folder, |config| config.firewall.docker_chains = true)?;
+    host.runtime.block_on(host.networks.create(CreateNetwork { name: "front".into(), ..CreateNetwork::default() }))?;
+    let mut web = request("a1", "web", &["front"]);
+    web.publish = vec![publish(None, "8080", 80)];
+    let web = host.acquire(web)?;
+    crate::host::serve(netns(&web), 80)?;
+    crate::host::serve(&host.outside(), 9000)?;
+    let from_outside = || reach(Some(&host.outside()), (HOST.into(), 8080));
+    assert!(from_outside()?.is_some() && reach(Some(netns(&web)), (outside_address(), 9000))?.is_some());
+    assert!(is_unreachable(Some(&host.outside()), (crate::host::address(&web), 80))?, "our table still drops");
+    assert!(tables("-A DOCKER-USER -p tcp -d 172.18.0.2 --dport 80 -j DROP")?);
+    assert!(is_unreachable(Some(&host.outside()), (HOST.into(), 8080))?);
+    // The administrator's rules stay when networks come and go; Docker's follow.
+    host.runtime.block_on(host.networks.create(CreateNetwork { name: "back".into(), ..CreateNetwork::default() }))?;
+    assert!(tables("-C DOCKER-USER -p tcp -d 172.18.0.2 --dport 80 -j DROP")?);
+    assert!(tables("-D DOCKER-USER -p tcp -d 172.18.0.2 --dport 80 -j DROP")?);
+    assert!(from_outside()?.is_some());
+    Ok(())
+}
