@@ -68,6 +68,10 @@ impl Containers {
         });
         let limit = if request.limit > 0 { request.limit } else { usize::MAX };
         let mut summaries: Vec<ContainerSummary> = wanted.take(limit).map(|record| summary(record, now)).collect();
+        let names = links::names(&records);
+        for summary in &mut summaries {
+            summary.link_names = names.get(&summary.id).cloned().unwrap_or_default();
+        }
         self.refresh_images(&mut summaries).await;
         if request.size {
             for summary in &mut summaries {
@@ -168,6 +172,11 @@ impl Containers {
         let container = self.shared.find(reference)?;
         let shared = Arc::clone(&self.shared);
         detached(async move { remove::remove(&shared, &container, options).await }).await
+    }
+
+    /// Takes the link `parent/alias` away; both containers stay.
+    pub async fn remove_link(&self, name: &str) -> Result<(), Error> {
+        links::remove(&self.shared, name).await
     }
 
     /// Containers made from an image (by the id of its configuration), and whether they run.
@@ -314,6 +323,7 @@ fn summary(record: &Record, now: container_core::Timestamp) -> ContainerSummary 
     ContainerSummary {
         id: record.id.clone(),
         name: record.name.clone(),
+        link_names: Vec::new(),
         image: record.config.image.clone(),
         image_id: record.image_id.clone(),
         command: command_line(record),

@@ -47,6 +47,14 @@ impl Index {
         self.by_id.values().cloned().collect()
     }
 
+    /// Whom `parent/alias` is: a link's name.
+    fn linked(&self, name: &str) -> Option<Arc<Container>> {
+        let (parent, alias) = name.split_once('/')?;
+        let parent = self.by_id.get(self.by_name.get(parent)?)?.record();
+        let link = parent.links.iter().find(|link| link.alias == alias)?;
+        self.get(&link.id)
+    }
+
     /// By full id, name, or a prefix of the id that only one has: in this order, as Docker looks.
     pub fn find(&self, reference: &str) -> Result<Arc<Container>, Error> {
         if reference.is_empty() {
@@ -62,6 +70,9 @@ impl Index {
         if let Some(container) = self.by_name.get(bare).and_then(|id| self.by_id.get(id)) {
             return Ok(Arc::clone(container));
         }
+        if let Some(container) = self.linked(bare) {
+            return Ok(container);
+        }
         let mut matching = self.by_id.range(bare.to_owned()..).take_while(|(id, _)| id.starts_with(bare));
         match (matching.next(), matching.next()) {
             (Some((_, container)), None) => Ok(Arc::clone(container)),
@@ -74,6 +85,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::links::Link;
     use crate::record::Record;
 
     fn container(id: &str, name: &str) -> Arc<Container> {
@@ -99,6 +111,17 @@ mod tests {
         assert_eq!(find("/web"), Ok("abc1".to_owned()));
         assert_eq!(find("abc"), Ok("def1".to_owned()));
         assert_eq!(find("de"), Ok("def1".to_owned()));
+    }
+
+    #[test]
+    fn a_linked_container_is_found_by_the_link_s_name() {
+        let mut index = index();
+        let links = Arc::new(vec![Link { id: "abc2".to_owned(), alias: "data".to_owned() }]);
+        index.reserve("app", "fed1").unwrap();
+        let (id, name) = ("fed1".to_owned(), "app".to_owned());
+        index.insert(Arc::new(Container::new(Record { id, name, links, ..Record::default() })));
+        assert_eq!(index.find("/app/data").unwrap().id, "abc2");
+        assert!(index.find("app/other").is_err());
     }
 
     #[test]

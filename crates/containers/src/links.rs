@@ -2,6 +2,7 @@
 //!
 //! On a network of the user's a link is an alias for the name server, and the networks' business.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use container_core::{EndpointRequest, NetworkMode};
@@ -57,6 +58,39 @@ pub(crate) fn shown(shared: &Shared, record: &Record) -> Vec<String> {
         Some(format!("/{}:/{}/{}", child.record().name, record.name, link.alias))
     };
     record.links.iter().filter_map(of).collect()
+}
+
+/// The names that links give to those whom they lead to, by id: `parent/alias`, sorted.
+pub(crate) fn names(records: &[Arc<Record>]) -> BTreeMap<String, Vec<String>> {
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for record in records {
+        for link in record.links.iter() {
+            names.entry(link.id.clone()).or_default().push(format!("{}/{}", record.name, link.alias));
+        }
+    }
+    names.values_mut().for_each(|names| names.sort());
+    names
+}
+
+/// Takes the link `parent/alias` away. What a running parent has of it stays until it starts again.
+pub(crate) async fn remove(shared: &Shared, name: &str) -> Result<(), Error> {
+    shared.find(name)?;
+    let Some((parent, alias)) = name.trim_start_matches('/').rsplit_once('/') else {
+        return Err(messages::default_link());
+    };
+    let container = shared.find(parent)?;
+    let _gate = container.gate.lock().await;
+    let old = Arc::clone(&container.record().links);
+    let left: Vec<Link> = old.iter().filter(|link| link.alias != alias).cloned().collect();
+    if left.len() == old.len() {
+        return Err(messages::no_such_container(name));
+    }
+    let record = container.change(|record| record.links = Arc::new(left));
+    let stored = container.store(&shared.database, record.durability()).await;
+    if stored.is_err() {
+        container.change(|record| record.links = old);
+    }
+    stored
 }
 
 /// What links bring into a container that is about to start.

@@ -272,6 +272,10 @@ pub fn empty_link() -> Error {
     refuse(ErrorKind::InvalidArgument, "empty string specified for links".to_owned())
 }
 
+pub fn default_link() -> Error {
+    refuse(ErrorKind::Internal, "Conflict, cannot remove the default link name of the container".to_owned())
+}
+
 pub fn bad_link(text: &str) -> Error {
     refuse(ErrorKind::InvalidArgument, format!("bad format for links: {text}"))
 }

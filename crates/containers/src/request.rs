@@ -74,6 +74,8 @@ pub struct GraphDirs {
 pub struct ContainerSummary {
     pub id: String,
     pub name: String,
+    /// `parent/alias`: the names that links give.
+    pub link_names: Vec<String>,
     /// As the user typed it, or its id once that name means another image.
     pub image: String,
     pub image_id: String,

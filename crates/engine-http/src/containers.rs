@@ -200,19 +200,12 @@ pub async fn unpause(api: &Api, request: &Request) -> Answer {
 
 pub async fn remove(api: &Api, request: &Request) -> Answer {
     if request.query.flag("link") {
-        return Err(link_not_removed(request.name.trim_start_matches('/')));
+        api.containers.containers.remove_link(&request.name).await?;
+        return Ok(reply::no_content());
     }
     let options = RemoveOptions { force: request.query.flag("force"), volumes: request.query.flag("v") };
     api.containers.containers.remove(&request.name, options).await?;
     Ok(reply::no_content())
-}
-
-/// A container's own name is no link, and a link `PARENT/ALIAS` lasts as long as the container that has it.
-fn link_not_removed(name: &str) -> Failure {
-    match name.contains('/') {
-        false => Failure::internal("Conflict, cannot remove the default link name of the container"),
-        true => Failure::new(ErrorKind::NotImplemented, "links cannot be removed by this engine"),
-    }
 }
 
 /// The headers go out at once, so that the client knows it is waiting before it starts the container; the body follows.
@@ -267,7 +260,12 @@ async fn attach_or_refuse(api: Arc<Api>, request: Request) -> Answer {
         true => Some(api.containers.streams.attach(&name, streams)?),
         false => None,
     };
-    let tty = attached.as_ref().map_or_else(|| logs.as_ref().is_some_and(|logs| logs.tty), |attached| attached.tty);
+    let tty = match (&attached, &logs) {
+        (Some(attached), _) => attached.tty,
+        (None, Some(logs)) => logs.tty,
+        // Nothing will be sent; the head is the container's nevertheless.
+        (None, None) => api.containers.containers.inspect(&name).await?.config.tty,
+    };
     let inbound = match (streams.stdin, tty) {
         (false, _) => Inbound::Ignored,
         (true, false) => Inbound::Plain,

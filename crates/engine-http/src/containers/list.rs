@@ -26,7 +26,7 @@ pub fn to_wire(summary: ContainerSummary) -> wire::Summary {
     }
     wire::Summary {
         id: summary.id.clone(),
-        names: vec![format!("/{}", summary.name)],
+        names: std::iter::once(&summary.name).chain(&summary.link_names).map(|name| format!("/{name}")).collect(),
         image: summary.image.clone(),
         image_id: summary.image_id.clone(),
         command: summary.command.clone(),
