@@ -83,6 +83,7 @@ pub enum Operation {
     VolumeDelete,
     VolumePrune,
     DistributionInspect,
+    PluginList,
     Session,
 }
 
@@ -188,6 +189,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     row(Op::VolumeUpdate,             Put,    "/volumes/{name}",               42),
     row(Op::VolumeDelete,             Delete, "/volumes/{name}",               21),
     row(Op::DistributionInspect,      Get,    "/distribution/{name}/json",     30),
+    row(Op::PluginList,               Get,    "/plugins",                      25),
     row(Op::Session,                  Post,   "/session",                      31),
 ];
 

@@ -19,6 +19,7 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
         Op::Events => system::events(api, &request),
         Op::DiskUsage => disk_usage::disk_usage(&api, &request).await,
         Op::Auth => system::auth(&api, request).await,
+        Op::PluginList => Ok(system::plugins()),
 
         Op::ContainerList => containers::list(&api, &request).await,
         Op::ContainerCreate => containers::create(&api, request).await,

@@ -53,14 +53,29 @@ impl Failure {
             _ if ["swarm", "nodes", "services", "tasks", "secrets", "configs"].contains(&first) => {
                 Self::new(ErrorKind::Unavailable, NO_MANAGER)
             }
-            _ => Self::no_such_page(),
+            _ => Self::no_plugin_at(path),
+        }
+    }
+
+    /// There are no managed plugins: one that is named is not found, and none can be made.
+    fn no_plugin_at(path: &str) -> Self {
+        let rest = path.strip_prefix("/plugins/").unwrap_or_default();
+        let (name, verb) = rest.rsplit_once('/').unwrap_or((rest, ""));
+        if matches!(rest, "privileges" | "pull" | "create") || verb == "upgrade" {
+            return Self::new(ErrorKind::NotImplemented, "managed plugins are not supported by this engine yet");
+        }
+        // Names have slashes, too.
+        let name = if matches!(verb, "json" | "enable" | "disable" | "push" | "set") { name } else { rest };
+        match name {
+            "" => Self::no_such_page(),
+            name => Self::new(ErrorKind::NotFound, format!("plugin {name:?} not found")),
         }
     }
 }
 
 impl<E: Kind + Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let failure = Self::new(error.kind(), errors::chain(&error));
+        let failure = Self::new(error.kind(), in_go_words(&errors::chain(&error)));
         if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::debug!(error = failure.message, "internal error answered");
         }
@@ -90,6 +105,27 @@ impl Failure {
     }
 }
 
+/// The system's errors as clients know them: `Not a directory (os error 20)` is `not a directory`.
+fn in_go_words(text: &str) -> String {
+    const MARK: &str = " (os error ";
+    let (mut said, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once(MARK) {
+        let Some((number, behind)) = after.split_once(')') else { break };
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            break;
+        }
+        let start = before.rfind(": ").map_or(0, |at| at + 2);
+        let (lead, words) = before.split_at(start);
+        let mut letters = words.chars();
+        said.push_str(lead);
+        said.extend(letters.next().map(|first| first.to_ascii_lowercase()));
+        said.push_str(letters.as_str());
+        rest = behind;
+    }
+    said.push_str(rest);
+    said
+}
+
 fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
@@ -103,5 +139,23 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::FailedPrecondition => StatusCode::PRECONDITION_FAILED,
         ErrorKind::ResourceExhausted => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::Cancelled | ErrorKind::DataLoss | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_s_errors_are_told_in_go_s_words() {
+        for (text, words) in [
+            ("cannot look at /a: Not a directory (os error 20)", "cannot look at /a: not a directory"),
+            ("No such file or directory (os error 2): x", "no such file or directory: x"),
+            ("a: Is a directory (os error 21): b: Bad (os error 9)", "a: is a directory: b: bad"),
+            ("Plain words (os error", "Plain words (os error"),
+            ("No such container: x", "No such container: x"),
+        ] {
+            assert_eq!(in_go_words(text), words);
+        }
     }
 }

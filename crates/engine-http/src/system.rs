@@ -52,6 +52,11 @@ pub fn version(api: &Api) -> Reply {
     reply::ok(&api.engine.version())
 }
 
+/// Managed plugins, of which there are none: this engine installs none.
+pub fn plugins() -> Reply {
+    reply::ok(&[(); 0])
+}
+
 pub async fn info(api: &Api, version: ApiVersion) -> Answer {
     let mut info = api.engine.info();
     let counts = api.containers.containers.counts();

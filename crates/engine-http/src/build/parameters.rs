@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use engine_api::auth::AuthConfig;
+use engine_api::go_json;
 use errors::ErrorKind;
 use ids::Reference;
 use serde::de::DeserializeOwned;
@@ -54,6 +55,7 @@ pub fn of(request: &Request) -> Result<(BuildRequest, bool), Failure> {
         labels: json(query.text("labels"), "labels")?,
         target: query.text("target").map(str::to_owned),
         no_cache: query.flag("nocache"),
+        cache_from: json(query.text("cachefrom"), "cachefrom")?,
         no_cache_filter: query
             .text(NO_CACHE_FILTER)
             .map(|list| list.split(',').map(str::to_owned).collect())
@@ -151,9 +153,10 @@ fn credentials(request: &Request) -> Result<BTreeMap<String, Credentials>, Failu
     };
     let wrong = || Failure::bad_request("invalid X-Registry-Config header");
     let bytes = BASE64URL.decode(header).or_else(|_| BASE64.decode(header)).map_err(|_| wrong())?;
-    let config: BTreeMap<String, AuthConfig> = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
+    // Docker's client has `null` where it knows no registry.
+    let config: Option<BTreeMap<String, AuthConfig>> = go_json::decode(&bytes).map_err(|_| wrong())?;
     let entry = |(host, auth): (String, AuthConfig)| Some((host, credentials_of(auth)?));
-    Ok(config.into_iter().filter_map(entry).collect())
+    Ok(config.unwrap_or_default().into_iter().filter_map(entry).collect())
 }
 
 fn secrets(request: &Request) -> Result<Secrets, Failure> {

@@ -10,7 +10,7 @@ use crate::reply;
 use crate::request::Request;
 use crate::status::{Answer, Failure};
 use ::containers::{PruneRequest, UpdateRequest};
-use container_core::{RestartPolicy, Timestamp};
+use container_core::{Resources, RestartPolicy, Timestamp};
 
 const PRUNE_FILTERS: [&str; 3] = ["label", "label!", "until"];
 
@@ -30,7 +30,9 @@ pub async fn update(api: &Api, request: Request) -> Answer {
         "" => None,
         name => Some(RestartPolicy::parse(name, policy.maximum_retry_count)?),
     };
-    let wanted = UpdateRequest { resources: super::create::resources(&body), restart_policy };
+    // Here no limit is a limit that goes; at a creation it is none.
+    let resources = Resources { pids_limit: body.pids_limit, ..super::create::resources(&body) };
+    let wanted = UpdateRequest { resources, restart_policy };
     let warnings = api.containers.containers.update(&name, wanted).await?;
     Ok(reply::ok(&wire::UpdateResponse { warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) }))
 }

@@ -44,6 +44,15 @@ fn paths_and_versions_that_are_not_served_get_docker_s_words() {
     assert_eq!(request("GET", "/info", &[], full("")).unwrap().version, ApiVersion::MAX);
 }
 
+#[test]
+fn what_belongs_to_a_swarm_or_to_plugins_is_told_so() {
+    let missing = (404, "plugin \"a/b:c\" not found".to_owned());
+    assert_eq!(refused("GET", "/v1.51/plugins/a/b:c/json"), missing);
+    assert_eq!(refused("DELETE", "/v1.51/plugins/a/b:c"), missing);
+    assert_eq!(refused("POST", "/v1.51/plugins/pull").0, 501);
+    assert_eq!(refused("GET", "/v1.51/nodes").0, 503);
+}
+
 #[tokio::test]
 async fn content_types_and_empty_bodies_are_taken_as_docker_does() {
     let json = [("Content-Type", "application/json"), ("Content-Length", "9")];
