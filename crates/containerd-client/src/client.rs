@@ -31,8 +31,10 @@ use crate::Error;
 
 /// containerd's own limit for a message (defaults.DefaultMaxRecvMsgSize).
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
-/// Flow control: blobs come in chunks of a megabyte.
-const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Flow control: blobs come in chunks of a megabyte. The connection takes what many streams have sent that nobody reads
+/// just now (a push whose registry is slow, a save whose client has stopped): they must not hold up every other call.
+const STREAM_BYTES: u32 = 1024 * 1024;
+const CONNECTION_BYTES: u32 = 64 * STREAM_BYTES;
 /// How often [`Client::wait_until_ready`] looks.
 const READY_POLL: Duration = Duration::from_millis(10);
 
@@ -76,8 +78,8 @@ impl Client {
         });
         // The authority is never resolved; gRPC wants one.
         let channel = Endpoint::from_static("http://localhost")
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_stream_window_size(STREAM_BYTES)
+            .initial_connection_window_size(CONNECTION_BYTES)
             .connect_with_connector_lazy(connector);
         let headers = Headers { namespace: header(namespace)?, lease: None };
         Ok(Self { channel, headers, namespace: namespace.to_owned() })

@@ -12,7 +12,7 @@ use ids::Digest;
 use image_core::{Descriptor, media_type};
 use tokio::sync::mpsc;
 
-use crate::backend::{Backend, BlobWriter, Committed, as_io};
+use crate::backend::{Backend, BlobWriter, Committed};
 use crate::error::ImagesError;
 
 /// Pieces on their way to and from the thread.
@@ -33,7 +33,7 @@ pub(crate) async fn compress(backend: &Backend, plain: &Descriptor) -> Result<De
     {
         return Ok(Descriptor::new(media_type, known, compressed.size));
     }
-    let source: ByteStream = Box::pin(as_io(backend.stream_blob(&plain.digest).await?));
+    let source = backend.lazy_blob(plain.digest);
     let digests = recode(
         backend,
         &format!("compress-{}", plain.digest),

@@ -8,12 +8,12 @@ use std::io;
 
 use archive::{Entry, EntryKind, TarWriter, padding_of};
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use ids::{Digest, Reference};
 use image_core::layout::{self, ArchivedImage, Repositories, blob_path};
 use image_core::{Descriptor, Document, Platform};
 
-use crate::backend::{Backend, Record, as_io};
+use crate::backend::{Backend, Record};
 use crate::error::ImagesError;
 use crate::events::ImageEventKind;
 use crate::lease::Lease;
@@ -296,8 +296,7 @@ fn write(backend: Backend, lease: Lease, parts: Vec<Part>) -> ByteStream {
 
 /// A blob of exactly this size, or an error.
 fn blob(backend: Backend, digest: Digest, size: u64) -> ByteStream {
-    let opened = async move { backend.stream_blob(&digest).await.map(as_io).map_err(io::Error::other) };
-    let pieces: ByteStream = Box::pin(stream::once(opened).try_flatten());
+    let pieces = backend.lazy_blob(digest);
     Box::pin(stream::unfold((pieces, Some(size)), move |(mut pieces, left)| async move {
         let left = left?;
         let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("blob {digest} has not {size} bytes"));

@@ -9,7 +9,7 @@ use containerd_api::FieldMask;
 use containerd_api::services::content::v1 as api;
 use containerd_client::WriteBlob;
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use ids::Digest;
 
 use super::{Backend, found};
@@ -71,6 +71,13 @@ impl Backend {
             Ok(piece) => Ok(piece.data),
             Err(status) => Err(status.into()),
         })))
+    }
+
+    /// The same, opened when its first piece is wanted: what is opened and not read fills the connection for everybody.
+    pub fn lazy_blob(&self, digest: Digest) -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> {
+        let backend = self.clone();
+        let opened = async move { backend.stream_blob(&digest).await.map(as_io).map_err(io::Error::other) };
+        Box::pin(futures_util::stream::once(opened).try_flatten())
     }
 
     /// Opens an ingest, where it was left if it was. `None` if the blob is there already.

@@ -11,7 +11,6 @@ use image_core::{Descriptor, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Manifest, med
 
 use super::receive::{Members, Stored};
 use super::{Candidate, Loading};
-use crate::backend::as_io;
 use crate::blobs::ingest_key;
 use crate::error::ImagesError;
 use crate::lease::random_hex;
@@ -64,9 +63,9 @@ impl Loading<'_> {
             Compression::Gzip => media_type::OCI_LAYER_GZIP,
             Compression::Zstd => media_type::OCI_LAYER_ZSTD,
             Compression::Bzip2 | Compression::Xz => {
-                let source = as_io(self.backend.stream_blob(&layer.digest).await?);
+                let source = self.backend.lazy_blob(layer.digest);
                 let key = format!("load-{}", random_hex());
-                let plain = store_plain(&self.backend, &key, Box::pin(source)).await?;
+                let plain = store_plain(&self.backend, &key, source).await?;
                 return Ok(Descriptor { media_type: media_type::OCI_LAYER.to_owned(), ..plain });
             }
         };
