@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use ids::{Digest, Hasher};
 
 use crate::error::RegistryError;
-use crate::repository::{Access, Ask, MAX_TRIES, Repository};
+use crate::repository::{Access, Ask, Repository};
 use crate::transport::{failed, next_piece};
 
 /// Who checks that a blob has its digest.
@@ -29,6 +29,7 @@ pub struct BlobReader {
     /// The rest of a piece whose beginning was known already.
     pending: Option<Bytes>,
     hasher: Option<Hasher>,
+    /// Further connections that may take the place of one that breaks off.
     tries: u32,
 }
 
@@ -63,7 +64,7 @@ impl Repository {
             body: None,
             pending: None,
             hasher: (verify == Verify::Here && offset == 0).then(Hasher::new),
-            tries: MAX_TRIES,
+            tries: self.download_attempts() - 1,
         };
         if offset < size {
             reader.open().await?;

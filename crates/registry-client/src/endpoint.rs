@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use crate::proxy::Proxies;
+use crate::repository::MAX_TRIES;
 
 /// What the daemon's configuration says about registries.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct RegistryOptions {
     /// (`quay.io=https://mirror.lan`), in this order.
     pub mirrors: Vec<String>,
     pub proxies: Proxies,
+    /// Tries of each download, the first included.
+    pub download_attempts: u32,
 }
 
 impl Default for RegistryOptions {
@@ -27,6 +30,7 @@ impl Default for RegistryOptions {
             user_agent: concat!("docker/28.2.2 longshore/", env!("CARGO_PKG_VERSION")).to_owned(),
             mirrors: Vec::new(),
             proxies: Proxies::from_environment(),
+            download_attempts: MAX_TRIES,
         }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Server {
     pub transport: Transport,
     /// Folders of certificates.
     certificates: PathBuf,
+    /// Tries of what is pulled, the first included.
+    download_attempts: u32,
     /// The scheme that last worked.
     scheme: Mutex<Option<Scheme>>,
 }
@@ -165,13 +167,13 @@ impl Registries {
     pub(crate) fn open(&self, endpoint: Endpoint) -> Arc<Server> {
         let options = self.options.read().unwrap_or_else(PoisonError::into_inner).clone();
         let (user_agent, proxies) = (options.user_agent.clone(), options.proxies.clone());
-        let certificates = options.certificates.clone();
+        let (certificates, download_attempts) = (options.certificates.clone(), options.download_attempts.max(1));
         let tls_endpoint = endpoint.clone();
         let connector = Connector::new(proxies, move || {
             tls::configuration(&tls_endpoint, &options).map_err(|error| io::Error::other(error.to_string()))
         });
         let transport = Transport::new(connector, &user_agent);
-        Arc::new(Server { endpoint, transport, certificates, scheme: Mutex::default() })
+        Arc::new(Server { endpoint, transport, certificates, download_attempts, scheme: Mutex::default() })
     }
 }
 
@@ -220,13 +222,18 @@ impl Repository {
         Err(RegistryError::TooLarge { what: "list of tags", limit: MAX_LIST_PAGES as u64 })
     }
 
+    pub(crate) fn download_attempts(&self) -> u32 {
+        self.0.server.download_attempts
+    }
+
     /// Sends until there is a good answer, the error is final, or all tries are used up.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, RegistryError> {
         let mut pause = FIRST_PAUSE;
+        let tries = if ask.access == Access::Pull { self.download_attempts() } else { MAX_TRIES };
         for attempt in 1.. {
             let failure = match self.ask_once(ask).await {
                 Ok(answer) => return Ok(answer),
-                Err((error, wait)) if error.is_transient() && attempt < MAX_TRIES => {
+                Err((error, wait)) if error.is_transient() && attempt < tries => {
                     pause = wait.unwrap_or(pause);
                     error
                 }

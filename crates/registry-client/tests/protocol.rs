@@ -260,6 +260,20 @@ async fn a_blob_that_breaks_off_goes_on_where_it_ended() {
 }
 
 #[tokio::test]
+async fn a_download_is_tried_as_often_as_the_options_say() {
+    let content: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+    for (download_attempts, expected) in [(1, 1), (2, 2), (3, 3)] {
+        let (address, asked) = breaking_server(content.clone(), 70_000, true).await;
+        let reference = Reference::parse_familiar(&format!("{address}/app")).unwrap();
+        let options = RegistryOptions { download_attempts, ..RegistryOptions::default() };
+        let repository = Registries::new(options).repository(&reference, Credentials::Anonymous);
+        let read = read(&repository, &content, Verify::Here).await;
+        assert_eq!(read.is_ok(), download_attempts == 3, "{download_attempts}");
+        assert_eq!(asked.lock().unwrap().len(), expected, "{download_attempts}");
+    }
+}
+
+#[tokio::test]
 async fn other_bytes_too_many_and_too_few_are_told_apart() {
     let content = b"what it should be";
     for (answer, expected) in
