@@ -329,7 +329,7 @@ fn index(arguments: &[Value], mode: Mode) -> Result<Value, String> {
     for key in keys {
         value = match (&value, key) {
             (Value::Map(pairs), Value::Text(key)) if mode == Mode::Raw => {
-                pairs.get(key).cloned().unwrap_or(Value::Missing)
+                pairs.get(key).filter(|value| !matches!(value, Value::Nil)).cloned().unwrap_or(Value::Missing)
             }
             (Value::Map(pairs), Value::Text(key)) => pairs.get(key).cloned().unwrap_or_else(|| zero_of(pairs)),
             (Value::Struct(_), _) if mode == Mode::Object => return Err("can't index item of type struct".to_owned()),

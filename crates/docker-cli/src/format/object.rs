@@ -270,15 +270,16 @@ mod tests {
     #[test]
     fn members_that_were_left_out_are_there_and_unknown_ones_are_not() {
         let container: Json = serde_json::from_str(
-            r#"{"Name":"/t","State":{"Status":"exited","OOMKilled":false},"Config":{"WorkingDir":"","AttachStdin":false,"Labels":{"a":"1"}},"HostConfig":{"LogConfig":{"Type":"json-file","Config":{"a":"b"}}}}"#,
+            r#"{"Name":"/t","State":{"Status":"exited","OOMKilled":false},"Config":{"WorkingDir":"","AttachStdin":false,"Labels":{"a":"1"},"Env":null},"HostConfig":{"LogConfig":{"Type":"json-file","Config":{"a":"b"}}}}"#,
         )
         .unwrap();
         let shown = |text: &str| ObjectFormat::new(text).and_then(|format| format.render_or_raw(&container));
         let text = shown("{{if .State.Health}}x{{end}}{{.Name}} {{.Config.Labels}} {{.HostConfig.Init}}").unwrap();
         assert_eq!(text, "/t map[a:1] <nil>\n");
         assert_eq!(shown("{{.HostConfig.LogConfig}}").unwrap(), "{json-file map[a:b]}\n");
-        let raw = shown("{{index .Config \"Labels\"}} {{index .Config \"Nothing\"}}").unwrap();
-        assert_eq!(raw, "map[a:1] <no value>\n");
+        let raw =
+            shown("{{index .Config \"Labels\"}} {{index .Config \"Nothing\"}} {{index .Config \"Env\"}}").unwrap();
+        assert_eq!(raw, "map[a:1] <no value> <no value>\n");
         assert_eq!(shown("{{json .State}}").unwrap(), "{\"Status\":\"exited\",\"OOMKilled\":false}\n");
         assert_eq!(
             shown("{{.Foo}}").unwrap_err().to_string(),
