@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use network_core::{Pool, Subnet};
-use networks::{BridgeConfig, Config as Networks, FirewallConfig};
+use networks::{BridgeConfig, Config as Networks, FirewallConfig, Mark};
 
 use crate::options::Config;
 use crate::places::{Places, sibling};
@@ -22,7 +22,8 @@ pub fn networks(config: &Config, places: &Places) -> Result<Networks> {
         ipv4: config.iptables.unwrap_or(true),
         ipv6: config.ip6tables.unwrap_or(true),
         forwards: config.ip_forward.unwrap_or(true),
-        ..FirewallConfig::default()
+        docker_chains: config.firewall_backend.as_deref() == Some("iptables"),
+        accept_mark: mark(text(&config.bridge_accept_fwmark))?,
     };
     wanted.bridge = bridge(config, &wanted.firewall)?;
     wanted.pools = pools(config)?;
@@ -52,6 +53,11 @@ fn bridge(config: &Config, firewall: &FirewallConfig) -> Result<BridgeConfig> {
         bridge.mtu = u32::try_from(mtu).with_context(|| format!("invalid default MTU: {mtu}"))?;
     }
     Ok(bridge)
+}
+
+fn mark(text: Option<&str>) -> Result<Option<Mark>> {
+    let mark = text.map(str::parse).transpose();
+    mark.map_err(|why: String| anyhow::anyhow!("invalid --bridge-accept-fwmark: {why}"))
 }
 
 fn text(value: &Option<String>) -> Option<&str> {
@@ -118,6 +124,20 @@ mod tests {
         assert_eq!(bridge.address6, Some(("fd00:9::1".parse().expect("address"), subnet("fd00:9::/64"))));
         assert_eq!((bridge.range, bridge.enable_ipv6), (Some(subnet("10.9.1.0/24")), true));
         assert_eq!(bridge.host_binding, config.ip);
+    }
+
+    #[test]
+    fn marks_and_back_ends_are_understood() {
+        let config = Config {
+            bridge_accept_fwmark: Some("0x1/0x3".to_owned()),
+            firewall_backend: Some("iptables".to_owned()),
+            ..Config::default()
+        };
+        let firewall = networks(&config, &places()).expect("valid").firewall;
+        assert!(firewall.docker_chains && firewall.accept_mark == Some(Mark { value: 1, mask: 3 }));
+        let wrong = Config { bridge_accept_fwmark: Some("x".to_owned()), ..Config::default() };
+        let refused = networks(&wrong, &places()).expect_err("refused").to_string();
+        assert!(refused.starts_with("invalid --bridge-accept-fwmark: invalid firewall mark \"x\""), "{refused}");
     }
 
     #[test]
