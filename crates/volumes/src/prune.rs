@@ -56,7 +56,6 @@ fn is_wanted(labels: &BTreeMap<String, String>, request: &PruneRequest) -> bool 
         Some((key, value)) => labels.get(key).is_some_and(|known| known == value),
         None => labels.contains_key(term),
     };
-    (request.named || labels.contains_key(ANONYMOUS))
-        && request.labels.iter().all(has)
-        && !(!request.labels_absent.is_empty() && request.labels_absent.iter().all(has))
+    let stays = !request.labels_absent.is_empty() && request.labels_absent.iter().all(has);
+    (request.named || labels.contains_key(ANONYMOUS)) && request.labels.iter().all(has) && !stays
 }
