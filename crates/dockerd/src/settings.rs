@@ -24,6 +24,7 @@ const NAMESPACE: &str = "moby";
 /// Docker's numbers.
 const DOWNLOADS: i64 = 3;
 const UPLOADS: i64 = 5;
+const ATTEMPTS: i64 = 5;
 const UNCONFINED: &str = "unconfined";
 const LARGEST_PROFILE: u64 = 1024 * 1024;
 
@@ -59,6 +60,7 @@ pub fn registry_options(config: &Config) -> RegistryOptions {
     let mut options = RegistryOptions {
         insecure: config.insecure_registries.clone(),
         mirrors: config.registry_mirrors.clone(),
+        download_attempts: u32::try_from(concurrent(config.max_download_attempts, ATTEMPTS)).unwrap_or(u32::MAX),
         ..RegistryOptions::default()
     };
     // The environment's are overridden one by one, as in Docker.
