@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use build_core::{Arguments, EPOCH, Limits, Needed, needed};
 use dockerfile::{Dockerfile, Expander, Instruction};
 use image_core::Platform;
 use metadata::Database;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Cache, CacheRecord, MAX_ENTRIES, PruneFilter, Pruned};
@@ -46,9 +47,22 @@ pub(crate) struct Shared {
     pub cache: Cache,
     /// One at a time for cache mounts that want it.
     pub locks: crate::mounts::Locks,
+    /// Steps under way: who wants the same one waits for it.
+    flights: crate::mounts::Locks,
 }
 
 impl Shared {
+    /// Waits until nobody else makes this step.
+    pub async fn alone(&self, key: &ids::Digest) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody waits for those that only the map knows.
+            flights.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(flights.entry(key.to_string()).or_default())
+        };
+        lock.lock_owned().await
+    }
+
     fn limits(&self) -> Limits {
         let bytes = if self.config.keep_bytes == 0 { MAX_CACHE_BYTES } else { self.config.keep_bytes };
         Limits { bytes, entries: MAX_ENTRIES, unused_since: 0 }
@@ -78,7 +92,16 @@ impl Builder {
         }
         std::fs::create_dir_all(&scratch).map_err(|error| BuildError::file("make a folder for builds", error))?;
         let cache = Cache::open(database)?;
-        Ok(Self { shared: Arc::new(Shared { config, images, runs, cache, locks: Default::default() }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config,
+                images,
+                runs,
+                cache,
+                locks: Default::default(),
+                flights: Default::default(),
+            }),
+        })
     }
 
     /// Builds, and tells of it as Docker's classic builder does. Answers the image's id. `token` ends it: nothing of it
@@ -137,6 +160,11 @@ impl Builder {
             None => return Err(messages::no_target(request.target.as_deref().unwrap_or_default())),
         };
         build.steps = count_steps(file, &target.stages) + request.labels.len();
+        if !request.cache_from.is_empty() {
+            let images = request.cache_from.join(" ");
+            let text = format!("[Warning] Steps of [{images}] are not looked up: the engine's own cache is\n");
+            output.text(text).await;
+        }
         for statement in &file.arguments {
             build.announce(&statement.original).await;
         }

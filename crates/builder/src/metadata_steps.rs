@@ -63,8 +63,8 @@ pub(crate) async fn apply(
         Instruction::Expose(words) => expose(build, state, words).await,
         Instruction::Healthcheck(check) => healthcheck(build, state, check).await,
         Instruction::Maintainer(text) => {
-            let text = build.expand(state, text)?;
-            state.image.config.author.clone_from(&text);
+            // Variables in it are none, as in Docker.
+            state.image.config.author.clone_from(text);
             commit(build, state, &format!("MAINTAINER {text}"), |_| {}).await
         }
         Instruction::OnBuild(trigger) => {
@@ -228,6 +228,10 @@ fn exposed(word: &str) -> Result<Vec<String>, BuildError> {
 }
 
 async fn healthcheck(build: &Build<'_>, state: &mut StageState, check: &Healthcheck) -> Result<(), BuildError> {
+    if let Some(old) = state.image.config.config.healthcheck.as_ref().filter(|old| !old.test.is_empty()) {
+        let note = format!("Note: overriding previous HEALTHCHECK: [{}]\n", old.test.join(" "));
+        build.output.text(note).await;
+    }
     let made = image_core::Healthcheck {
         test: check.test.clone(),
         interval: check.interval,

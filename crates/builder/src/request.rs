@@ -19,6 +19,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     pub target: Option<String>,
     pub no_cache: bool,
+    /// Images whose steps are to count as made.
+    pub cache_from: Vec<String>,
     /// Stages whose steps are not looked up.
     pub no_cache_filter: Vec<String>,
     pub pull: bool,

@@ -131,6 +131,7 @@ async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<Sta
         parent: None,
         has_command: false,
         unverified: false,
+        flight: None,
         looks_up: !build.request.no_cache && !filter.iter().any(named),
         view: None,
     };

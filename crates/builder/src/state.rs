@@ -8,10 +8,12 @@ use build_core::Arguments;
 use dockerfile::{Dockerfile, Expander};
 use ids::Digest;
 use image_core::History;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::builder::Shared;
 use crate::cache::Entry;
+use crate::cancel::unless;
 use crate::error::BuildError;
 use crate::output::{Line, Output};
 use crate::ports::{Image, View};
@@ -64,6 +66,8 @@ pub(crate) struct StageState {
     pub looks_up: bool,
     /// Layers were taken from the cache that nobody has looked for yet.
     pub unverified: bool,
+    /// The step under way is made by nobody else meanwhile.
+    pub flight: Option<OwnedMutexGuard<()>>,
     /// The image's files, as they were at `chain`.
     pub view: Option<OpenView>,
 }
@@ -164,8 +168,9 @@ impl<'a> Build<'a> {
         if !state.looks_up {
             return Ok(false);
         }
+        let alone = unless(self.token, async { Ok::<_, BuildError>(self.shared.alone(&key).await) }).await?;
         let Some(found) = self.shared.cache.find(&key) else {
-            // What follows lies on something new.
+            state.flight = Some(alone);
             return Ok(false);
         };
         state.unverified |= found.has_layer;
@@ -207,8 +212,10 @@ impl<'a> Build<'a> {
         });
         config.comment.clear();
         config.docker_version.clear();
+        let flight = state.flight.take();
         let entry = Entry::new(state.image.clone(), state.parent.clone(), created_by, has_layer, bytes);
         self.shared.cache.put(&key, entry).await?;
+        drop(flight);
         state.parent = Some(key.to_string());
         state.key = key;
         state.untouched = None;

@@ -286,7 +286,9 @@ pub(crate) async fn work_dir(build: &Build<'_>, state: &mut StageState, text: &s
     let given = build.expand(state, text)?;
     let base = &state.image.config.config.working_dir;
     let path = absolute(if base.is_empty() { "/" } else { base }, &given);
-    let key = KeyMaker::new("WORKDIR").field(state.key.to_string()).field(&path).finish();
+    // An absolute one is noted as it is written, as in Docker.
+    let noted = if given.starts_with('/') { given } else { path.clone() };
+    let key = KeyMaker::new("WORKDIR").field(state.key.to_string()).field(&noted).finish();
     if build.take_cached(state, key).await? {
         return Ok(());
     }
@@ -315,8 +317,8 @@ pub(crate) async fn work_dir(build: &Build<'_>, state: &mut StageState, text: &s
         let layer = folders(missing, build.now());
         build.add_layer(state, &key, layer).await?
     };
-    let created_by = comment(&state.image.config.config, &format!("WORKDIR {path}"));
-    state.image.config.config.working_dir = path;
+    let created_by = comment(&state.image.config.config, &format!("WORKDIR {noted}"));
+    state.image.config.config.working_dir = noted;
     build.finish_step(state, key, created_by, has_layer).await?;
     if build.request.remove {
         build.output.text(format!("Removing intermediate container {id}\n")).await;

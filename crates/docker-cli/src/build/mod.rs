@@ -46,13 +46,13 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     if flags.is_set("check") {
         return mistake::check(&source);
     }
-    let request = request::of(context, flags)?;
+    let file = source.dockerfile_text();
+    let request = request::of(context, flags, file.as_ref())?;
     let id_file = flags.text("iidfile");
     if !id_file.is_empty() && Path::new(id_file).exists() {
         std::fs::remove_file(id_file).map_err(|error| Failure::Text(format!("Removing image ID file: {error}")))?;
     }
     let quiet = flags.is_set("quiet");
-    let file = source.dockerfile_text();
     let (request, upload) = source.attach(request, quiet, flags.is_set("compress"))?;
     let mut shown = show::Shown::new(quiet);
     let answered = async {

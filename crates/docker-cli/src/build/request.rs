@@ -8,6 +8,9 @@ use engine_api::auth::AuthConfig;
 use engine_client::Request;
 use serde_json::json;
 
+use dockerfile::{Dockerfile, Instruction};
+
+use super::context::DockerfileText;
 use crate::command::Matches;
 use crate::container::devices;
 use crate::container::proxies;
@@ -20,7 +23,7 @@ const MAX_SECRET: u64 = 500 << 10;
 /// What a header may hold.
 const MAX_SECRETS: usize = 48 << 10;
 
-pub fn of(context: &Context, flags: &Matches) -> Result<Request, Failure> {
+pub fn of(context: &Context, flags: &Matches, file: Option<&DockerfileText>) -> Result<Request, Failure> {
     let mut request = Request::post("/build").with("version", "1");
     for tag in flags.list("tag") {
         request = request.with("t", tag);
@@ -63,9 +66,30 @@ pub fn of(context: &Context, flags: &Matches) -> Result<Request, Failure> {
         }
         request = request.header("x-longshore-build-secrets", &header);
     }
-    let auths: BTreeMap<String, AuthConfig> = context.config.all_auths();
+    let mut auths: BTreeMap<String, AuthConfig> = context.config.all_auths();
+    // Helpers are asked for the registries that the Dockerfile names, not for all that they know.
+    for image in file.map(images_of).unwrap_or_default() {
+        let Ok(reference) = ids::Reference::parse_familiar(&image) else { continue };
+        let auth = context.config.auth_for(&image);
+        if !auth.username.is_empty() || !auth.identity_token.is_empty() {
+            auths.entry(reference.domain().to_owned()).or_insert(auth);
+        }
+    }
     let auths = serde_json::to_string(&auths).unwrap_or_else(|_| "{}".to_owned());
     Ok(request.header("x-registry-config", &URL_SAFE.encode(auths)))
+}
+
+/// Images that a Dockerfile names without variables.
+fn images_of(file: &DockerfileText) -> Vec<String> {
+    let Ok(parsed) = Dockerfile::parse(&file.bytes) else { return Vec::new() };
+    let mut images: Vec<String> = parsed.stages.iter().map(|stage| stage.base.clone()).collect();
+    for statement in parsed.stages.iter().flat_map(|stage| &stage.statements) {
+        if let Instruction::Copy(copy) = &statement.instruction {
+            images.extend(copy.from.clone());
+        }
+    }
+    images.retain(|image| image != "scratch" && parsed.stage(image).is_none() && !image.contains('$'));
+    images
 }
 
 fn lists(mut request: Request, flags: &Matches) -> Result<Request, Failure> {
