@@ -74,6 +74,12 @@ impl Remapped {
     }
 }
 
+/// Folders of an overlay may be id-mapped since Linux 5.19.
+fn maps_overlays(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-', '+']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 19)
+}
+
 fn maps(remap: &Remap) -> IdMaps {
     let ranges = |maps: &[IdMapping]| {
         let range = |map: &IdMapping| IdRange { inside: map.container_id, outside: map.host_id, size: map.size };
@@ -285,6 +291,12 @@ mod tests {
         fs::write(folder.path().join("subuid"), "mapped:1\n").expect("write");
         let refused = format!("{:#}", accounts.remap("mapped").expect_err("malformed"));
         assert_eq!(refused, "Cannot parse subuid/gid information: Format not correct for /etc/subuid file");
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_map_layers_is_known_by_its_release() {
+        assert!(maps_overlays("6.1.0-18-amd64") && maps_overlays("5.19.17") && maps_overlays("10.0-rc1"));
+        assert!(!maps_overlays("5.15.0-91-generic") && !maps_overlays("4.19"));
     }
 
     #[test]
