@@ -52,6 +52,9 @@ impl Reference {
         if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(ReferenceError::LooksLikeId(text.to_owned()));
         }
+        if let Some(refused) = uppercase(text) {
+            return Err(refused);
+        }
         let (named, digest) = match text.split_once('@') {
             Some((_, digest)) if !is_digest_shaped(digest) => return Err(ReferenceError::Format),
             Some((named, digest)) => (named, Some(digest.parse()?)),
@@ -67,15 +70,6 @@ impl Reference {
         }
         if tag.is_some_and(|tag| !is_tag(tag)) {
             return Err(ReferenceError::Format);
-        }
-        if path.bytes().any(|b| b.is_ascii_uppercase()) && path.to_ascii_lowercase().split('/').all(is_path_component) {
-            // Docker names what is left of it behind the registry.
-            let official = domain == HUB && !path.contains('/');
-            return Err(ReferenceError::Uppercase(if official {
-                format!("{OFFICIAL}/{path}")
-            } else {
-                path.to_owned()
-            }));
         }
         if !path.split('/').all(is_path_component) {
             return Err(ReferenceError::Format);
@@ -161,6 +155,17 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}{}", self.domain, self.path, self.suffix())
     }
+}
+
+/// Docker looks for capitals before anything else, and names what stands behind the registry, up to the first colon.
+fn uppercase(text: &str) -> Option<ReferenceError> {
+    let (domain, remainder) = split_domain(text);
+    let name = remainder.split(':').next().unwrap_or_default();
+    if name.to_lowercase() == name {
+        return None;
+    }
+    let official = domain == HUB && !remainder.contains('/');
+    Some(ReferenceError::Uppercase(if official { format!("{OFFICIAL}/{name}") } else { name.to_owned() }))
 }
 
 /// The part before the first slash is a host only if it looks like one: a dot, a port, an upper-case letter, `localhost`.
@@ -284,6 +289,10 @@ mod tests {
         assert_eq!(
             Reference::parse_familiar("Alpine").unwrap_err().to_string(),
             "invalid reference format: repository name (library/Alpine) must be lowercase"
+        );
+        assert_eq!(
+            Reference::parse_familiar("example.com/a B:c").unwrap_err().to_string(),
+            "invalid reference format: repository name (a B) must be lowercase"
         );
         assert!(Reference::parse_familiar(&"a".repeat(64)).is_err());
         assert_eq!(Reference::parse_familiar(&"b".repeat(300)), Err(ReferenceError::TooLong));
