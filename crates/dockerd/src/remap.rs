@@ -61,12 +61,14 @@ impl Remapped {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o710)).with_context(|| failed(folder))?;
             chown(folder, Some(0), Some(gid)).with_context(|| failed(folder))?;
         }
-        let unable = || {
-            let folder = root.display();
-            format!(
-                "userns-remap needs id-mapped mounts (Linux 5.19), which the kernel or the file system of {folder} lacks"
-            )
-        };
+        let kernel = rustix::system::uname();
+        let release = kernel.release().to_string_lossy();
+        ensure!(
+            maps_overlays(&release),
+            "userns-remap needs Linux 5.19, which has id-mapped layers; this is {release}"
+        );
+        let unable =
+            || format!("userns-remap needs id-mapped mounts, which the file system of {} lacks", root.display());
         sys::mapped_layers::probe(&root, &maps(&self.remap)).with_context(unable)?;
         places.data_root = root;
         places.remap = Some(self.remap);
