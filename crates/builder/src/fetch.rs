@@ -7,7 +7,7 @@ use std::sync::Arc;
 use archive::{Compression, Decompressed, Limits, TarReader};
 use dockerfile::Transfer;
 use ids::{Digest, Hasher};
-use registry_client::{WebFile, get_file};
+use registry_client::{WebError, WebFile, get_file};
 use rustix::fs::{Mode, OFlags};
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,7 @@ pub(crate) struct Fetched {
 }
 
 pub(crate) async fn fetch(address: &str, spool: &Path, token: &CancellationToken) -> Result<Fetched, BuildError> {
-    let failed = |error: registry_client::RegistryError| BuildError::invalid(errors::chain(&error));
+    let failed = |error: WebError| BuildError::invalid(errors::chain(&error));
     let mut web = unless(token, async { get_file(address, USER_AGENT).await.map_err(failed) }).await?;
     let broken = |error| BuildError::file(format!("fetch {address}"), error);
     std::fs::create_dir_all(spool).map_err(broken)?;

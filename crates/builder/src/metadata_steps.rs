@@ -228,7 +228,9 @@ fn exposed(word: &str) -> Result<Vec<String>, BuildError> {
 }
 
 async fn healthcheck(build: &Build<'_>, state: &mut StageState, check: &Healthcheck) -> Result<(), BuildError> {
-    if let Some(old) = state.image.config.config.healthcheck.as_ref().filter(|old| !old.test.is_empty()) {
+    if let Some(old) =
+        state.image.config.config.healthcheck.as_ref().filter(|old| old.test.first().is_some_and(|kind| kind != "NONE"))
+    {
         let note = format!("Note: overriding previous HEALTHCHECK: [{}]\n", old.test.join(" "));
         build.output.text(note).await;
     }

@@ -284,6 +284,9 @@ async fn place(
 /// A folder that is made where it is not there yet.
 pub(crate) async fn work_dir(build: &Build<'_>, state: &mut StageState, text: &str) -> Result<(), BuildError> {
     let given = build.expand(state, text)?;
+    if given.is_empty() {
+        return Err(BuildError::invalid("cannot normalize nothing"));
+    }
     let base = &state.image.config.config.working_dir;
     let path = absolute(if base.is_empty() { "/" } else { base }, &given);
     // An absolute one is noted as it is written, as in Docker.

@@ -35,4 +35,4 @@ pub use proxy::Proxies;
 pub use repository::{Registries, Repository};
 pub use search::SearchHit;
 pub use upload::{BlobSource, OpenBlob, Pushed};
-pub use web::{WebFile, get_file};
+pub use web::{WebError, WebFile, get_file};

@@ -14,6 +14,16 @@ use crate::transport::{Transport, empty, next_piece};
 /// Addresses that lead to addresses, as Go has it.
 const MAX_REDIRECTS: usize = 10;
 
+/// Why a file is not had.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// In Docker's words where it has some.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Transport(#[from] RegistryError),
+}
+
 /// A file on its way.
 pub struct WebFile {
     /// Where it was in the end.
@@ -33,7 +43,7 @@ impl WebFile {
 }
 
 /// Asks for a file over http or https, with the system's certificates and the environment's proxies.
-pub async fn get_file(address: &str, user_agent: &str) -> Result<WebFile, RegistryError> {
+pub async fn get_file(address: &str, user_agent: &str) -> Result<WebFile, WebError> {
     let connector = Connector::new(Proxies::from_environment(), || {
         let builder = tls_trust::builder().map_err(io::Error::other)?;
         Ok(builder.with_root_certificates(tls_trust::system_roots()).with_no_client_auth())
@@ -41,13 +51,13 @@ pub async fn get_file(address: &str, user_agent: &str) -> Result<WebFile, Regist
     let transport = Transport::new(connector, user_agent);
     let mut address = address.to_owned();
     for _ in 0..=MAX_REDIRECTS {
-        let wrong = |_| RegistryError::Protocol(format!("invalid URL {address:?}"));
+        let wrong = |_| WebError::Refused(format!("invalid URL {address:?}"));
         let uri: Uri = address.parse().map_err(wrong)?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(RegistryError::Protocol(format!("unsupported scheme in {address:?}")));
+            return Err(WebError::Refused(format!("unsupported scheme in {address:?}")));
         }
         let request = Request::builder().method(Method::GET).uri(uri.clone()).body(empty());
-        let request = request.map_err(|error| RegistryError::Protocol(error.to_string()))?;
+        let request = request.map_err(|error| WebError::Refused(error.to_string()))?;
         let answer = transport.send(request).await?;
         let text = |name: header::HeaderName| {
             answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
@@ -58,7 +68,7 @@ pub async fn get_file(address: &str, user_agent: &str) -> Result<WebFile, Regist
             continue;
         }
         if !status.is_success() {
-            return Err(RegistryError::Protocol(format!("failed to GET {address} with status {status}: ")));
+            return Err(WebError::Refused(format!("failed to GET {address} with status {status}: ")));
         }
         return Ok(WebFile {
             address,
@@ -68,7 +78,7 @@ pub async fn get_file(address: &str, user_agent: &str) -> Result<WebFile, Regist
             body: answer.into_body(),
         });
     }
-    Err(RegistryError::Protocol(format!("{address} redirects too often")))
+    Err(WebError::Refused(format!("{address} redirects too often")))
 }
 
 /// A redirect's target may leave out what stays the same.
