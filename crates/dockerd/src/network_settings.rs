@@ -22,6 +22,7 @@ pub fn networks(config: &Config, places: &Places) -> Result<Networks> {
         ipv4: config.iptables.unwrap_or(true),
         ipv6: config.ip6tables.unwrap_or(true),
         forwards: config.ip_forward.unwrap_or(true),
+        direct_routing: config.allow_direct_routing.unwrap_or_default(),
         docker_chains: config.firewall_backend.as_deref() == Some("iptables"),
         accept_mark: mark(text(&config.bridge_accept_fwmark))?,
     };

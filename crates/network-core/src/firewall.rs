@@ -80,6 +80,8 @@ pub struct BridgeRules {
     pub is_internal: bool,
     /// Sources are hidden behind the host's address.
     pub masquerades: bool,
+    /// Links from which published ports are reached at the containers' addresses, too.
+    pub trusted: Vec<String>,
 }
 
 /// One element of a set or map.
@@ -97,6 +99,10 @@ pub enum Item {
     Routed(String, Subnet),
     Published(PublishedPort),
     Open(OpenPort),
+    /// What a published port leads to, for those who may go there directly.
+    Direct(OpenPort),
+    /// Packets of this link may go directly to published ports on this bridge.
+    Trusted(String, String),
     /// Published on loopback only: relayed, and guarded against packets from elsewhere.
     Guarded(IpAddr, Protocol, u16),
 }
@@ -111,6 +117,7 @@ impl BridgeRules {
             items.push(Item::InternalBridge(self.bridge.clone()));
             return items;
         }
+        items.extend(self.trusted.iter().map(|link| Item::Trusted(link.clone(), self.bridge.clone())));
         for family in &self.families {
             if family.is_routed {
                 items.push(Item::Routed(self.bridge.clone(), family.subnet));
@@ -138,6 +145,12 @@ pub fn published_item(port: &PublishedPort) -> Option<Item> {
     (port.host_address.is_ipv4() == port.container_address.is_ipv4()).then_some(Item::Published(*port))
 }
 
+/// The port of the container itself; none where it is published for the host alone.
+pub fn direct_item(port: &PublishedPort) -> Option<Item> {
+    let open = OpenPort { address: port.container_address, protocol: port.protocol, port: port.container_port };
+    (!port.host_address.is_loopback()).then_some(Item::Direct(open))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +170,15 @@ mod tests {
         let mut family = FamilyRules { subnet, is_routed: false, is_unprotected: false, source: None };
         adjust(&mut family);
         let bridge = "br-x".to_owned();
-        BridgeRules { bridge, families: vec![family], talks_inside: true, is_internal, masquerades: true }.items()
+        BridgeRules {
+            bridge,
+            families: vec![family],
+            talks_inside: true,
+            is_internal,
+            masquerades: true,
+            trusted: Vec::new(),
+        }
+        .items()
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct FirewallConfig {
     pub ipv6: bool,
     /// `--ip-forward`: switch forwarding on.
     pub forwards: bool,
+    /// `--allow-direct-routing`: published ports are reached at the containers' addresses, too.
+    pub direct_routing: bool,
     /// `"firewall-backend": "iptables"`: Docker's chains in the tables of iptables, too.
     pub docker_chains: bool,
     /// `--bridge-accept-fwmark`: packets with this mark may enter every bridge.
@@ -97,7 +99,7 @@ fn short(text: &str) -> &str {
 
 impl Default for FirewallConfig {
     fn default() -> Self {
-        Self { ipv4: true, ipv6: true, forwards: true, docker_chains: false, accept_mark: None }
+        Self { ipv4: true, ipv6: true, forwards: true, direct_routing: false, docker_chains: false, accept_mark: None }
     }
 }
 

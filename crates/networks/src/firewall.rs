@@ -30,8 +30,11 @@ pub(crate) const ROUTED4: &str = "routed4";
 pub(crate) const ROUTED6: &str = "routed6";
 pub(crate) const OPEN4: &str = "open4";
 pub(crate) const OPEN6: &str = "open6";
+pub(crate) const DIRECT4: &str = "direct4";
+pub(crate) const DIRECT6: &str = "direct6";
+pub(crate) const TRUSTED: &str = "trusted";
 
-const SETS: [SetSpec; 18] = [
+const SETS: [SetSpec; 21] = [
     SetSpec { name: BRIDGES, kind: SetKind::InterfaceNames },
     SetSpec { name: INTERNAL, kind: SetKind::InterfaceNames },
     SetSpec { name: INSIDE, kind: SetKind::InterfacePairs },
@@ -50,6 +53,9 @@ const SETS: [SetSpec; 18] = [
     SetSpec { name: ROUTED6, kind: SetKind::InterfaceNames },
     SetSpec { name: OPEN4, kind: SetKind::AddressPorts4 },
     SetSpec { name: OPEN6, kind: SetKind::AddressPorts6 },
+    SetSpec { name: DIRECT4, kind: SetKind::AddressPorts4 },
+    SetSpec { name: DIRECT6, kind: SetKind::AddressPorts6 },
+    SetSpec { name: TRUSTED, kind: SetKind::InterfacePairs },
 ];
 
 /// The table of one daemon.
@@ -175,8 +181,14 @@ fn elements(item: &Item) -> Vec<(&'static str, Element)> {
             let set = if subnet.is_ipv4() { ROUTED4 } else { ROUTED6 };
             vec![(set, Element::Key(Key::new().interface(bridge)))]
         }
-        Item::Open(port) => {
-            let set = if port.address.is_ipv4() { OPEN4 } else { OPEN6 };
+        Item::Trusted(link, bridge) => vec![(TRUSTED, Element::Key(Key::new().interface(link).interface(bridge)))],
+        Item::Open(port) | Item::Direct(port) => {
+            let set = match (item, port.address.is_ipv4()) {
+                (Item::Direct(_), true) => DIRECT4,
+                (Item::Direct(_), false) => DIRECT6,
+                (_, true) => OPEN4,
+                (_, false) => OPEN6,
+            };
             let key = Key::new().address(port.address).protocol(port.protocol.number()).port(port.port);
             vec![(set, Element::Key(key))]
         }

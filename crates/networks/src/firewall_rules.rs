@@ -13,8 +13,8 @@ use netlink::nft::{BaseChain, Comparison, CtKey, Expression, Hook, Meta, NatFami
 
 use crate::config::FirewallConfig;
 use crate::firewall::{
-    BRIDGES, GUARDED, INSIDE, INTERNAL, MASQUERADE4, MASQUERADE6, OPEN4, OPEN6, PUBLISHED_AT4, PUBLISHED_AT6,
-    PUBLISHED4, PUBLISHED6, ROUTED4, ROUTED6, SOURCE4, SOURCE6, UNPROTECTED4, UNPROTECTED6,
+    BRIDGES, DIRECT4, DIRECT6, GUARDED, INSIDE, INTERNAL, MASQUERADE4, MASQUERADE6, OPEN4, OPEN6, PUBLISHED_AT4,
+    PUBLISHED_AT6, PUBLISHED4, PUBLISHED6, ROUTED4, ROUTED6, SOURCE4, SOURCE6, TRUSTED, UNPROTECTED4, UNPROTECTED6,
 };
 
 /// Priorities of `uapi/linux/netfilter_ipv4.h`.
@@ -173,21 +173,28 @@ fn forward_rules(config: &FirewallConfig) -> Vec<Rule> {
         [&out(BRIDGES)[..], &answers, &accept].concat(),
     ]);
     let families = [
-        (IPV4, ICMP, UNPROTECTED4, ROUTED4, OPEN4, Payload::DestinationAddress4, [9, 10]),
-        (IPV6, ICMP6, UNPROTECTED6, ROUTED6, OPEN6, Payload::DestinationAddress6, [2, 13]),
+        (IPV4, ICMP, UNPROTECTED4, ROUTED4, [OPEN4, DIRECT4], Payload::DestinationAddress4, [9, 10]),
+        (IPV6, ICMP6, UNPROTECTED6, ROUTED6, [OPEN6, DIRECT6], Payload::DestinationAddress6, [2, 13]),
     ];
-    for (number, echo, unprotected, routed, open, address, registers) in families {
+    let trusted = [
+        Expression::Meta(Meta::InputName, 1),
+        Expression::Meta(Meta::OutputName, 2),
+        Expression::InSet { set: TRUSTED, register: 1 },
+    ];
+    // Who may go to published ports directly: everybody, or who comes by a trusted link.
+    let goes_directly = if config.direct_routing { out(BRIDGES).to_vec() } else { trusted.to_vec() };
+    for (number, echo, unprotected, routed, [open, direct], address, registers) in families {
         let is_echo =
             [Expression::Meta(Meta::TransportProtocol, 1), Expression::Compare(1, Comparison::Equal, vec![echo])];
-        let is_open = [
-            &[Expression::Payload(address, 1)][..],
-            &protocol_and_port(registers[0], registers[1]),
-            &[Expression::InSet { set: open, register: 1 }],
-        ];
+        let is_one_of = |set| {
+            let port = protocol_and_port(registers[0], registers[1]);
+            [&[Expression::Payload(address, 1)][..], &port, &[Expression::InSet { set, register: 1 }]].concat()
+        };
         rules.extend([
             [&family(number)[..], &out(unprotected), &accept].concat(),
             [&family(number)[..], &out(routed), &is_echo, &accept].concat(),
-            [&family(number)[..], &out(routed), &is_open.concat(), &accept].concat(),
+            [&family(number)[..], &out(routed), &is_one_of(open), &accept].concat(),
+            [&family(number)[..], &goes_directly, &is_one_of(direct), &accept].concat(),
         ]);
     }
     rules.extend([

@@ -1,10 +1,10 @@
 //! What the metadata store keeps: networks, and the sandboxes that have addresses in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use metadata::Table;
-use network_core::firewall::{BridgeRules, FamilyRules, GatewayMode, Item, published_item};
+use network_core::firewall::{BridgeRules, FamilyRules, GatewayMode, Item, direct_item, published_item};
 use network_core::{Subnet, netd};
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,9 @@ pub struct BridgeOptions {
     /// Sources become this address instead of that of the link by which they leave.
     pub source4: Option<IpAddr>,
     pub source6: Option<IpAddr>,
+    /// Links from which published ports are reached at the containers' addresses, too.
+    #[serde(default)]
+    pub trusted: Vec<String>,
     /// Names of links in containers begin with it; none: `eth`.
     pub link_prefix: Option<String>,
 }
@@ -157,6 +160,7 @@ impl NetworkRecord {
             talks_inside: self.talks_inside,
             is_internal: self.internal,
             masquerades: self.masquerades,
+            trusted: self.bridge_options.trusted.clone(),
         }
     }
 }
@@ -217,7 +221,10 @@ impl SandboxRecord {
 
     /// What the packet filter holds of it.
     pub(crate) fn items(&self) -> Vec<Item> {
+        let ports = &self.sandbox.ports;
         let open = self.sandbox.open_ports.iter().copied().map(Item::Open);
-        self.sandbox.ports.iter().filter_map(published_item).chain(open).collect()
+        // Two ports of the host may lead to the same one.
+        let direct: BTreeSet<Item> = ports.iter().filter_map(direct_item).collect();
+        ports.iter().filter_map(published_item).chain(open).chain(direct).collect()
     }
 }

@@ -108,7 +108,7 @@ use Kind::{Bytes, Features, Int, Ip, List, Map, MapMap, Pools, Runtimes, Switch,
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     opt("add-runtime", Runtimes, "Register an additional OCI compatible runtime").key("runtimes").default("[]"),
-    opt("allow-direct-routing", Switch, "Allow remote access to published ports on container IP addresses").only(&["false"]),
+    opt("allow-direct-routing", Switch, "Allow remote access to published ports on container IP addresses"),
     opt("allow-nondistributable-artifacts", List, "Allow push of nondistributable artifacts to registry")
         .gone("Pushing nondistributable artifacts is now enabled by default. "),
     opt("api-cors-header", Text, "Set CORS headers in the Engine API")

@@ -33,6 +33,9 @@ const OPTION_SOURCE6: &str = "com.docker.network.host_ipv6";
 /// The kernel's limits of a link's MTU; Docker's 0 leaves the kernel's own value.
 const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 
+/// Links that one network trusts.
+const MAX_TRUSTED: usize = 64;
+
 pub(crate) struct Bridge;
 
 impl Driver for Bridge {
@@ -148,7 +151,13 @@ fn read_option(record: &mut NetworkRecord, key: &str, value: &str) -> Result<(),
         OPTION_DEFAULT if flag()? => {
             return Err(invalid_option(key, value, "the default bridge network is made by the daemon"));
         }
-        OPTION_TRUSTED => return Err(invalid_option(key, value, "not supported by this engine")),
+        OPTION_TRUSTED => {
+            let links: Vec<String> = value.split(':').filter(|link| !link.is_empty()).map(str::to_owned).collect();
+            if links.len() > MAX_TRUSTED || !links.iter().all(|link| is_link_name(link)) {
+                return Err(invalid_option(key, value, "no names of links"));
+            }
+            options.trusted = links;
+        }
         // Labels of others travel along, as in Docker.
         _ => {}
     }

@@ -82,6 +82,7 @@ fn main() {
         Trial::test("sources_and_marks_are_as_asked_for", modes::source_and_mark),
         Trial::test("a_policy_of_the_host_wins_and_is_told", modes::policy_of_the_host),
         Trial::test("a_flushed_ruleset_comes_back_by_itself", modes::flushed_and_restored),
+        Trial::test("published_ports_are_reached_directly_where_that_is_allowed", modes::direct_routing),
         Trial::test("dockers_chains_stand_in_front_of_a_policy_that_drops", modes::docker_chains),
         Trial::test("the_way_out_and_the_ports_move_with_networks", endpoints::way_out_moves),
         Trial::test("ports_wait_for_a_network_with_a_way_out", endpoints::internal_first),

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, TcpListener};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use libtest_mimic::Failed;
 use networks::{CreateNetwork, Sandbox};
@@ -245,5 +246,50 @@ pub fn docker_chains() -> Result<(), Failed> {
     assert!(tables("-C DOCKER-USER -p tcp -d 172.18.0.2 --dport 80 -j DROP")?);
     assert!(tables("-D DOCKER-USER -p tcp -d 172.18.0.2 --dport 80 -j DROP")?);
     assert!(from_outside()?.is_some());
+    Ok(())
+}
+
+/// Published ports at the containers' own addresses: by a link that the network trusts, or for everybody.
+pub fn direct_routing() -> Result<(), Failed> {
+    let folder = Host::prepare()?;
+    let host = Host::on(folder)?;
+    let make = |host: &Host, name: &str, start: &str, trusted: &str| -> Result<IpAddr, Failed> {
+        let mut wanted = CreateNetwork { name: name.into(), ..CreateNetwork::default() };
+        wanted.options.insert("com.docker.network.bridge.trusted_host_interfaces".into(), trusted.into());
+        host.runtime.block_on(host.networks.create(wanted))?;
+        let mut web = request(start, name, &[name]);
+        web.publish = vec![publish(None, "", PUBLISHED)];
+        let web = host.acquire(web)?;
+        crate::host::serve(netns(&web), PUBLISHED)?;
+        crate::host::serve(netns(&web), OTHER)?;
+        Ok(crate::host::address(&web))
+    };
+    let outside = host.outside();
+    let wary = make(&host, "wary", "a1", "somelink")?;
+    let trusting = make(&host, "trusting", "a2", "somelink:uplink")?;
+    assert!(is_unreachable(Some(&outside), (wary, PUBLISHED))?);
+    assert!(reach(Some(&outside), (trusting, PUBLISHED))?.is_some());
+    assert!(is_unreachable(Some(&outside), (trusting, OTHER))?);
+    for id in ["a1", "a2"] {
+        host.release(&crate::host::id(id))?;
+    }
+    for name in ["wary", "trusting"] {
+        host.runtime.block_on(host.networks.remove(name))?;
+    }
+    let folder = tempfile::tempdir()?;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let networks = crate::host::open_with(folder.path(), &events, |config| {
+        config.roots_hash = Some("0a0a0a0a".into());
+        config.firewall.direct_routing = true;
+    })?;
+    let mut web = request("a3", "web", &["bridge"]);
+    web.publish = vec![publish(None, "", PUBLISHED)];
+    let web = host.runtime.block_on(networks.acquire(web))?;
+    crate::host::serve(netns(&web), PUBLISHED)?;
+    crate::host::serve(netns(&web), OTHER)?;
+    assert!(reach(Some(&outside), (crate::host::address(&web), PUBLISHED))?.is_some());
+    assert!(is_unreachable(Some(&outside), (crate::host::address(&web), OTHER))?);
+    host.runtime.block_on(networks.release(&crate::host::id("a3")))?;
+    crate::host::end_netd(folder.path());
     Ok(())
 }
