@@ -9,6 +9,9 @@ run: packages-run
 stop:
 	cargo xtask down
 
+# What `docker version` says of a build: the commit, and its time rather than the clock's, so that a build can be repeated.
+build: export LONGSHORE_COMMIT := $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo unknown)
+build: export LONGSHORE_BUILD_TIME := $(shell date -u -d "@$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)}" +%Y-%m-%dT%H:%M:%SZ)
 build:
 	cargo build --release --bins
 

@@ -8,7 +8,7 @@ pub const COMMIT: &str = match option_env!("LONGSHORE_COMMIT") {
     None => "unknown",
 };
 /// When; RFC 3339.
-pub const BUILT: &str = match option_env!("LONGSHORE_BUILT") {
+pub const BUILT: &str = match option_env!("LONGSHORE_BUILD_TIME") {
     Some(built) => built,
     None => "",
 };
