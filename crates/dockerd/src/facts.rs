@@ -2,6 +2,7 @@
 
 mod build;
 mod host;
+mod proxies;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -183,6 +184,7 @@ fn configured(info: &mut Info, config: &Config) {
     info.live_restore_enabled = config.live_restore();
     info.experimental_build = config.experimental();
     info.registry_config = Some(registries(config));
+    proxies::describe(info, config, |name| std::env::var(name).ok());
     info.runtimes = runtimes(config);
     info.default_runtime =
         config.default_runtime.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| "runc".to_owned());
