@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use errors::{ErrorKind, Kind};
 
+use crate::cache::{Cache, Key};
 use crate::message::{HEADER, Query, half};
 use crate::reply::Reply;
 
@@ -36,6 +37,14 @@ pub struct Sent {
     pub ticket: u64,
     pub server: IpAddr,
     pub message: Vec<u8>,
+}
+
+/// What becomes of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    Sent(Sent),
+    /// Somebody has asked these servers the same before: the answer, with the client's own id.
+    Known(Vec<u8>),
 }
 
 /// What has to happen to a query whose server did not answer in time.
@@ -84,11 +93,12 @@ pub struct Forwarder<C> {
     pending: HashMap<u64, Pending<C>>,
     per_owner: HashMap<u64, usize>,
     next_ticket: u64,
+    cache: Cache,
 }
 
 impl<C: Clone> Forwarder<C> {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, pending: HashMap::new(), per_owner: HashMap::new(), next_ticket: 1 }
+        Self { limits, pending: HashMap::new(), per_owner: HashMap::new(), next_ticket: 1, cache: Cache::default() }
     }
 
     /// `now` is the time since any fixed moment, `random_id` a number that nobody can guess.
@@ -100,8 +110,12 @@ impl<C: Clone> Forwarder<C> {
         client: C,
         (query, message): (&Query, &[u8]),
         servers: &[IpAddr],
-    ) -> Result<Sent, Refused> {
+    ) -> Result<Started, Refused> {
         let server = *servers.first().ok_or(Refused::NoServer)?;
+        let servers: Vec<IpAddr> = servers.iter().copied().take(self.limits.tries).collect();
+        if let Some(answer) = self.cache.get(&Key::new(&servers, message), query.id, now) {
+            return Ok(Started::Known(answer));
+        }
         let of_owner = self.per_owner.get(&owner).copied().unwrap_or_default();
         if self.pending.len() >= self.limits.pending || of_owner >= self.limits.pending_per_owner {
             return Err(Refused::Full);
@@ -112,21 +126,21 @@ impl<C: Clone> Forwarder<C> {
         let mut message = message.to_vec();
         message[..2].copy_from_slice(&random_id.to_be_bytes());
         let sent = Sent { ticket, server, message: message.clone() };
-        let servers = servers.iter().copied().take(self.limits.tries).collect();
         let deadline = now + self.limits.patience;
         let query = query.clone();
         self.pending
             .insert(ticket, Pending { client, owner, query, message, id: random_id, servers, tried: 1, deadline });
-        Ok(sent)
+        Ok(Started::Sent(sent))
     }
 
     /// An answer for this ticket: whose it is and how it reads with the client's own id. None: forged or broken, wait on.
-    pub fn receive(&mut self, ticket: u64, answer: &[u8]) -> Option<(C, Query, Vec<u8>)> {
+    pub fn receive(&mut self, now: Duration, ticket: u64, answer: &[u8]) -> Option<(C, Query, Vec<u8>)> {
         let pending = self.pending.get(&ticket)?;
         if !answers(pending.id, &pending.query, answer) {
             return None;
         }
         let pending = self.take(ticket)?;
+        self.cache.keep(Key::new(&pending.servers, &pending.message), answer, now);
         let mut answer = answer.to_vec();
         answer[..2].copy_from_slice(&pending.query.id.to_be_bytes());
         Some((pending.client, pending.query, answer))
@@ -207,7 +221,10 @@ mod tests {
     fn start(forwarder: &mut Forwarder<&'static str>, owner: u64) -> Result<Sent, Refused> {
         let bytes = query_bytes(0x1111, "example.org", kind::A, None);
         let query = Query::parse(&bytes).expect("a query");
-        forwarder.start(SECOND, 0xabcd, owner, "client", (&query, &bytes), &servers())
+        match forwarder.start(SECOND, 0xabcd, owner, "client", (&query, &bytes), &servers())? {
+            Started::Sent(sent) => Ok(sent),
+            Started::Known(answer) => panic!("nobody has asked: {answer:?}"),
+        }
     }
 
     fn answer(sent: &Sent) -> Vec<u8> {
@@ -221,9 +238,27 @@ mod tests {
         let mut forwarder = Forwarder::new(Limits::default());
         let sent = start(&mut forwarder, 1).expect("room");
         assert_eq!((sent.server, &sent.message[..2]), (servers()[0], &[0xab, 0xcd][..]));
-        let (client, _, reply) = forwarder.receive(sent.ticket, &answer(&sent)).expect("an answer");
+        let (client, _, reply) = forwarder.receive(SECOND, sent.ticket, &answer(&sent)).expect("an answer");
         assert_eq!((client, &reply[..2]), ("client", &[0x11, 0x11][..]));
         assert_eq!(forwarder.asker(sent.ticket), None);
+    }
+
+    #[test]
+    fn what_was_answered_is_known_until_its_time_is_over() {
+        let mut forwarder = Forwarder::new(Limits::default());
+        let bytes = query_bytes(0x2222, "example.org", kind::A, None);
+        let query = Query::parse(&bytes).expect("a query");
+        let sent = start(&mut forwarder, 1).expect("room");
+        let mut with_record = answer(&sent);
+        with_record[7] = 1;
+        with_record.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 80]);
+        assert!(forwarder.receive(SECOND, sent.ticket, &with_record).is_some());
+        let mut again = |now| forwarder.start(now, 0xefef, 2, "other", (&query, &bytes), &servers());
+        match again(4 * SECOND) {
+            Ok(Started::Known(known)) => assert_eq!((&known[..2], known[known.len() - 7]), (&[0x22, 0x22][..], 6)),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(again(11 * SECOND), Ok(Started::Sent(_))));
     }
 
     #[test]
@@ -235,9 +270,9 @@ mod tests {
         let mut wrong_name = answer(&sent);
         wrong_name[13] = b'x';
         for forged in [wrong_id, wrong_name, sent.message.clone(), Vec::new(), answer(&sent)[..14].to_vec()] {
-            assert_eq!(forwarder.receive(sent.ticket, &forged), None);
+            assert_eq!(forwarder.receive(SECOND, sent.ticket, &forged), None);
         }
-        assert!(forwarder.receive(sent.ticket, &answer(&sent)).is_some());
+        assert!(forwarder.receive(SECOND, sent.ticket, &answer(&sent)).is_some());
     }
 
     #[test]

@@ -7,13 +7,14 @@
 //! Facts: RFC 1035 (messages), RFC 2308 (no such name, no such data), RFC 6891 (EDNS), RFC 5452 (what to check in an
 //! answer). Every message comes from inside a container or from the network and is treated as hostile.
 
+mod cache;
 mod forward;
 mod message;
 mod name;
 mod names;
 mod reply;
 
-pub use forward::{Expired, Forwarder, Limits, Refused, Sent};
+pub use forward::{Expired, Forwarder, Limits, Refused, Sent, Started};
 pub use message::{Malformed, Query, Rejection, kind};
 pub use name::{Name, reverse_address};
 pub use names::{Answer, EndpointNames, Names, SandboxNames};

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use dns::{Answer, Expired, Forwarder, Limits, Names, Query, Reply, Sent, truncated};
+use dns::{Answer, Expired, Forwarder, Limits, Names, Query, Reply, Sent, Started, truncated};
 use netlink::nft::{BaseChain, Comparison, Expression, Hook, Meta, NatFamily, Payload, Table, Transaction};
 use network_core::EMBEDDED_DNS;
 use network_core::netd;
@@ -227,11 +227,16 @@ impl Resolver {
         };
         let failure = || Some(Reply::Failure.encode(query, dns::MIN_UDP_SIZE));
         let Some(random) = random_id() else { return failure() };
+        let limit = match asker {
+            Asker::Udp { .. } => query.udp_limit(),
+            Asker::Tcp { .. } => usize::from(u16::MAX),
+        };
         match self.forwarder.start(now, random, number, asker, (query, message), &servers) {
-            Ok(sent) => {
+            Ok(Started::Sent(sent)) => {
                 self.send(poller, sent, now);
                 None
             }
+            Ok(Started::Known(answer)) => Some(if answer.len() <= limit { answer } else { truncated(&answer) }),
             Err(_) => failure(),
         }
     }
@@ -271,7 +276,7 @@ impl Resolver {
                 }
             }
             Outcome::Answer(answer) => {
-                let Some((asker, query, answer)) = self.forwarder.receive(ticket, &answer) else { return };
+                let Some((asker, query, answer)) = self.forwarder.receive(now, ticket, &answer) else { return };
                 self.upstream.forget(ticket);
                 let fits = matches!(asker, Asker::Tcp { .. }) || answer.len() <= query.udp_limit();
                 let answer = if fits { answer } else { truncated(&answer) };
