@@ -104,6 +104,22 @@ impl Builder {
         })
     }
 
+    /// Once, before the API listens: what builds of a daemon that died have left goes.
+    pub async fn recover(&self) -> Result<(), BuildError> {
+        let containers = self.shared.runs.remove_left().await?;
+        let mut layers = 0;
+        for owner in self.shared.images.layer_owners().await? {
+            if !self.shared.cache.has(&owner.replacen('-', ":", 1)) {
+                self.shared.images.forget_layer(&owner).await?;
+                layers += 1;
+            }
+        }
+        if containers + layers > 0 {
+            tracing::info!(containers, layers, "what builds have left is removed");
+        }
+        Ok(())
+    }
+
     /// Builds, and tells of it as Docker's classic builder does. Answers the image's id. `token` ends it: nothing of it
     /// runs on then.
     pub async fn build(

@@ -110,6 +110,8 @@ pub trait Runs: Send + Sync {
     async fn run(&self, id: &str, output: &Output) -> Result<i32, PortError>;
     /// What it has changed.
     async fn layer(&self, id: &str) -> Result<LayerStream, PortError>;
+    /// Ends and removes what builds of a daemon that died have left running; answers how many.
+    async fn remove_left(&self) -> Result<usize, PortError>;
     /// Ends and removes it.
     async fn remove(&self, id: &str) -> Result<(), PortError>;
 }

@@ -118,6 +118,7 @@ impl Daemon {
             Arc::new(BuildImages(images.clone())),
             Arc::new(runs),
         )?;
+        builder.recover().await.context("cannot clear what builds have left")?;
         users.connect(&containers);
         let recovered = containers.recover().await.context("cannot compare containers with containerd's")?;
         tracing::info!(running = recovered.running, ended = recovered.ended, strays = recovered.strays, "recovered");

@@ -144,7 +144,7 @@ impl Images {
         if self.backend.records().await?.iter().any(|record| record.target.digest == target.digest) {
             return Ok(loaded.id);
         }
-        let mut lease = Lease::new(&self.backend, "image").await?;
+        let lease = Lease::new(&self.backend, "image").await?;
         let backend = lease.backend();
         for layer in &image.layers {
             lease.keep(&layer.digest).await?;
@@ -155,7 +155,6 @@ impl Images {
         let labels = manifest_labels(&loaded.id, &loaded.manifest.layers);
         backend.put_blob(&ingest_key("manifest", &loaded.manifest_digest), &bytes, labels).await?;
         self.backend.put_record(&Record::new(dangling(&target.digest), target)).await?;
-        lease.finish();
         let id = loaded.id.to_string();
         self.event(ImageEventKind::Create, &id, &id, &loaded.config);
         Ok(loaded.id)
@@ -186,7 +185,11 @@ impl Images {
     pub async fn close_view(&self, view: LayerView) -> Result<(), ImagesError> {
         match view.key.as_str() {
             "" => Ok(()),
-            key => self.backend.remove_snapshot(key).await,
+            key => match self.backend.remove_snapshot(key).await {
+                // containerd has collected it: nothing needed it any more.
+                Err(error) if error.is_not_found() => Ok(()),
+                answer => answer,
+            },
         }
     }
 

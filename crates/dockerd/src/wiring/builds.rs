@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use builder::{Credentials, Image, LayerStream, Line, Output, PortError, RunRequest, Runs, View};
-use containers::{AttachRequest, CreateRequest, RemoveOptions, WaitCondition};
+use container_core::ListFilter;
+use containers::{AttachRequest, CreateRequest, ListRequest, RemoveOptions, WaitCondition};
 use errors::{ErrorKind, Kind};
 use futures_util::stream;
 use ids::Reference;
@@ -16,6 +17,8 @@ use tokio::io::{AsyncReadExt, BufReader};
 
 /// Bytes of a frame's head in an attached stream.
 const FRAME_HEAD: usize = 8;
+/// What a step's container is known by after its daemon has died.
+const STEP_LABEL: &str = "com.longshore.build-step";
 /// The number of standard error's frames.
 const STDERR: u8 = 2;
 /// The longest frame that is taken; the pump's are far shorter.
@@ -136,11 +139,13 @@ impl Runs for BuildRuns {
         // An image without anything in it has no id, and still something must be said.
         let id = Some(run.image.id()).filter(|id| !id.is_empty()).unwrap_or_else(|| "scratch".to_owned());
         config.image.clone_from(&id);
+        config.labels.insert(STEP_LABEL.to_owned(), String::new());
         let image = containers::Image {
             id: id.clone(),
             name: id.clone(),
             defaults: container_core::ImageDefaults {
-                volumes: run.image.config.config.volumes.iter().cloned().collect(),
+                // A relative one is taken from the root, as in Docker.
+                volumes: run.image.config.config.volumes.iter().map(|path| rooted(path)).collect(),
                 ..container_core::ImageDefaults::default()
             },
             chain_id: run.image.chain_id(),
@@ -174,6 +179,17 @@ impl Runs for BuildRuns {
             let piece = layer.next().await?;
             Some((piece, layer))
         })))
+    }
+
+    async fn remove_left(&self) -> Result<usize, PortError> {
+        let wanted = [("label".to_owned(), vec![STEP_LABEL.to_owned()])].into();
+        let filter = ListFilter::new(wanted).map_err(refused)?;
+        let listed = self.containers.containers.list(&ListRequest { filter, ..ListRequest::default() }).await;
+        let listed = listed.map_err(refused)?;
+        for container in &listed {
+            self.remove(&container.id).await?;
+        }
+        Ok(listed.len())
     }
 
     async fn remove(&self, id: &str) -> Result<(), PortError> {
@@ -221,6 +237,10 @@ async fn tell(stream: tokio::net::UnixStream, output: &Output) -> io::Result<()>
         shown(bytes, is_error, output).await;
     }
     Ok(())
+}
+
+fn rooted(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 /// What a step complains of is red, as the classic builder has always shown it.

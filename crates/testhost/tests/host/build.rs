@@ -398,3 +398,21 @@ pub fn cancelled(host: &Host) -> Result<()> {
     }
     Ok(())
 }
+
+/// A daemon that is killed in the middle of a step has nothing of it left when it is back.
+pub fn killed(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    engine.import_busybox("busybox")?;
+    let folder = context(host, "killed", &[("Dockerfile", "FROM busybox\nRUN echo made > /made\nRUN sleep 1000\n")])?;
+    let docker = &engine.docker;
+    let mut client = docker.command(&["build", &shown(&folder)]).stdout(std::process::Stdio::null()).spawn()?;
+    let sleeps = || docker.run(&["ps", "--format", "{{.Command}}"]).ok().filter(|shown| shown.contains("sleep"));
+    testhost::wait_until("the second step runs", sleeps)?;
+    engine.kill_dockerd()?;
+    client.wait()?;
+    engine.start_again()?;
+    assert_eq!(docker.run(&["ps", "-aq"])?, "", "the step's container is gone");
+    let again = docker.run_with(&["build", "-"], b"FROM busybox\nRUN echo made > /made\nCMD cat /made\n")?;
+    assert!(again.contains("Using cache"), "what was done is known: {again}");
+    Ok(())
+}

@@ -68,6 +68,7 @@ const TESTS: &[Test] = &[
     test("what_was_built_is_found_by_content_and_pruned", BUSYBOX, build::cache),
     test("stages_are_built_beside_each_other_and_told_in_order", BUSYBOX, build::beside),
     test("a_build_ends_with_its_client", CLIENTS, build::cancelled),
+    test("a_killed_daemon_leaves_nothing_of_a_step", BUSYBOX, build::killed),
     test("an_image_goes_to_the_registry_and_comes_back", REGISTRY, images::push_and_pull),
     test("an_image_in_use_is_not_removed", CLIENTS, images::conflict),
     test("images_are_saved_and_loaded_with_every_digest_kept", CLIENTS, images_archives::saved_and_loaded),
