@@ -39,7 +39,7 @@ impl Images {
             return Err(ImagesError::TagWithDigest);
         }
         let parent = self.find(&request.parent).await?.image;
-        let mut lease = Lease::new(&self.backend, "commit").await?;
+        let lease = Lease::new(&self.backend, "commit").await?;
         let backend = lease.backend();
         for digest in parent.manifest.layers.iter().map(|layer| layer.digest) {
             lease.keep(&digest).await?;
@@ -56,7 +56,6 @@ impl Images {
             Some(name) => self.set_name(&name.clone().with_default_tag(), target).await?,
             None => self.backend.put_record(&Record::new(dangling(&target.digest), target)).await?,
         }
-        lease.finish();
         let id = image.id.to_string();
         self.event(ImageEventKind::Create, &id, &id, &image.config);
         if let Some(name) = &request.name {

@@ -35,7 +35,7 @@ impl Images {
             return Err(ImagesError::TagWithDigest);
         }
         let config = import_config(request, &self.platform)?;
-        let mut lease = Lease::new(&self.backend, "import").await?;
+        let lease = Lease::new(&self.backend, "import").await?;
         let backend = lease.backend();
         let layer = store_plain(&backend, &format!("import-{}", random_hex()), archive).await?;
         let (image, bytes) = assemble(config, layer)?;
@@ -52,7 +52,6 @@ impl Images {
                 self.backend.put_record(&Record::new(name, target)).await?;
             }
         }
-        lease.finish();
         let id = image.id.to_string();
         self.event(ImageEventKind::Import, &id, &id, &image.config);
         Ok(image.id)

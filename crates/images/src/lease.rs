@@ -6,7 +6,7 @@ use errors::{ErrorKind, Kind};
 
 use crate::backend::{Backend, Collect};
 use crate::error::ImagesError;
-use crate::service::Images;
+use crate::service::{Images, lock};
 
 /// The first words of our leases' ids; the operation stands behind them.
 const PREFIX: &str = "longshore-";
@@ -17,11 +17,12 @@ const END_TRIES: u32 = 60;
 /// After this long containerd may collect what a daemon that died has left.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// A lease of containerd's; given back when it is dropped, also by an operation that is given up.
+/// A lease of containerd's; given back when it is dropped, also by an operation that is given up. What no record refers to
+/// then is collected at once: half an image serves nobody, and one that was removed meanwhile gives its space back. Ingests
+/// stay where the store keeps them, for an attempt that goes on from there.
 pub(crate) struct Lease {
     backend: Backend,
     id: String,
-    finished: bool,
 }
 
 impl Lease {
@@ -29,13 +30,12 @@ impl Lease {
     pub async fn new(backend: &Backend, operation: &str) -> Result<Self, ImagesError> {
         let id = format!("{PREFIX}{operation}-{}", random_hex());
         let backend = backend.create_lease(&id, LIFETIME).await?;
-        Ok(Self { backend, id, finished: false })
+        Ok(Self { backend, id })
     }
 
-    /// Says that a record refers to everything that should stay. Without it, what was made is collected at once: half an
-    /// image serves nobody. Ingests stay where the store keeps them, for an attempt that goes on from there.
-    pub fn finish(&mut self) {
-        self.finished = true;
+    /// Lets it stand until it expires or [`Images::end_left`] ends it: what it keeps is gone on with.
+    pub fn leave(mut self) -> String {
+        std::mem::take(&mut self.id)
     }
 
     /// A connection whose blobs and snapshots belong to the lease.
@@ -52,12 +52,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let (backend, id) = (self.backend.clone(), std::mem::take(&mut self.id));
-        let collect = if self.finished { Collect::Later } else { Collect::Now };
+        if id.is_empty() {
+            return;
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             let mut tries = END_TRIES;
             loop {
-                match backend.delete_lease(&id, collect).await {
+                match backend.delete_lease(&id, Collect::Now).await {
                     Err(error) if error.kind() == ErrorKind::Unavailable && tries > 0 => tries -= 1,
                     // It ends by itself if this fails.
                     Err(error) => return tracing::warn!(lease = id, %error, "lease not deleted"),
@@ -74,12 +76,34 @@ impl Images {
     pub async fn recover(&self) -> Result<(), ImagesError> {
         for id in self.backend.lease_ids().await? {
             let operation = id.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
-            if operation.is_some_and(|(operation, _)| PASSING.contains(&operation)) {
-                tracing::info!(lease = id, "letting go of what was left half done");
-                self.backend.delete_lease(&id, Collect::Later).await?;
+            match operation {
+                Some((operation, _)) if PASSING.contains(&operation) => {
+                    tracing::info!(lease = id, "letting go of what was left half done");
+                    self.backend.delete_lease(&id, Collect::Now).await?;
+                }
+                Some(("pull", rest)) => {
+                    let reference = rest.split('-').next().unwrap_or_default().to_owned();
+                    lock(&self.shared.left).entry(reference).or_default().push(id);
+                }
+                _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Notes a lease of a pull that broke off.
+    pub(crate) fn note_left(&self, reference: &str, lease: Lease) {
+        lock(&self.shared.left).entry(reference.to_owned()).or_default().push(lease.leave());
+    }
+
+    /// Ends what earlier pulls of this reference have left, now that one has come to its end.
+    pub(crate) async fn end_left(&self, reference: &str) {
+        let left = lock(&self.shared.left).remove(reference).unwrap_or_default();
+        for id in left {
+            if let Err(error) = self.backend.delete_lease(&id, Collect::Later).await {
+                tracing::warn!(lease = id, %error, "lease not deleted");
+            }
+        }
     }
 }
 

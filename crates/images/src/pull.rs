@@ -115,13 +115,21 @@ impl Images {
         request: &PullRequest,
         progress: &ProgressSender,
     ) -> Result<(Digest, Outcome), ImagesError> {
-        let lease = Lease::new(&self.backend, "pull").await?;
+        let word = Digest::of(reference.to_string()).hex()[..16].to_owned();
+        let lease = Lease::new(&self.backend, &format!("pull-{word}")).await?;
         let backend = lease.backend();
         let (repository, reference) = (repository.clone(), reference.clone());
-        let mut pulling = Pulling { images: self, request, reference, repository, lease, backend, progress };
-        let pulled = pulling.run().await?;
-        pulling.lease.finish();
-        Ok(pulled)
+        let pulling = Pulling { images: self, request, reference, repository, lease, backend, progress };
+        let pulled = pulling.run().await;
+        match &pulled {
+            Ok(_) => self.end_left(&word).await,
+            // What has come over already need not come again.
+            Err(ImagesError::Registry(RegistryError::Transport { .. } | RegistryError::Short { .. })) => {
+                self.note_left(&word, pulling.lease);
+            }
+            Err(_) => {}
+        }
+        pulled
     }
 }
 

@@ -74,7 +74,6 @@ impl Images {
                 progress,
             };
             pushing.run(record).await.map_err(worded)?;
-            // Not finished: what is removed right after a push is gone at once, not when it is next looked for.
         }
         Ok(())
     }

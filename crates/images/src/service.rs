@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub downloads: Slots,
     pub uploads: Slots,
     pub flights: Flights,
+    /// Leases of pulls that broke off, by a word for their reference.
+    pub left: Mutex<HashMap<String, Vec<String>>>,
     /// By target and host platform; what a digest stands for never changes, only whether it is still there.
     pub loaded: Mutex<HashMap<Digest, Arc<LoadedImage>>>,
     /// Bytes by chain id.
@@ -77,6 +79,7 @@ impl Images {
                 downloads: Slots::new(config.max_concurrent_downloads),
                 uploads: Slots::new(config.max_concurrent_uploads),
                 flights: Flights::default(),
+                left: Mutex::default(),
                 loaded: Mutex::default(),
                 sizes: Mutex::default(),
             }),

@@ -63,10 +63,9 @@ impl Images {
         archive: ByteStream,
         progress: &ProgressSender,
     ) -> Result<Vec<Digest>, ImagesError> {
-        let mut lease = Lease::new(&self.backend, "load").await?;
+        let lease = Lease::new(&self.backend, "load").await?;
         let loading = Loading { images: self, request, lease: &lease, backend: lease.backend(), progress };
         let loaded = loading.run(archive).await?;
-        lease.finish();
         Ok(loaded)
     }
 }

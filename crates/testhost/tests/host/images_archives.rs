@@ -11,7 +11,7 @@ use testhost::{Docker, Engine, Host, wait_until};
 use crate::clients;
 
 /// A file of a test's own.
-fn path(host: &Host, name: &str) -> String {
+pub fn path(host: &Host, name: &str) -> String {
     host.path(name).display().to_string()
 }
 
@@ -126,13 +126,13 @@ pub fn other_tools(host: &Host) -> Result<()> {
 }
 
 /// A member of an archive: its path and its content, or where it leads.
-enum Member<'a> {
+pub enum Member<'a> {
     File(&'a str, Vec<u8>),
     Link(&'a str, &'a str),
 }
 
 /// A tar of the oldest kind (POSIX.1-1988), whatever the names say.
-fn tar(members: &[Member<'_>]) -> Vec<u8> {
+pub fn tar(members: &[Member<'_>]) -> Vec<u8> {
     let mut archive = Vec::new();
     for member in members {
         let (name, link, content, flag) = match member {
