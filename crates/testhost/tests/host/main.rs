@@ -12,6 +12,7 @@ mod host_config;
 mod hostile;
 mod images;
 mod images_archives;
+mod images_broken;
 mod lifecycle;
 mod log_drivers;
 mod logs;
@@ -77,6 +78,8 @@ const TESTS: &[Test] = &[
     test("skopeo_and_umoci_read_what_is_saved_and_write_what_is_loaded", OCI_TOOLS, images_archives::other_tools),
     test("an_archive_that_is_no_image_leaves_nothing", BUSYBOX, images_archives::hostile),
     test("a_load_whose_daemon_is_killed_can_be_repeated", BUSYBOX, images_archives::killed),
+    test("a_pull_goes_on_where_it_broke_off_over_a_daemon_s_death_too", REGISTRY, images_broken::broken_pulls),
+    test("a_client_that_reads_no_archive_holds_up_nobody", REGISTRY, images_broken::stalled_save),
     test("images_that_nobody_uses_are_pruned_with_their_space", CLIENTS, images_archives::pruned),
     test("the_space_that_images_are_said_to_take_is_what_they_take", BUSYBOX, images_archives::measured),
     test("mirrors_are_asked_before_docker_hub", REGISTRY, images_archives::mirrored),
