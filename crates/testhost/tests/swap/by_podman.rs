@@ -61,6 +61,28 @@ impl Drop for Pod<'_> {
     }
 }
 
+/// In both of podman's formats.
+pub fn archives_go_both_ways(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    let podman = Pod::new(host, "podman")?;
+    engine.import_busybox("docker.io/library/busybox:1")?;
+    let id = engine.docker.run(&["images", "-q", "--no-trunc", "busybox:1"])?;
+    let file = |name: &str| host.path(name).display().to_string();
+    engine.docker.run(&["save", "-o", &file("ours.tar"), "busybox:1"])?;
+    podman.run(&["load", "-q", "-i", &file("ours.tar")])?;
+    let theirs = podman.run(&["image", "inspect", "--format", "{{.Id}}", "docker.io/library/busybox:1"])?;
+    ensure!(id == format!("sha256:{theirs}"), "podman has {theirs}, we have {id}");
+    for format in ["docker-archive", "oci-archive"] {
+        let saved = file(&format!("{format}.tar"));
+        podman.run(&["save", "-q", "--format", format, "-o", &saved, "docker.io/library/busybox:1"])?;
+        engine.docker.run(&["rmi", "busybox:1"])?;
+        let loaded = engine.docker.run(&["load", "-i", &saved])?;
+        ensure!(loaded == "Loaded image: busybox:1", "{format}: {loaded}");
+        ensure!(engine.docker.run(&["run", "--rm", "busybox:1", "echo", "back"])? == "back", "{format}");
+    }
+    Ok(())
+}
+
 /// podman's containers by our runtime.
 pub fn podman_runs_our_runtime(host: &Host) -> Result<()> {
     let podman = Pod::new(host, "podman")?;

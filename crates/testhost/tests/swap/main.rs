@@ -7,6 +7,7 @@ mod by_podman;
 mod by_python;
 mod containerd;
 mod dockerd;
+mod image_archives;
 mod images;
 mod life;
 mod log_files;
@@ -93,6 +94,8 @@ const TESTS: &[Test] = &[
         by_docker::debian_runs_on_our_containerd(host, ShimOf::Debian)
     }),
     test("log_files_of_either_engine_are_read_by_the_other", DOCKER, log_files::exchanged),
+    test("what_either_engine_saves_the_other_loads", DOCKER, image_archives::exchanged),
+    test("archives_go_to_podman_and_back", PODMAN, by_podman::archives_go_both_ways),
     test("our_docker_drives_debian_s_dockerd", DOCKER, by_docker::our_client_drives_debian),
     test("docker_20_drives_our_dockerd", DOCKER, |host| by_docker::docker_drives_ours(host, CLIENT)),
     test("docker_28_drives_our_dockerd", CLIENT_28_NEEDS, |host| by_docker::docker_drives_ours(host, CLIENT_28)),
