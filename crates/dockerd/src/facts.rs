@@ -53,7 +53,7 @@ impl Facts {
             plugins: Plugins {
                 // Asked of the services each time.
                 volume: Vec::new(),
-                network: ["bridge", "host", "null"].map(str::to_owned).to_vec(),
+                network: ["bridge", "host", "ipvlan", "macvlan", "null"].map(str::to_owned).to_vec(),
                 authorization: None,
                 log: containers::LOG_DRIVERS.map(str::to_owned).to_vec(),
             },

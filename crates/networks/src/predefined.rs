@@ -156,7 +156,7 @@ impl Inner {
             }
         }
         if let Some(range) = range {
-            let first = range.nth(1).ok_or_else(|| no_pool())?;
+            let first = range.nth(1).ok_or_else(no_pool)?;
             return Ok((first, range));
         }
         let mut random = [0; 5];
@@ -165,7 +165,7 @@ impl Inner {
         let own = self.state().subnets();
         let around = Surroundings { config: &self.config, own, host: &host, random };
         let subnet = subnets::next_free(&around, is_ipv4)?;
-        Ok((subnet.nth(1).ok_or_else(|| no_pool())?, subnet))
+        Ok((subnet.nth(1).ok_or_else(no_pool)?, subnet))
     }
 }
 

@@ -37,12 +37,15 @@ struct Pool {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-struct Given {
+struct Addressed {
     address: String,
 }
 
 #[derive(Deserialize, Default)]
 struct Nothing {}
+
+/// A network, and an address of it that a plugin gave.
+pub(crate) type Given = (String, IpAddr);
 
 impl IpamRecord {
     pub(crate) fn is_remote(&self) -> bool {
@@ -127,7 +130,7 @@ impl Inner {
     ) -> Result<IpAddr, Error> {
         let wanted = wanted.map(|address| address.to_string()).unwrap_or_default();
         let argument = json!({ "PoolID": subnet.pool, "Address": wanted, "Options": options });
-        let given: Given = self.remote.call(driver, IPAM_DRIVER, "RequestAddress", &argument)?;
+        let given: Addressed = self.remote.call(driver, IPAM_DRIVER, "RequestAddress", &argument)?;
         let address = given.address.split('/').next().unwrap_or_default();
         address.parse().map_err(|_| invalid("address", &given.address))
     }
@@ -165,7 +168,7 @@ impl Inner {
     pub(crate) fn with_addresses(
         &self,
         request: &SandboxRequest,
-    ) -> Result<(Option<SandboxRequest>, Vec<(String, IpAddr)>), Error> {
+    ) -> Result<(Option<SandboxRequest>, Vec<Given>), Error> {
         let mut given = Vec::new();
         let SandboxMode::Networks(endpoints) = &request.mode else { return Ok((None, given)) };
         if !endpoints.iter().any(|endpoint| self.managed_by_plugin(&endpoint.network).is_some()) {
@@ -181,11 +184,7 @@ impl Inner {
         Ok((Some(SandboxRequest { mode: SandboxMode::Networks(endpoints), ..request.clone() }), given))
     }
 
-    pub(crate) fn fill_addresses(
-        &self,
-        endpoint: &mut EndpointRequest,
-        given: &mut Vec<(String, IpAddr)>,
-    ) -> Result<(), Error> {
+    pub(crate) fn fill_addresses(&self, endpoint: &mut EndpointRequest, given: &mut Vec<Given>) -> Result<(), Error> {
         let Some(record) = self.managed_by_plugin(&endpoint.network) else { return Ok(()) };
         for is_ipv4 in [true, false] {
             let Some(subnet) = record.subnets.iter().find(|subnet| subnet.subnet.is_ipv4() == is_ipv4) else {
@@ -199,7 +198,7 @@ impl Inner {
         Ok(())
     }
 
-    pub(crate) fn give_back_all(&self, given: &[(String, IpAddr)]) {
+    pub(crate) fn give_back_all(&self, given: &[Given]) {
         for (network, address) in given {
             let Some(record) = self.managed_by_plugin(network) else { continue };
             if let Some(subnet) = record.subnets.iter().find(|subnet| subnet.subnet.contains(*address)) {
@@ -210,7 +209,7 @@ impl Inner {
 
     /// An endpoint that goes has addresses of plugins.
     pub(crate) fn give_back_addresses(&self, endpoint: &Endpoint) {
-        let given: Vec<(String, IpAddr)> =
+        let given: Vec<Given> =
             endpoint.addresses().into_iter().map(|address| (endpoint.network_id.clone(), address)).collect();
         self.give_back_all(&given);
     }

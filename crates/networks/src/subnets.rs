@@ -113,7 +113,8 @@ pub(crate) fn taken(record: &NetworkRecord, others: &[&NetworkRecord]) -> Vec<Su
     let subnets_of = |other: &&NetworkRecord| other.subnets.iter().map(|subnet| subnet.subnet).collect::<Vec<_>>();
     let counts = |other: &&&NetworkRecord| {
         // Two networks over different links may well be the same subnet of different places.
-        !other.config_only && !(may_overlap(record) && may_overlap(other) && record.parent != other.parent)
+        let are_apart = may_overlap(record) && may_overlap(other) && record.parent != other.parent;
+        !other.config_only && !are_apart
     };
     others.iter().filter(counts).flat_map(subnets_of).collect()
 }

@@ -100,6 +100,9 @@ pub fn foreign_bridge() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What makes a request wrong.
+type Adjust<'a> = &'a dyn Fn(&mut CreateNetwork);
+
 pub fn refusals() -> Result<(), Failed> {
     let host = Host::new()?;
     let refused = |adjust: &dyn Fn(&mut CreateNetwork)| -> String {
@@ -110,7 +113,7 @@ pub fn refusals() -> Result<(), Failed> {
             .map_or_else(|error| errors::chain(&error), |_| "made".into())
     };
     let pool = |subnet: &str| Asked { subnet: subnet.into(), ..Asked::default() };
-    let cases: [(&dyn Fn(&mut CreateNetwork), &str); 10] = [
+    let cases: [(Adjust<'_>, &str); 10] = [
         (&|wanted| wanted.ingress = true, "Ingress network can only be global scope network"),
         (&|wanted| wanted.enable_ipv4 = Some(false), "IPv4 or IPv6 must be enabled"),
         (

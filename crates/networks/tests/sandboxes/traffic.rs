@@ -162,7 +162,7 @@ pub fn connect_and_disconnect() -> Result<(), Failed> {
     let again = host.runtime.block_on(host.networks.connect(&id("a1"), endpoint)).expect_err("it is there");
     assert_eq!(again.to_string(), "endpoint with name one already exists in network back");
     host.runtime.block_on(host.networks.disconnect(&id("a1"), "back"))?;
-    let links = inside(netns(&one), || namespace_links())?;
+    let links = inside(netns(&one), namespace_links)?;
     assert_eq!(links, ["eth0", "lo"]);
     Ok(())
 }
