@@ -16,7 +16,7 @@ pub(crate) async fn connect(shared: &Shared, container: &Container, wanted: Endp
     shared.neighbours.sandboxes.check(&wanted.network).await?;
     let _gate = container.gate.lock().await;
     let record = container.record();
-    check(&record, &wanted.network)?;
+    may_connect(&record, &wanted.network)?;
     let plugged = match record.state.counts_as_running() {
         true => Some(shared.neighbours.sandboxes.connect(&record.id, wanted.clone()).await?),
         false => None,
@@ -33,7 +33,7 @@ pub(crate) async fn connect(shared: &Shared, container: &Container, wanted: Endp
 pub(crate) async fn disconnect(shared: &Shared, container: &Container, network: &str) -> Result<(), Error> {
     let _gate = container.gate.lock().await;
     let record = container.record();
-    check(&record, network)?;
+    may_disconnect(&record, network)?;
     let mut endpoints = (*record.endpoints).clone();
     endpoints.retain(|endpoint| endpoint.network != network);
     let is_running = record.state.counts_as_running();
@@ -87,9 +87,19 @@ pub(crate) async fn look_again(shared: &Shared, containers: &[Arc<Container>]) {
     }
 }
 
-fn check(record: &Record, network: &str) -> Result<(), Error> {
+fn may_connect(record: &Record, network: &str) -> Result<(), Error> {
     match NetworkMode::parse(&record.host_config.network_mode) {
-        _ if network == "host" => Err(messages::host_network()),
+        NetworkMode::Host | NetworkMode::Container(_) => Err(messages::shared_network()),
+        _ if network == "host" => Err(messages::connect_to_host()),
+        NetworkMode::None => Err(messages::no_network()),
+        _ if network == "none" => Err(messages::no_network()),
+        NetworkMode::Network(_) => Ok(()),
+    }
+}
+
+fn may_disconnect(record: &Record, network: &str) -> Result<(), Error> {
+    match NetworkMode::parse(&record.host_config.network_mode) {
+        NetworkMode::Host if network == "host" => Err(messages::disconnect_from_host()),
         NetworkMode::Host | NetworkMode::Container(_) => Err(messages::shared_network()),
         NetworkMode::None => Err(messages::no_network()),
         NetworkMode::Network(_) => Ok(()),

@@ -51,9 +51,14 @@ pub fn not_connected(id: &str, network: &str) -> Error {
     refuse(ErrorKind::PermissionDenied, format!("container {id} is not connected to the network {network}"))
 }
 
-pub fn host_network() -> Error {
-    let message = "container cannot be disconnected from host network or connected to host network";
-    refuse(ErrorKind::PermissionDenied, message.to_owned())
+pub fn connect_to_host() -> Error {
+    let message = "cannot connect container to host network - container must be created in host network mode";
+    refuse(ErrorKind::InvalidArgument, message.to_owned())
+}
+
+pub fn disconnect_from_host() -> Error {
+    let message = "cannot disconnect container from host network - container was created in host network mode";
+    refuse(ErrorKind::InvalidArgument, message.to_owned())
 }
 
 pub fn shared_network() -> Error {
