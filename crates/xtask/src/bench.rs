@@ -4,6 +4,7 @@
 //! and on roots of its own, as a test does.
 
 mod engines;
+mod images;
 mod memory;
 mod output;
 mod runtimes;
@@ -49,6 +50,9 @@ fn measure(host: &Host, workspace: &Path, wanted: Option<&str>) -> Result<Vec<Ro
     }
     if is_wanted("engine") {
         rows.extend(engines::rows(host)?);
+    }
+    if is_wanted("images") {
+        rows.extend(images::rows(host)?);
     }
     if is_wanted("memory") {
         rows.extend(memory::rows(host)?);
