@@ -93,7 +93,7 @@ pub(super) fn dev_is_readonly(spec: &Spec) -> bool {
 fn push(plan: &mut Plan, context: &Context, mount: &Mount) -> Result<(), SpecError> {
     let destination = paths::absolute(&mount.destination);
     let parsed = mount_options::parse(&mount.options)?;
-    let kind = if parsed.bind || mount.kind == "none" && parsed.bind { "bind" } else { mount.kind.as_str() };
+    let kind = if parsed.bind { "bind" } else { mount.kind.as_str() };
     if destination == "/" && kind != "bind" {
         return Err(SpecError::Invalid(format!("a mount of type {kind:?} cannot replace the root")));
     }
