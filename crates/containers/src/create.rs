@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use container_core::spec::default_paths;
 use container_core::{
-    Config, ConfigError, EndpointRequest, HostConfig, MountKind, MountPoint, NetworkMode, State, merge_image, restart,
-    validate, wanted_mounts,
+    Config, ConfigError, EndpointRequest, HostConfig, MountKind, MountPoint, NetworkMode, ReadOnly, State, merge_image,
+    restart, validate, wanted_mounts,
 };
 use ids::{ContainerId, check_container_name, generated_name};
 
@@ -31,7 +31,10 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     let links = links::resolve(shared, &host_config.links)?;
     let mut endpoints = endpoints(request.endpoints, &host_config);
     links::as_aliases(&links, &mut endpoints, &host_config.network_mode);
-    let mounts = mounts(shared, &config, &host_config)?;
+    let mut mounts = mounts(shared, &config, &host_config)?;
+    for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Bind && mount.read_only == ReadOnly::Default) {
+        mount.read_only = request.read_only;
+    }
     check_here(shared, &host_config)?;
     let name = take_name(shared, request.name.as_deref(), &id)?;
     let record = Record {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use container_core::health::Health;
 use container_core::{
-    Config, EndpointRequest, ExecConfig, HostConfig, ListFilter, MountPoint, Resources, RestartPolicy, State, Timestamp,
+    Config, EndpointRequest, ExecConfig, HostConfig, ListFilter, MountPoint, ReadOnly, Resources, RestartPolicy, State,
+    Timestamp,
 };
 
 use crate::ports::Sandbox;
@@ -18,6 +19,8 @@ pub struct CreateRequest {
     pub host_config: HostConfig,
     /// EndpointsConfig; may be empty.
     pub endpoints: Vec<EndpointRequest>,
+    /// How deep binds are read-only that say nothing of it: not at all deep for clients before API 1.44.
+    pub read_only: ReadOnly,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

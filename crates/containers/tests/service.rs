@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use container_core::{Config, EndpointRequest, HostConfig, ImageDefaults, RestartPolicy};
+use container_core::{Config, EndpointRequest, HostConfig, ImageDefaults, ReadOnly, RestartPolicy};
 use containers::{
     AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageCommit, ImageSource, ListRequest, LiveSandbox,
     Neighbours, Parting, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions,
@@ -176,7 +176,7 @@ fn open_database(path: &Path) -> metadata::Database {
 
 fn request(name: &str, host_config: HostConfig) -> CreateRequest {
     let config = Config { image: "busybox".into(), ..Config::default() };
-    CreateRequest { name: Some(name.into()), config, host_config, endpoints: Vec::new() }
+    CreateRequest { name: Some(name.into()), config, host_config, endpoints: Vec::new(), read_only: ReadOnly::Default }
 }
 
 async fn created(service: &Service, name: &str, host_config: HostConfig) -> String {

@@ -228,6 +228,11 @@ pub fn stream_type(tty: bool, version: ApiVersion) -> &'static str {
     if tty || version < v(42) { crate::RAW_STREAM } else { crate::MULTIPLEXED_STREAM }
 }
 
+/// Before 1.44 what was read-only was so without what is mounted below it.
+pub fn read_only_is_shallow(version: ApiVersion) -> bool {
+    version < v(44)
+}
+
 /// Since 1.30 `POST /containers/x/wait` answers before it waits, so that a client knows that it will be told.
 pub fn wait_answers_at_once(version: ApiVersion) -> bool {
     version >= v(30)
@@ -259,6 +264,7 @@ pub fn told() -> Vec<[String; 4]> {
             "Content-Type",
             "is `raw-stream` always",
         ],
+        ["POST /containers/create", "before 1.44", "HostConfig.Binds", "are read-only without what is mounted below"],
         ["POST /containers/{id}/wait", "before 1.30", "the head of the answer", "comes with its end"],
         ["GET /containers/{id}/attach/ws", "before 1.42", "stdin, stdout, stderr", "are all attached"],
         ["GET /containers/{id}/attach/ws", "before 1.28", "messages", "are texts"],

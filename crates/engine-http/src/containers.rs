@@ -12,7 +12,7 @@ pub mod websocket;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use container_core::DetachKeys;
+use container_core::{DetachKeys, ReadOnly};
 use engine_api::adapt::{self, CgroupHierarchy};
 use engine_api::container as wire;
 use engine_api::network::EndpointSettings;
@@ -55,7 +55,8 @@ pub async fn create(api: &Api, request: Request) -> Answer {
     if let Some(text) = request_platform {
         check_platform(api, &body.config.image, &text).await?;
     }
-    let understood = create::from_wire(name, body)?;
+    let read_only = if adapt::read_only_is_shallow(version) { ReadOnly::Shallow } else { ReadOnly::Default };
+    let understood = create::from_wire(name, body, read_only)?;
     let created = api.containers.containers.create(understood.request).await?;
     let warnings = created.warnings.into_iter().chain(older).chain(understood.warnings).collect();
     Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warnings }))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use builder::{Credentials, Image, LayerStream, Line, Output, PortError, RunRequest, Runs, View};
-use container_core::ListFilter;
+use container_core::{ListFilter, ReadOnly};
 use containers::{AttachRequest, CreateRequest, ListRequest, RemoveOptions, WaitCondition};
 use errors::{ErrorKind, Kind};
 use futures_util::stream;
@@ -152,7 +152,7 @@ impl Runs for BuildRuns {
             os: run.image.config.os.clone(),
         };
         self.steps.put(image);
-        let request = CreateRequest { name: None, config, host_config: run.host_config, endpoints: Vec::new() };
+        let request = CreateRequest { name: None, config, host_config: run.host_config, endpoints: Vec::new(), read_only: ReadOnly::Default };
         let created = self.containers.containers.create(request).await;
         self.steps.remove(&id);
         created.map(|created| created.id).map_err(refused)

@@ -5,7 +5,7 @@
 use crate::status::Failure;
 use container_core::{
     Config, DeviceMapping, DeviceRequest, EndpointRequest, Healthcheck, HostConfig, LogConfig, MountKind, MountRequest,
-    PortBinding, Resources, RestartPolicy, StrayOptions, ThrottleDevice, Ulimit, WeightDevice,
+    PortBinding, ReadOnly, Resources, RestartPolicy, StrayOptions, ThrottleDevice, Ulimit, WeightDevice,
 };
 use containers::CreateRequest;
 use engine_api::container as wire;
@@ -19,8 +19,12 @@ pub struct Understood {
     pub warnings: Vec<String>,
 }
 
-/// The whole body, and the name from the query.
-pub fn from_wire(name: Option<String>, body: wire::CreateRequest) -> Result<Understood, Failure> {
+/// The whole body, the name from the query, and how deep read-only binds are in the client's version.
+pub fn from_wire(
+    name: Option<String>,
+    body: wire::CreateRequest,
+    read_only: ReadOnly,
+) -> Result<Understood, Failure> {
     let mode = body.host_config.network_mode.clone();
     let mac = body.config.mac_address.clone();
     let mut endpoints: Vec<EndpointRequest> = body
@@ -31,7 +35,13 @@ pub fn from_wire(name: Option<String>, body: wire::CreateRequest) -> Result<Unde
         .collect();
     let warnings = place_mac(&mac, &mode, &mut endpoints)?;
     let request =
-        CreateRequest { name, config: config(body.config), host_config: host_config(body.host_config)?, endpoints };
+CreateRequest {
+        name,
+        config: config(body.config),
+        host_config: host_config(body.host_config)?,
+        endpoints,
+        read_only,
+    };
     Ok(Understood { request, warnings })
 }
 
