@@ -1,6 +1,6 @@
 //! What of a cache goes when it has grown too large or too old.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An entry, as far as the decision looks at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,45 +22,61 @@ pub struct Limits {
     pub unused_since: i64,
 }
 
-/// Keys to forget, the longest unused first. An entry never goes before those that lie on it: they could not be reached.
+/// Keys to forget, the longest unused first. An entry never goes before those that lie on it and were used later: they
+/// could not be reached.
 pub fn to_forget(entries: &[Kept], limits: Limits) -> Vec<String> {
-    let mut order: Vec<&Kept> = entries.iter().collect();
+    let depths = depths(entries);
+    let mut order: Vec<(&Kept, usize)> = entries.iter().zip(depths).collect();
     // A step is used whenever one above it is: of the same time the upper one goes first.
-    order.sort_by(|a, b| a.last_used.cmp(&b.last_used).then_with(|| depth(b, entries).cmp(&depth(a, entries))));
+    order.sort_by(|(a, above), (b, below)| a.last_used.cmp(&b.last_used).then_with(|| below.cmp(above)));
+    let mut carried: BTreeMap<&str, Vec<&Kept>> = BTreeMap::new();
+    for entry in entries {
+        if let Some(parent) = &entry.parent {
+            carried.entry(parent).or_default().push(entry);
+        }
+    }
     let mut bytes: u64 = entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.bytes));
     let mut count = entries.len();
-    let mut going = Vec::new();
     let mut gone = BTreeSet::new();
-    for entry in order {
+    let mut going = Vec::new();
+    for (entry, _) in order {
         let old = entry.last_used < limits.unused_since;
         if !old && bytes <= limits.bytes && count <= limits.entries {
             break;
         }
-        let carries = entries.iter().any(|other| {
-            other.parent.as_ref() == Some(&entry.key) && !gone.contains(&other.key) && other.last_used > entry.last_used
-        });
-        if carries {
+        let above = carried.get(entry.key.as_str()).map(Vec::as_slice).unwrap_or_default();
+        if above.iter().any(|other| other.last_used > entry.last_used && !gone.contains(other.key.as_str())) {
             continue;
         }
-        bytes -= entry.bytes;
+        bytes = bytes.saturating_sub(entry.bytes);
         count -= 1;
-        gone.insert(entry.key.clone());
+        gone.insert(entry.key.as_str());
         going.push(entry.key.clone());
     }
     going
 }
 
-/// How many entries lie below, with an end should they go in a circle.
-fn depth(entry: &Kept, entries: &[Kept]) -> usize {
-    let mut at = entry;
-    for depth in 0..entries.len() {
-        let below = at.parent.as_ref().and_then(|parent| entries.iter().find(|other| other.key == *parent));
-        match below {
-            Some(below) => at = below,
-            None => return depth,
+/// How many entries lie below each, with an end should they go in a circle.
+fn depths(entries: &[Kept]) -> Vec<usize> {
+    let places: BTreeMap<&str, usize> =
+        entries.iter().enumerate().map(|(at, entry)| (entry.key.as_str(), at)).collect();
+    let below = |at: usize| entries[at].parent.as_deref().and_then(|parent| places.get(parent).copied());
+    let mut known: Vec<Option<usize>> = vec![None; entries.len()];
+    for first in 0..entries.len() {
+        let mut path = vec![first];
+        let base = loop {
+            let at = path[path.len() - 1];
+            match (known[at], below(at)) {
+                (Some(depth), _) => break depth,
+                (None, Some(next)) if path.len() <= entries.len() => path.push(next),
+                _ => break 0,
+            }
+        };
+        for (height, at) in path.into_iter().rev().enumerate() {
+            known[at].get_or_insert(base + height);
         }
     }
-    entries.len()
+    known.into_iter().map(Option::unwrap_or_default).collect()
 }
 
 #[cfg(test)]
@@ -89,5 +105,17 @@ mod tests {
     fn what_carries_others_stays_until_they_go() {
         let entries = [entry("low", None, 10, 1), entry("high", Some("low"), 10, 1), entry("new", Some("low"), 10, 5)];
         assert_eq!(to_forget(&entries, limits(20)), ["high"]);
+    }
+
+    #[test]
+    fn a_large_cache_is_looked_through_at_once_and_a_circle_ends() {
+        let mut entries: Vec<Kept> =
+            (0..20_000).map(|at| entry(&at.to_string(), Some(&(at + 1).to_string()), 1, 1)).collect();
+        let all = |bytes| Limits { bytes, entries: usize::MAX, unused_since: 0 };
+        assert_eq!(to_forget(&entries, all(0)).len(), 20_000);
+        // The one that lies on all others goes first.
+        assert!(to_forget(&entries, all(19_999)) == ["0"]);
+        entries[19_999].parent = Some("0".to_owned());
+        assert_eq!(to_forget(&entries, all(10_000)).len(), 10_000);
     }
 }
