@@ -80,9 +80,9 @@ impl ListFilter {
         self.wanted.iter().filter(|(_, values)| !values.is_empty()).all(|(key, values)| match key.as_str() {
             "label" => values.iter().all(|value| has_label(value, facts.labels)),
             // One of either is enough, as in Docker.
-            "publish" | "expose" => ["publish", "expose"]
-                .iter()
-                .any(|key| self.values(key).iter().any(|value| holds(key, value, facts))),
+            "publish" | "expose" => {
+                ["publish", "expose"].iter().any(|key| self.values(key).iter().any(|value| holds(key, value, facts)))
+            }
             key => values.iter().any(|value| holds(key, value, facts)),
         })
     }

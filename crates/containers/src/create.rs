@@ -32,7 +32,8 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     let mut endpoints = endpoints(request.endpoints, &host_config);
     links::as_aliases(&links, &mut endpoints, &host_config.network_mode);
     let mut mounts = mounts(shared, &config, &host_config)?;
-    for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Bind && mount.read_only == ReadOnly::Default) {
+    for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Bind && mount.read_only == ReadOnly::Default)
+    {
         mount.read_only = request.read_only;
     }
     check_here(shared, &host_config)?;

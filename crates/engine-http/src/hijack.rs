@@ -230,7 +230,15 @@ mod tests {
 
     fn client(input: &'static [u8]) -> (Client, tokio::io::DuplexStream) {
         let (output, seen) = tokio::io::duplex(1024);
-        (Client { input: Box::new(input), output: Box::new(output), ending: CancellationToken::new(), patience: None }, seen)
+        (
+            Client {
+                input: Box::new(input),
+                output: Box::new(output),
+                ending: CancellationToken::new(),
+                patience: None,
+            },
+            seen,
+        )
     }
 
     #[tokio::test]

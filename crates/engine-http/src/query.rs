@@ -155,7 +155,10 @@ mod tests {
         ] {
             assert_eq!(Query::parse(text).err().map(|failure| failure.message).as_deref(), Some(words));
         }
-        assert_eq!(Query::parse("a=%C3%a9+b").ok().and_then(|query| query.text("a").map(str::to_owned)).unwrap(), "é b");
+        assert_eq!(
+            Query::parse("a=%C3%a9+b").ok().and_then(|query| query.text("a").map(str::to_owned)).unwrap(),
+            "é b"
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine_api::{ApiVersion, adapt};
 use engine_api::endpoint::{self, Found, Method, Operation};
 use engine_api::go_json::{Document, JsonError};
+use engine_api::{ApiVersion, adapt};
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;

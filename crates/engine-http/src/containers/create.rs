@@ -20,11 +20,7 @@ pub struct Understood {
 }
 
 /// The whole body, the name from the query, and how deep read-only binds are in the client's version.
-pub fn from_wire(
-    name: Option<String>,
-    body: wire::CreateRequest,
-    read_only: ReadOnly,
-) -> Result<Understood, Failure> {
+pub fn from_wire(name: Option<String>, body: wire::CreateRequest, read_only: ReadOnly) -> Result<Understood, Failure> {
     let mode = body.host_config.network_mode.clone();
     let mac = body.config.mac_address.clone();
     let mut endpoints: Vec<EndpointRequest> = body
@@ -34,8 +30,7 @@ pub fn from_wire(
         .map(|(network, settings)| endpoint(network, settings))
         .collect();
     let warnings = place_mac(&mac, &mode, &mut endpoints)?;
-    let request =
-CreateRequest {
+    let request = CreateRequest {
         name,
         config: config(body.config),
         host_config: host_config(body.host_config)?,
@@ -69,10 +64,7 @@ fn place_mac(mac: &str, mode: &str, endpoints: &mut Vec<EndpointRequest>) -> Res
 }
 
 /// The endpoint of the container's own network. Networks have several names each, so that none is added beside others.
-fn own_endpoint<'e>(
-    mode: &str,
-    endpoints: &'e mut Vec<EndpointRequest>,
-) -> Result<&'e mut EndpointRequest, Failure> {
+fn own_endpoint<'e>(mode: &str, endpoints: &'e mut Vec<EndpointRequest>) -> Result<&'e mut EndpointRequest, Failure> {
     let network = if mode.is_empty() { "default" } else { mode };
     let is_own = |known: &str| {
         known == network || (matches!(network, "default" | "bridge") && matches!(known, "default" | "bridge"))

@@ -50,7 +50,8 @@ pub async fn attach(api: Arc<Api>, request: Request) -> Answer {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     let connection = hyper::upgrade::on(http::Request::from_parts(request.parts, ()));
-    let session = Session { logs, attached, keys, takes_input: streams.stdin, binary: adapt::websocket_is_binary(version) };
+    let session =
+        Session { logs, attached, keys, takes_input: streams.stdin, binary: adapt::websocket_is_binary(version) };
     // It ends with the connection or with the process's output.
     tokio::spawn(async move {
         let Ok(connection) = connection.await else { return };

@@ -200,7 +200,8 @@ fn versions() -> String {
 }
 
 fn parameters() -> String {
-    let mut text = "## Parameters that some versions do not know\n\n| operation | parameter | known |\n|---|---|---|\n".to_owned();
+    let mut text =
+        "## Parameters that some versions do not know\n\n| operation | parameter | known |\n|---|---|---|\n".to_owned();
     for row in adapt::PARAMETERS {
         let known = row.until.map_or_else(|| format!("since {}", row.since), |until| format!("before {until}"));
         let _ = writeln!(text, "| {:?} | `{}` | {known} |", row.operation, row.name);
