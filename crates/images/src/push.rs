@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use errors::Kind;
 use futures_util::TryStreamExt;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use ids::{Digest, Reference, short};
 use image_core::{Descriptor, Document, MAX_MANIFEST_BYTES, Manifest, Platform, media_type};
 use registry_client::{BlobSource, Credentials, Pushed, RegistryError, Repository};
@@ -23,6 +23,9 @@ use crate::progress::{Progress, ProgressSender, PushResult};
 use crate::recode::compress;
 use crate::service::Images;
 use crate::unpack::manifest_labels;
+
+/// Layers that one push compresses at a time.
+const MAX_COMPRESSING: usize = 8;
 
 /// Everything that a push sends, in the order of sending.
 #[derive(Default)]
@@ -209,12 +212,10 @@ impl Pushing<'_> {
         image: &LoadedImage,
     ) -> Result<(Descriptor, Bytes, Manifest), ImagesError> {
         let mut manifest = image.manifest.clone();
-        for layer in &mut manifest.layers {
-            if media_type::is_plain_layer(&layer.media_type) {
-                let _alone = self.images.shared.flights.enter(&layer.digest).await;
-                *layer = compress(&self.backend, layer).await?;
-            }
-        }
+        // As many at a time as there are processors: nothing else of a push costs as much.
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_COMPRESSING);
+        let layers = stream::iter(image.manifest.layers.clone()).map(|layer| self.packed(layer));
+        manifest.layers = layers.buffered(at_once).try_collect().await?;
         if manifest == image.manifest {
             let bytes = self.backend.read_blob(&image.manifest_digest, MAX_MANIFEST_BYTES).await?;
             let target = Descriptor::new(&manifest.media_type, image.manifest_digest, bytes.len() as u64);
@@ -231,6 +232,14 @@ impl Pushing<'_> {
             }
         }
         Ok((target, bytes, manifest))
+    }
+
+    async fn packed(&self, layer: Descriptor) -> Result<Descriptor, ImagesError> {
+        if !media_type::is_plain_layer(&layer.media_type) {
+            return Ok(layer);
+        }
+        let _alone = self.images.shared.flights.enter(&layer.digest).await;
+        compress(&self.backend, &layer).await
     }
 
     async fn upload_layer(&self, layer: &Descriptor, id: &str) -> Result<(), ImagesError> {
