@@ -310,10 +310,10 @@ impl<'de> SeqAccess<'de> for Elements<'_, '_> {
     type Error = JsonError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, JsonError> {
-        let left = self.wanted.map(|wanted| {
-            self.wanted = Some(wanted.saturating_sub(1));
-            wanted
-        });
+        let left = self.wanted;
+        if let Some(wanted) = &mut self.wanted {
+            *wanted = wanted.saturating_sub(1);
+        }
         match (self.elements.next(), left) {
             (Some(at), _) => seed.deserialize(self.list.child(at)).map(Some).map_err(JsonError::in_element),
             (None, Some(1..)) => seed.deserialize(0_u32.into_deserializer()).map(Some),
