@@ -387,7 +387,13 @@ async fn create(service: &Service, name: &str, command: &[&str], change: impl Fn
     let cmd = Some(command.iter().map(|word| (*word).to_owned()).collect());
     let config = Config { image: "busybox".into(), cmd, ..Config::default() };
     let host_config = HostConfig { network_mode: "host".into(), ..HostConfig::default() };
-    let mut request = CreateRequest { name: Some(name.into()), config, host_config, endpoints: Vec::new(), read_only: ReadOnly::Default };
+    let mut request = CreateRequest {
+        name: Some(name.into()),
+        config,
+        host_config,
+        endpoints: Vec::new(),
+        read_only: ReadOnly::Default,
+    };
     change(&mut request);
     service.containers.create(request).await.expect("create").id
 }
@@ -761,7 +767,13 @@ fn starts_meanwhile(world: &World) {
                 let host_config =
                     HostConfig { network_mode: "host".into(), auto_remove: true, ..HostConfig::default() };
                 let name = Some(format!("run{round}-{number}"));
-                let request = CreateRequest { name: name.clone(), config, host_config, endpoints: Vec::new(), read_only: ReadOnly::Default };
+                let request = CreateRequest {
+                    name: name.clone(),
+                    config,
+                    host_config,
+                    endpoints: Vec::new(),
+                    read_only: ReadOnly::Default,
+                };
                 let name = name.expect("name");
                 service.containers.create(request).await?;
                 let waiting = service.lifecycle.wait(&name, WaitCondition::Removed)?;

@@ -152,7 +152,13 @@ impl Runs for BuildRuns {
             os: run.image.config.os.clone(),
         };
         self.steps.put(image);
-        let request = CreateRequest { name: None, config, host_config: run.host_config, endpoints: Vec::new(), read_only: ReadOnly::Default };
+        let request = CreateRequest {
+            name: None,
+            config,
+            host_config: run.host_config,
+            endpoints: Vec::new(),
+            read_only: ReadOnly::Default,
+        };
         let created = self.containers.containers.create(request).await;
         self.steps.remove(&id);
         created.map(|created| created.id).map_err(refused)
