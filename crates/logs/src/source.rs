@@ -35,6 +35,13 @@ pub(crate) struct Source {
     pub skipping: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Likeness {
+    Same,
+    Other,
+    Unclear,
+}
+
 #[derive(Debug)]
 enum Content {
     Plain(File),
@@ -69,16 +76,18 @@ impl Source {
     }
 
     /// Whether another source, opened while this one is open, is the same file, or what it has been compressed to.
-    fn is_same(&self, other: &Self, format: Format) -> bool {
-        match (&self.content, &other.content) {
-            // The number of a file that was compressed is free again, and a newer file may have it: that one has a name
-            // still, or ends otherwise.
-            (Content::Plain(file), Content::Compressed(inflating)) => {
-                inflating.extra.inode == self.inode
-                    && self.has_no_name()
-                    && last_entry(file, format).is_ok_and(|last| last.map(|last| last.time) == inflating.last_time())
-            }
-            _ => self.inode == other.inode,
+    fn is_same(&self, other: &Self, format: Format) -> Likeness {
+        let (Content::Plain(file), Content::Compressed(inflating)) = (&self.content, &other.content) else {
+            return if self.inode == other.inode { Likeness::Same } else { Likeness::Other };
+        };
+        // The number of a file that was compressed is free again, and a newer file may have it, which ends otherwise.
+        let is_alike = inflating.extra.inode == self.inode
+            && last_entry(file, format).is_ok_and(|last| last.map(|last| last.time) == inflating.last_time());
+        match (is_alike, self.has_no_name()) {
+            (false, _) => Likeness::Other,
+            (true, true) => Likeness::Same,
+            // About to lose its name to what it was compressed to; or one that ends in the same moment as another did.
+            (true, false) => Likeness::Unclear,
         }
     }
 
@@ -186,7 +195,7 @@ pub(crate) fn open_all(path: &Path, format: Format) -> io::Result<VecDeque<Sourc
 pub(crate) fn open_behind(path: &Path, format: Format, known: Option<&Source>) -> io::Result<VecDeque<Source>> {
     for _ in 1..ATTEMPTS {
         let look = look(path, format, known)?;
-        if !look.is_overtaken {
+        if !look.is_disturbed {
             return Ok(look.files);
         }
         std::thread::sleep(PAUSE);
@@ -197,14 +206,14 @@ pub(crate) fn open_behind(path: &Path, format: Format, known: Option<&Source>) -
 struct Look {
     /// A whole end of the log.
     files: VecDeque<Source>,
-    /// The oldest of them has lost its name: what is older was not found any more.
-    is_overtaken: bool,
+    /// The oldest of them has lost its name, and what is older was not found any more; or two files could not be told apart.
+    is_disturbed: bool,
 }
 
 /// A rotation gives each file the next number, and a look, newest first, goes on to the next: a file that moves meanwhile
 /// lies ahead still, and is not missed. But what is found may be newer than what was: then that is met again behind it.
 fn look(path: &Path, format: Format, known: Option<&Source>) -> io::Result<Look> {
-    let mut files: VecDeque<Source> = VecDeque::new();
+    let mut look = Look { files: VecDeque::new(), is_disturbed: false };
     let mut missing = 0;
     for number in 0..MAX_FILES {
         let opened = if number == 0 { Source::open(path) } else { Source::open_rotated(path, number) };
@@ -219,18 +228,24 @@ fn look(path: &Path, format: Format, known: Option<&Source>) -> io::Result<Look>
             other => other?,
         };
         missing = 0;
-        if known.is_some_and(|known| known.is_same(&source, format)) {
+        let mut is_met = |file: &Source| {
+            let likeness = file.is_same(&source, format);
+            look.is_disturbed |= likeness == Likeness::Unclear;
+            likeness == Likeness::Same
+        };
+        if known.is_some_and(&mut is_met) {
             break;
         }
-        if let Some(met) = files.iter().position(|file| file.is_same(&source, format)) {
-            files.drain(..met);
-        } else if files.front().is_some_and(Source::has_no_name) {
-            return Ok(Look { files, is_overtaken: true });
+        if let Some(met) = look.files.iter().position(is_met) {
+            look.files.drain(..met);
+        } else if look.files.front().is_some_and(Source::has_no_name) {
+            look.is_disturbed = true;
+            break;
         } else {
-            files.push_front(source);
+            look.files.push_front(source);
         }
     }
-    Ok(Look { files, is_overtaken: false })
+    Ok(look)
 }
 
 /// Drops and forwards files so that `wanted` whole messages are left, looking at the files from their ends.

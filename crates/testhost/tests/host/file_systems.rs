@@ -96,7 +96,7 @@ pub fn archives(host: &Host) -> Result<()> {
         message("GET", "/containers/box/archive?path=/none")?,
         (404, "Could not find the file /none in container box".to_owned())
     );
-    assert_eq!(message("GET", "/containers/box/archive")?, (400, "bad parameter: path".to_owned()));
+    assert_eq!(message("GET", "/containers/box/archive")?, (400, "bad parameter: pathcannot be empty".to_owned()));
     assert_eq!(message("HEAD", "/containers/box/archive?path=/none")?.0, 404);
     assert_eq!(
         message("PUT", "/containers/box/archive?path=/")?,
