@@ -200,13 +200,18 @@ pub(crate) fn open_behind(path: &Path, format: Format, known: Option<&Source>) -
         }
         std::thread::sleep(PAUSE);
     }
-    Ok(look(path, format, known)?.files)
+    let Look { mut files, is_disturbed } = look(path, format, known)?;
+    if is_disturbed && known.is_none() {
+        // The log turns faster than it can be opened: its newest file is a whole end of it, too.
+        files.drain(..files.len().saturating_sub(1));
+    }
+    Ok(files)
 }
 
 struct Look {
-    /// A whole end of the log.
+    /// A whole end of the log, unless the look was disturbed.
     files: VecDeque<Source>,
-    /// The oldest of them has lost its name, and what is older was not found any more; or two files could not be told apart.
+    /// A file lost its name beside a rotation, so that some may be missing; or two files could not be told apart.
     is_disturbed: bool,
 }
 
@@ -244,6 +249,10 @@ fn look(path: &Path, format: Format, known: Option<&Source>) -> io::Result<Look>
         } else {
             look.files.push_front(source);
         }
+    }
+    let is_newest = |newest: &Source| Source::open(path).is_ok_and(|now| now.inode == newest.inode);
+    if !look.files.back().is_some_and(is_newest) {
+        look.is_disturbed |= look.files.iter().any(Source::has_no_name);
     }
     Ok(look)
 }

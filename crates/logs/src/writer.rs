@@ -530,7 +530,8 @@ mod tests {
             };
             let mut log = Writer::open(config).expect("open");
             for number in 0..200 {
-                log.append(Stream::Stdout, format!("line {number}\n").as_bytes(), NOW).expect("append");
+                let time = Timestamp { nanos: number, ..NOW };
+                log.append(Stream::Stdout, format!("line {number}\n").as_bytes(), time).expect("append");
             }
             while (1..100).any(|number| rotated(&path, number).exists()) {
                 std::thread::yield_now();
