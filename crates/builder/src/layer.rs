@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 
-use archive::{Entry, EntryKind, Limits, TarReader, TarWriter};
+use archive::{Entry, EntryKind, Limits, Pieces, TarReader, TarWriter};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -21,10 +21,12 @@ where
     let (sender, receiver) = mpsc::channel(QUEUE);
     // It ends by itself: with the layer, or when nobody takes the pieces.
     tokio::task::spawn_blocking(move || {
-        let mut output = Pieces { sender, buffer: Vec::with_capacity(PIECE) };
+        let pieces = sender.clone();
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the layer");
+        let mut output = Pieces::new(move |piece| pieces.blocking_send(Ok(piece.into())).map_err(gone));
         if let Err(error) = make(&mut output).and_then(|()| output.flush()) {
             // The reader may have gone, which is then the error's cause.
-            let _ = output.sender.blocking_send(Err(error));
+            let _ = sender.blocking_send(Err(error));
         }
     });
     stream(receiver)
@@ -107,29 +109,4 @@ fn stream(receiver: mpsc::Receiver<io::Result<Bytes>>) -> LayerStream {
         let piece = receiver.recv().await?;
         Some((piece, receiver))
     }))
-}
-
-/// What goes out, in pieces of one size.
-pub(crate) struct Pieces {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the layer");
-        self.sender.blocking_send(Ok(piece.into())).map_err(gone)
-    }
 }

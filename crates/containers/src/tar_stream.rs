@@ -2,12 +2,12 @@
 
 use std::io::{self, Read, Write};
 
+use archive::Pieces;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 /// Pieces on their way.
 const QUEUE: usize = 4;
-const PIECE: usize = 256 << 10;
 
 /// An archive as it is made; dropped, the making ends.
 pub struct TarStream {
@@ -39,40 +39,17 @@ impl TarStream {
         let (sender, pieces) = mpsc::channel(QUEUE);
         // It ends by itself: with the archive, or when nobody takes the pieces.
         tokio::task::spawn_blocking(move || {
-            let mut output = Pieces { sender, buffer: Vec::with_capacity(PIECE) };
+            let pieces = sender.clone();
+            let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the archive");
+            let mut output = Pieces::new(move |piece| pieces.blocking_send(Ok(piece.into())).map_err(gone));
             let made = make(&mut output).and_then(|()| output.flush());
             if let Err(error) = made {
                 tracing::debug!(%error, "an archive broke off");
                 // The reader may have gone, which is then the error's cause.
-                let _ = output.sender.blocking_send(Err(error));
+                let _ = sender.blocking_send(Err(error));
             }
         });
         Self { pieces }
-    }
-}
-
-/// What goes out, in pieces of one size.
-pub(crate) struct Pieces {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the archive");
-        self.sender.blocking_send(Ok(piece.into())).map_err(gone)
     }
 }
 
@@ -105,6 +82,9 @@ impl Read for Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// More than a piece has.
+    const PIECE: usize = 256 << 10;
 
     #[tokio::test]
     async fn what_is_written_comes_out_and_an_error_is_the_last_item() {

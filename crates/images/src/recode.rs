@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, Read, Write};
 use std::pin::Pin;
 
-use archive::{Compressor, Decompressed, Digests, Limits};
+use archive::{Compressor, Decompressed, Digests, Limits, Pieces};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -17,7 +17,6 @@ use crate::error::ImagesError;
 
 /// Pieces on their way to and from the thread.
 const QUEUE: usize = 4;
-const PIECE: usize = 256 << 10;
 /// On a plain layer: the digest of its compressed form.
 const COMPRESSED: &str = "com.longshore/compressed";
 
@@ -87,7 +86,7 @@ async fn recode(
     key: &str,
     mut source: ByteStream,
     made: fn(&Digests) -> Digest,
-    work: impl FnOnce(&mut Input, &mut Output) -> io::Result<Digests> + Send + 'static,
+    work: impl FnOnce(&mut Input, &mut Pieces) -> io::Result<Digests> + Send + 'static,
 ) -> Result<Digests, ImagesError> {
     // What an attempt before has left cannot be continued: compression has a state.
     backend.abort_write(key).await?;
@@ -98,7 +97,8 @@ async fn recode(
     let (sent, mut from_work) = mpsc::channel(QUEUE);
     let work = tokio::task::spawn_blocking(move || {
         let mut input = Input::new(received);
-        let mut output = Output { pieces: sent, buffer: Vec::with_capacity(PIECE) };
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the bytes");
+        let mut output = Pieces::new(move |piece| sent.blocking_send(Bytes::from(piece)).map_err(gone));
         work(&mut input, &mut output)
     });
     let feed = async move {
@@ -162,30 +162,5 @@ impl Read for Input {
         let length = buffer.len().min(self.piece.len());
         buffer[..length].copy_from_slice(&self.piece.split_to(length));
         Ok(length)
-    }
-}
-
-/// What goes out, in pieces of one size.
-pub(crate) struct Output {
-    pieces: mpsc::Sender<Bytes>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the bytes");
-        self.pieces.blocking_send(piece.into()).map_err(gone)
     }
 }
