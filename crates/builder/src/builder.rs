@@ -28,6 +28,8 @@ const MAX_CACHE_BYTES: u64 = 20 << 30;
 #[derive(Debug, Clone)]
 pub struct BuilderConfig {
     pub folder: PathBuf,
+    /// Where the secrets of a step lie while it runs.
+    pub secrets: PathBuf,
     /// Bytes of layers that are kept for later builds; 0: a default.
     pub keep_bytes: u64,
     /// RUN may be privileged.
@@ -86,9 +88,11 @@ impl Builder {
         runs: Arc<dyn Runs>,
     ) -> Result<Self, BuildError> {
         let scratch = config.folder.join("tmp");
-        if scratch.exists() {
-            std::fs::remove_dir_all(&scratch)
-                .map_err(|error| BuildError::file("clear what builds have left", error))?;
+        for left in [&scratch, &config.secrets] {
+            if left.exists() {
+                std::fs::remove_dir_all(left)
+                    .map_err(|error| BuildError::file("clear what builds have left", error))?;
+            }
         }
         std::fs::create_dir_all(&scratch).map_err(|error| BuildError::file("make a folder for builds", error))?;
         let cache = Cache::open(database)?;

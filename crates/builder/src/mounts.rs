@@ -18,6 +18,7 @@ use crate::error::BuildError;
 use crate::messages;
 use crate::paths::absolute;
 use crate::ports::LayerStream;
+use crate::request::BuildSecret;
 use crate::rootfs;
 use crate::state::{Build, StageState};
 use crate::transfer::{Gathered, Place, Selection};
@@ -37,6 +38,8 @@ pub(crate) struct Mounted {
     /// Places that were made to mount on, which are no part of the layer.
     places: Vec<String>,
     folder: PathBuf,
+    /// Apart from everything else: in memory, where the daemon's runtime folder is.
+    secrets: PathBuf,
     _alone: Vec<OwnedMutexGuard<()>>,
 }
 
@@ -48,10 +51,9 @@ struct One {
     fill: Option<Fill>,
 }
 
-struct Fill {
-    gathered: Gathered,
-    path: PathBuf,
-    is_file: bool,
+enum Fill {
+    Tree { gathered: Gathered, path: PathBuf, is_file: bool },
+    Secret { value: BuildSecret, path: PathBuf, mode: u32, owner: (u32, u32) },
 }
 
 /// Finds out what the mounts are of. Nothing is made yet: the step may be known already.
@@ -60,8 +62,9 @@ pub(crate) async fn prepare(
     state: &mut StageState,
     wanted: &[Mount],
 ) -> Result<Mounted, BuildError> {
-    let folder = build.shared.config.folder.join("tmp").join(random_name());
-    let mut mounted = Mounted { mounts: Vec::new(), places: Vec::new(), folder, _alone: Vec::new() };
+    let (config, name) = (&build.shared.config, random_name());
+    let (folder, secrets) = (config.folder.join("tmp").join(&name), config.secrets.join(&name));
+    let mut mounted = Mounted { mounts: Vec::new(), places: Vec::new(), folder, secrets, _alone: Vec::new() };
     for (place, mount) in wanted.iter().enumerate() {
         let mut mount = mount.clone();
         for text in [&mut mount.target, &mut mount.from, &mut mount.source, &mut mount.id] {
@@ -82,7 +85,7 @@ pub(crate) async fn prepare(
             MountKind::Bind => bind(build, state, &mount, &mounted.folder.join(place.to_string())).await?,
             MountKind::Cache => cache(build, state, &mount, &mut mounted).await?,
             MountKind::Tmpfs => tmpfs(&mount),
-            MountKind::Secret => match secret(build, &mount, &mounted.folder.join(place.to_string()))? {
+            MountKind::Secret => match secret(build, &mount, &mounted.secrets.join(place.to_string()))? {
                 Some(one) => one,
                 None => continue,
             },
@@ -108,31 +111,23 @@ impl Mounted {
         self.mounts.iter().map(|one| one.key.clone()).collect()
     }
 
-    /// Makes the folders that are mounted.
-    pub async fn fill(&mut self, _: &Build<'_>) -> Result<(), BuildError> {
+    /// Makes what is mounted.
+    pub async fn fill(&mut self) -> Result<(), BuildError> {
         let fills: Vec<Fill> = self.mounts.iter_mut().filter_map(|one| one.fill.take()).collect();
-        let folder = self.folder.clone();
         let failed = |error| BuildError::file("make what RUN mounts", error);
-        blocking(move || {
-            if !fills.is_empty() {
-                fs::create_dir_all(&folder)?;
-                fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?;
-            }
-            fills.iter().try_for_each(|fill| materialise(&fill.gathered, &fill.path, fill.is_file))
-        })
-        .await?
-        .map_err(failed)
+        blocking(move || fills.into_iter().try_for_each(Fill::make)).await?.map_err(failed)
     }
 
     /// Removes what was made for this one run.
     pub async fn clear(&self) {
-        let folder = self.folder.clone();
-        let cleared = blocking(move || match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        });
-        if let Ok(Err(error)) = cleared.await {
-            tracing::warn!(%error, "what a step has mounted stays on the disk");
+        for folder in [self.folder.clone(), self.secrets.clone()] {
+            let cleared = blocking(move || match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            });
+            if let Ok(Err(error)) = cleared.await {
+                tracing::warn!(%error, "what a step has mounted stays");
+            }
         }
     }
 
@@ -164,6 +159,24 @@ impl Mounted {
     }
 }
 
+impl Fill {
+    fn make(self) -> io::Result<()> {
+        let (Self::Tree { path, .. } | Self::Secret { path, .. }) = &self;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o711))?;
+        }
+        match self {
+            Self::Tree { gathered, path, is_file } => materialise(&gathered, &path, is_file),
+            Self::Secret { value, path, mode, owner } => {
+                let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+                io::Write::write_all(&mut file, value.reveal())?;
+                chown(&path, Some(owner.0), Some(owner.1))
+            }
+        }
+    }
+}
+
 async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path) -> Result<One, BuildError> {
     let source = if mount.source.is_empty() { "/" } else { &mount.source };
     let (tree, gathered) = gather(build, state, &mount.from, source).await?;
@@ -182,7 +195,7 @@ async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path)
         read_only: mount.read_only,
         ..MountRequest::default()
     };
-    let fill = Some(Fill { gathered, path: path.to_owned(), is_file });
+    let fill = Some(Fill::Tree { gathered, path: path.to_owned(), is_file });
     Ok(One { request: Some(request), env: None, key, fill })
 }
 
@@ -293,14 +306,12 @@ fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<One>, 
     if mount.target.is_empty() {
         return Ok(Some(One { request: None, env, key, fill: None }));
     }
-    let failed = |error| BuildError::file("make a secret", error);
-    let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(failed)?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).map_err(failed)?;
-    let made = fs::OpenOptions::new().write(true).create_new(true).mode(mount.mode.unwrap_or(0o400)).open(path);
-    let mut file = made.map_err(failed)?;
-    io::Write::write_all(&mut file, value.reveal()).map_err(failed)?;
-    chown(path, Some(mount.uid.unwrap_or(0)), Some(mount.gid.unwrap_or(0))).map_err(failed)?;
+    let fill = Fill::Secret {
+        value: value.clone(),
+        path: path.to_owned(),
+        mode: mount.mode.unwrap_or(0o400),
+        owner: (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)),
+    };
     let request = MountRequest {
         kind: RequestKind::Bind,
         source: path.display().to_string(),
@@ -308,7 +319,7 @@ fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<One>, 
         read_only: true,
         ..MountRequest::default()
     };
-    Ok(Some(One { request: Some(request), env, key, fill: None }))
+    Ok(Some(One { request: Some(request), env, key, fill: Some(fill) }))
 }
 
 /// Files into a folder of our own. Links come last, so that no name leads through one.

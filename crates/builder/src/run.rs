@@ -25,12 +25,13 @@ pub(crate) async fn run(build: &mut Build<'_>, state: &mut StageState, run: &Run
     let arguments = arguments(build, state);
     let key = key(state, run, build, &words, &arguments, &mounted);
     if build.take_cached(state, key).await? {
-        mounted.clear().await;
         return Ok(());
     }
     build.verify(state).await?;
-    mounted.fill(build).await?;
-    let done = execute(build, state, run, &words, &arguments, &mounted).await;
+    let done = match mounted.fill().await {
+        Ok(()) => execute(build, state, run, &words, &arguments, &mounted).await,
+        Err(error) => Err(error),
+    };
     mounted.clear().await;
     let (id, layer) = done?;
     let created_by = created_by(&words, &arguments);

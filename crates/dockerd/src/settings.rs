@@ -53,7 +53,12 @@ pub fn builder(config: &Config, places: &Places) -> Result<BuilderConfig> {
     };
     let entitlements = config.builder.as_ref().and_then(|builder| builder.get("entitlements"));
     let insecure = entitlements.and_then(|all| all.get("security-insecure")).and_then(serde_json::Value::as_bool);
-    Ok(BuilderConfig { folder: places.data_root.join("build"), keep_bytes, allows_insecure: insecure.unwrap_or(false) })
+    Ok(BuilderConfig {
+        folder: places.data_root.join("build"),
+        secrets: places.exec_root.join("build-secrets"),
+        keep_bytes,
+        allows_insecure: insecure.unwrap_or(false),
+    })
 }
 
 pub fn registry_options(config: &Config) -> RegistryOptions {

@@ -237,6 +237,8 @@ CMD [\"sh\", \"-c\", \"cat /greeting /count /from-context /secret-length /net; l
     assert!(!out.contains("file\n"), "what a step writes into a volume goes with its container: {out}");
     let history = docker.run(&["history", "--no-trunc", "runs"])?;
     assert!(!history.contains("hush"), "{history}");
+    let left = fs::read_dir(engine.exec_root().join("build-secrets"))?.count();
+    assert_eq!(left, 0, "the secrets of a step go with it");
     docker.run(&["build", "--no-cache", "-t", "runs", "--secret", &secret, &shown(&folder)])?;
     assert_eq!(docker.run(&["run", "--rm", "runs", "cat", "/count"])?, "2", "a cache outlives its build");
     let insecure = docker.try_run_with(&["build", "-"], b"FROM busybox\nRUN --security=insecure true\n")?;
