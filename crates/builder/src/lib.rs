@@ -25,6 +25,7 @@ mod owners;
 mod parallel;
 mod paths;
 mod ports;
+mod progress;
 mod remote;
 mod request;
 mod rootfs;
@@ -38,8 +39,9 @@ mod tree;
 pub use builder::{Builder, BuilderConfig};
 pub use cache::{CacheRecord, PruneFilter, Pruned};
 pub use error::BuildError;
-pub use output::{Line, Output, lines};
+pub use output::{Line, Output, Stream, lines, steps};
 pub use ports::{Image, Images, LayerStream, PortError, RunRequest, Runs, View};
+pub use progress::{Progress, StepId};
 pub use request::{BuildRequest, BuildSecret, ContextSource, Resources, Secrets};
 
 pub use registry_client::Credentials;

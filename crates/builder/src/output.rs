@@ -1,6 +1,11 @@
-//! What a build tells while it goes on.
+//! What a build tells while it goes on: lines for the classic builder's clients, or steps for those that show all of them
+//! at the same time ([`crate::progress`]).
+
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
+
+use crate::progress::{self, Progress, StepNames, Teller};
 
 /// Lines on their way to the client; a client that does not read makes the build wait.
 const QUEUE: usize = 64;
@@ -18,44 +23,85 @@ pub enum Line {
     Progress { id: String, status: String, current: Option<u64>, total: Option<u64> },
 }
 
+/// Where a step prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
 /// Where a build tells.
 #[derive(Debug, Clone)]
 pub struct Output {
-    sender: mpsc::Sender<Line>,
+    lines: Option<mpsc::Sender<Line>>,
+    steps: Option<Teller>,
     quiet: bool,
 }
 
 /// An output and its other end.
 pub fn lines(quiet: bool) -> (Output, mpsc::Receiver<Line>) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Output { sender, quiet }, receiver)
+    (Output { lines: Some(sender), steps: None, quiet }, receiver)
+}
+
+/// An output that tells of steps instead of lines.
+pub fn steps() -> (Output, mpsc::Receiver<Progress>) {
+    let (teller, receiver) = progress::channel();
+    (Output { lines: None, steps: Some(teller), quiet: false }, receiver)
 }
 
 impl Output {
-    /// An output of its own, whose lines somebody else passes on.
-    pub fn beside(&self) -> (Self, mpsc::Receiver<Line>) {
+    /// A stage's own output, whose lines somebody else passes on. Its steps are told at once.
+    pub(crate) fn beside(&self, stage: usize, names: &Arc<StepNames>) -> (Self, mpsc::Receiver<Line>) {
         let (sender, receiver) = mpsc::channel(QUEUE_BESIDE);
-        (Self { sender, quiet: self.quiet }, receiver)
+        let lines = self.lines.as_ref().map(|_| sender);
+        let steps = self.steps.as_ref().map(|steps| steps.of_stage(stage, names));
+        (Self { lines, steps, quiet: self.quiet }, receiver)
     }
 
     /// Nobody listens is no error: the build is cancelled by other means.
     pub async fn send(&self, line: Line) {
+        if let (Some(steps), Line::Progress { id, status, current, total }) = (&self.steps, &line) {
+            steps.pulled(id, status, *current, *total).await;
+        }
         if self.quiet && !matches!(line, Line::Image(_)) {
             return;
         }
-        let _ = self.sender.send(line).await;
+        self.pass(line).await;
     }
 
     pub async fn text(&self, text: impl Into<String>) {
         self.send(Line::Text(text.into())).await;
     }
 
+    /// What a step's program has printed. Complaints are red to the classic builder's clients, as they have always been.
+    pub async fn printed(&self, stream: Stream, text: String) {
+        if let Some(steps) = &self.steps {
+            return steps.printed(stream, text).await;
+        }
+        self.text(match stream {
+            Stream::Stdout => text,
+            Stream::Stderr => format!("\x1b[91m{text}\x1b[0m"),
+        })
+        .await;
+    }
+
     /// Told even by a quiet build.
     pub async fn result(&self, text: impl Into<String>) {
-        let _ = self.sender.send(Line::Text(text.into())).await;
+        self.pass(Line::Text(text.into())).await;
     }
 
     pub fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    pub(crate) fn steps(&self) -> Option<&Teller> {
+        self.steps.as_ref()
+    }
+
+    async fn pass(&self, line: Line) {
+        if let Some(lines) = &self.lines {
+            let _ = lines.send(line).await;
+        }
     }
 }

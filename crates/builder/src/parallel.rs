@@ -4,6 +4,7 @@
 //! are out. The first stage that fails ends the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use build_core::{Arguments, Needed, inputs};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::BuildError;
 use crate::output::{Line, Output};
+use crate::progress::StepNames;
 use crate::stage;
 use crate::state::{Build, StageResult};
 
@@ -39,8 +41,9 @@ pub(crate) async fn build_stages(
     let token = build.token.child_token();
     let (mut outputs, mut receivers) = (BTreeMap::new(), Vec::new());
     let mut first_step = build.step;
+    let names = Arc::new(StepNames::new(build.file, needed, base));
     for place in &needed.stages {
-        let (output, receiver) = build.output.beside();
+        let (output, receiver) = build.output.beside(*place, &names);
         outputs.insert(*place, (output, first_step));
         receivers.push((*place, receiver));
         first_step += 1 + build.file.stages[*place].statements.len();

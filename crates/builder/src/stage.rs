@@ -12,6 +12,7 @@ use crate::error::BuildError;
 use crate::messages;
 use crate::metadata_steps;
 use crate::ports::Image;
+use crate::progress::is_told;
 use crate::state::{Build, StageResult, StageState};
 use crate::{run, transfer_step};
 
@@ -72,15 +73,31 @@ async fn steps(
     if !triggers.is_empty() {
         let plural = if triggers.len() > 1 { "s" } else { "" };
         build.output.text(format!("# Executing {} build trigger{plural}\n", triggers.len())).await;
-        for trigger in &triggers {
+        for (place, trigger) in triggers.iter().enumerate() {
             let statement = parse_trigger(trigger)?;
-            step(build, state, &statement).await.map_err(|error| at(error, "ONBUILD", stage.lines))?;
+            let steps = build.output.steps().filter(|_| is_told(&statement.instruction));
+            if let Some(steps) = steps {
+                steps.begin_trigger(place, &statement.original).await;
+            }
+            let done = step(build, state, &statement).await;
+            if let Some(steps) = steps {
+                steps.end(&done).await;
+            }
+            done.map_err(|error| at(error, "ONBUILD", stage.lines))?;
         }
     }
     build.show(state).await;
-    for statement in &stage.statements {
+    for (place, statement) in stage.statements.iter().enumerate() {
         build.announce(&statement.original).await;
+        let steps = build.output.steps().filter(|_| is_told(&statement.instruction));
+        if let Some(steps) = steps {
+            let shown = build.expand_shown(state, &statement.original);
+            steps.begin_statement(place, &shown).await;
+        }
         let done = step(build, state, statement).await;
+        if let Some(steps) = steps {
+            steps.end(&done).await;
+        }
         done.map_err(|error| at(error, &statement.original, statement.lines))?;
         build.show(state).await;
     }
@@ -171,9 +188,35 @@ async fn base_image(
         let key = KeyMaker::new("scratch").field(platform.to_string()).field(epoch).finish();
         return Ok((String::new(), image, key, false));
     }
-    let (id, image) = find_image(build, base, platform, build.request.pull).await?;
+    let (id, image) = find_base(build, base, platform).await?;
     let key = KeyMaker::new("image").field(&id).field(epoch).finish();
     Ok((id, image, key, false))
+}
+
+/// The image of a FROM: looked for, then pulled where it is missing or a newer one is wanted.
+async fn find_base(build: &Build<'_>, base: &str, platform: Option<&str>) -> Result<(String, Image), BuildError> {
+    let Some(steps) = build.output.steps() else {
+        return find_image(build, base, platform, build.request.pull).await;
+    };
+    let full = ids::Reference::parse_familiar(base).map(|reference| reference.with_default_tag().to_string());
+    let full = full.unwrap_or_else(|_| base.to_owned());
+    steps.begin_metadata(&full).await;
+    let known = match build.request.pull {
+        true => Ok(None),
+        false => find_stored(build, base, platform).await,
+    };
+    steps.end(&known).await;
+    let known = known?;
+    steps.begin_from(&full).await;
+    let found = match known {
+        Some(found) => {
+            steps.mark_cached();
+            Ok(found)
+        }
+        None => pull_image(build, base, platform).await,
+    };
+    steps.end(&found).await;
+    found
 }
 
 /// An image of the store, or of its registry.
@@ -183,20 +226,35 @@ pub(crate) async fn find_image(
     platform: Option<&str>,
     pull: bool,
 ) -> Result<(String, Image), BuildError> {
-    let named = build.request.contexts.get(name).and_then(|source| source.strip_prefix("docker-image://"));
-    let name = named.unwrap_or(name);
-    let images = &build.shared.images;
-    if !pull {
-        match images.find(name).await {
-            Ok((id, image)) if fits(&image, platform) => return Ok((id, image)),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
+    if !pull && let Some(found) = find_stored(build, name, platform).await? {
+        return Ok(found);
     }
+    pull_image(build, name, platform).await
+}
+
+async fn find_stored(
+    build: &Build<'_>,
+    name: &str,
+    platform: Option<&str>,
+) -> Result<Option<(String, Image)>, BuildError> {
+    match build.shared.images.find(meant(build, name)).await {
+        Ok((id, image)) if fits(&image, platform) => Ok(Some((id, image))),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn pull_image(build: &Build<'_>, name: &str, platform: Option<&str>) -> Result<(String, Image), BuildError> {
+    let (name, images) = (meant(build, name), &build.shared.images);
     let credentials = credentials(build, name);
     unless(build.token, images.pull(name, platform, credentials, build.output)).await?;
     Ok(images.find(name).await?)
+}
+
+/// The image that a name of the request's stands for.
+fn meant<'a>(build: &'a Build<'_>, name: &'a str) -> &'a str {
+    build.request.contexts.get(name).and_then(|source| source.strip_prefix("docker-image://")).unwrap_or(name)
 }
 
 fn fits(image: &Image, platform: Option<&str>) -> bool {

@@ -143,6 +143,13 @@ impl<'a> Build<'a> {
         Ok(Expander::new(self.file.directives.escape, &lookup).keeping_quotes().word(text)?)
     }
 
+    /// An instruction as progress shows it: with the variables' values, as far as there are any.
+    pub fn expand_shown(&self, state: &StageState, text: &str) -> String {
+        let lookup = |name: &str| Some(self.value(state, name).unwrap_or_else(|| format!("${name}")));
+        let expander = Expander::new(self.file.directives.escape, &lookup).keeping_quotes();
+        expander.word(text).unwrap_or_else(|_| text.to_owned())
+    }
+
     fn value(&self, state: &StageState, name: &str) -> Option<String> {
         let of_env = state.image.config.config.env.iter().find_map(|variable| {
             let (own, value) = variable.split_once('=')?;
@@ -175,6 +182,9 @@ impl<'a> Build<'a> {
         };
         state.unverified |= found.has_layer;
         self.output.text(" ---> Using cache\n").await;
+        if let Some(steps) = self.output.steps() {
+            steps.mark_cached();
+        }
         state.image = found.image;
         state.untouched = None;
         state.key = key;

@@ -225,6 +225,7 @@ async fn tell(stream: tokio::net::UnixStream, output: &Output) -> io::Result<()>
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"));
         }
         let is_error = head[0] == STDERR;
+        let stream = if is_error { builder::Stream::Stderr } else { builder::Stream::Stdout };
         let bytes = &mut pending[usize::from(is_error)];
         let at = bytes.len();
         bytes.resize(at + length, 0);
@@ -236,11 +237,11 @@ async fn tell(stream: tokio::net::UnixStream, output: &Output) -> io::Result<()>
             Err(_) => bytes.len(),
         };
         let rest = bytes.split_off(whole);
-        shown(bytes, is_error, output).await;
+        shown(bytes, stream, output).await;
         *bytes = rest;
     }
-    for (bytes, is_error) in [(&pending[0], false), (&pending[1], true)] {
-        shown(bytes, is_error, output).await;
+    for (bytes, stream) in [(&pending[0], builder::Stream::Stdout), (&pending[1], builder::Stream::Stderr)] {
+        shown(bytes, stream, output).await;
     }
     Ok(())
 }
@@ -249,11 +250,8 @@ fn rooted(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
-/// What a step complains of is red, as the classic builder has always shown it.
-async fn shown(bytes: &[u8], is_error: bool, output: &Output) {
-    if bytes.is_empty() {
-        return;
+async fn shown(bytes: &[u8], stream: builder::Stream, output: &Output) {
+    if !bytes.is_empty() {
+        output.printed(stream, String::from_utf8_lossy(bytes).into_owned()).await;
     }
-    let text = String::from_utf8_lossy(bytes);
-    output.text(if is_error { format!("\x1b[91m{text}\x1b[0m") } else { text.into_owned() }).await;
 }
