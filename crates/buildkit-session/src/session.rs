@@ -1,0 +1,102 @@
+//! One client's session.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use errors::ErrorKind;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::error::SessionError;
+
+/// How long a client may take for a single answer, and be silent during a transfer.
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// Cheap to clone. As long as somebody but the registry has it, it is in use.
+#[derive(Debug, Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    id: String,
+    shared_key: String,
+    /// Paths of the methods that the client says it serves, in lower case.
+    methods: BTreeSet<String>,
+    channel: Channel,
+    over: CancellationToken,
+}
+
+impl Session {
+    pub(crate) fn new(
+        id: String,
+        shared_key: String,
+        methods: BTreeSet<String>,
+        channel: Channel,
+        over: CancellationToken,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { id, shared_key, methods, channel, over }) }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// The same for all sessions of one client about one folder; may be empty.
+    pub fn shared_key(&self) -> &str {
+        &self.shared.shared_key
+    }
+
+    /// Returns when the client has gone.
+    pub async fn over(&self) {
+        self.shared.over.cancelled().await;
+    }
+
+    pub(crate) fn end(&self) {
+        self.shared.over.cancel();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.over.is_cancelled()
+    }
+
+    /// How many have it.
+    pub(crate) fn uses(&self) -> usize {
+        Arc::strong_count(&self.shared)
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.shared.channel.clone()
+    }
+
+    /// Whether the client serves it: `/package.Service/Method`.
+    pub(crate) fn serves(&self, method: &str) -> bool {
+        self.shared.methods.contains(&method.to_ascii_lowercase())
+    }
+
+    pub(crate) fn require(&self, method: &str) -> Result<(), SessionError> {
+        match self.serves(method) {
+            true => Ok(()),
+            false => Err(SessionError::refused(
+                ErrorKind::FailedPrecondition,
+                format!("method {method} not supported by the client"),
+            )),
+        }
+    }
+
+    /// A call that must be answered in time, by a client that is there.
+    pub(crate) async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, tonic::Status>>,
+    ) -> Result<T, SessionError> {
+        tokio::select! {
+            answered = tokio::time::timeout(ANSWER_LIMIT, call) => match answered {
+                Ok(answered) => answered.map_err(Into::into),
+                Err(_) => Err(SessionError::Silent { seconds: ANSWER_LIMIT.as_secs() }),
+            },
+            () = self.over() => Err(SessionError::Over),
+        }
+    }
+}
