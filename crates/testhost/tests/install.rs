@@ -174,7 +174,8 @@ fn units(host: &Host) -> Result<()> {
 fn make_install(host: &Host) -> Result<()> {
     let folder = stage(host, "/usr/local")?;
     let share = folder.join("usr/local/share");
-    for name in ["docker", "dockerd", "docker-containerd", "docker-containerd-shim", "docker-runc", "docker-netd"] {
+    let daemons = ["dockerd", "docker-containerd", "docker-containerd-shim", "docker-runc", "docker-netd"];
+    for name in daemons.into_iter().chain(["docker", "docker-credential-longshore"]) {
         ensure!(folder.join("usr/local/bin").join(name).exists(), "{name}");
     }
     let page = |name: &str| -> Result<String> {
