@@ -7,8 +7,6 @@ use std::path::PathBuf;
 pub enum Action {
     Start,
     Delete,
-    /// No action: the process that `start` leaves behind.
-    Serve,
     Info,
     Version,
 }
@@ -24,9 +22,6 @@ pub struct Arguments {
     pub publish_binary: Option<PathBuf>,
     /// The bundle; containerd's working folder for a shim, unless given.
     pub bundle: Option<PathBuf>,
-    /// Path of the listening socket, which only the serving process is told.
-    pub socket: Option<PathBuf>,
-    pub debug: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +34,8 @@ pub enum ArgumentError {
     NotUtf8,
     #[error("unknown action {0:?}")]
     Action(String),
+    #[error("an action is missing: start or delete")]
+    NoAction,
     #[error("shim namespace cannot be empty")]
     NoNamespace,
     #[error("shim id cannot be empty")]
@@ -52,20 +49,19 @@ impl Arguments {
         let mut args = args.into_iter();
         let mut parsed = Self {
             program: args.next().unwrap_or_default(),
-            action: Action::Serve,
+            action: Action::Version,
             namespace: String::new(),
             id: String::new(),
             address: String::new(),
             publish_binary: None,
             bundle: None,
-            socket: None,
-            debug: false,
         };
+        let mut action = None;
         let mut args = args.map(|arg| arg.into_string().map_err(|_| ArgumentError::NotUtf8));
         while let Some(arg) = args.next() {
             let arg = arg?;
             let Some(flag) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
-                parsed.action = action(&arg)?;
+                action = Some(named(&arg)?);
                 break;
             };
             let (name, value) = match flag.split_once('=') {
@@ -82,17 +78,17 @@ impl Arguments {
                 "address" => parsed.address = value()?,
                 "publish-binary" => parsed.publish_binary = Some(value()?.into()),
                 "bundle" => parsed.bundle = Some(value()?.into()),
-                "socket" => parsed.socket = Some(value()?.into()),
-                "debug-socket" => drop(value()?),
-                "debug" => parsed.debug = true,
-                "info" => parsed.action = Action::Info,
-                "v" | "version" => parsed.action = Action::Version,
+                "socket" | "debug-socket" => drop(value()?),
+                "debug" => {}
+                "info" => action = Some(Action::Info),
+                "v" | "version" => action = Some(Action::Version),
                 _ => return Err(ArgumentError::Unknown(arg)),
             }
         }
-        if !matches!(parsed.action, Action::Info | Action::Version) {
+        if !matches!(action, Some(Action::Info | Action::Version)) {
             parsed.check_names()?;
         }
+        parsed.action = action.ok_or(ArgumentError::NoAction)?;
         Ok(parsed)
     }
 
@@ -117,7 +113,7 @@ pub fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 200 && !matches!(name, "." | "..") && !name.contains(['/', '\0'])
 }
 
-fn action(word: &str) -> Result<Action, ArgumentError> {
+fn named(word: &str) -> Result<Action, ArgumentError> {
     match word {
         "start" => Ok(Action::Start),
         "delete" => Ok(Action::Delete),
@@ -138,14 +134,13 @@ mod tests {
         let line = "-namespace moby -address /run/c.sock -publish-binary /usr/bin/containerd -id abc -debug start";
         let args = parse(line).expect("arguments");
         assert_eq!((args.action, args.namespace.as_str(), args.id.as_str()), (Action::Start, "moby", "abc"));
-        assert!(args.debug);
         let args = parse("--namespace=x --id=y -bundle /b delete").expect("arguments");
         assert_eq!((args.action, args.bundle), (Action::Delete, Some(PathBuf::from("/b"))));
     }
 
     #[test]
     fn missing_and_hostile_values_are_refused() {
-        for line in ["-id a start", "-namespace a start", "-namespace .. -id a", "-namespace a -id b/c", "-x", "-id"] {
+        for line in ["-id a start", "-namespace a start", "-namespace .. -id a start", "-namespace a -id b", "-namespace a -id b/c start", "-x", "-id"] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("-namespace a -id b explode").is_err());

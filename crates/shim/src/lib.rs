@@ -1,7 +1,7 @@
 //! Parent of one container: serves containerd's shim v2, keeps its output and its exit status.
 //!
-//! [`run`] is the whole program: `start` leaves a serving process behind and prints its address, `delete` cleans up
-//! after a dead one, and without an action it serves. Documented in containerd's core/runtime/v2/README.md.
+//! [`run`] is the whole program: `start` leaves a serving copy of itself behind and prints its address, `delete` cleans
+//! up after a dead one. Documented in containerd's core/runtime/v2/README.md.
 //!
 //! Invariants of the serving process: one container, one thread, one epoll loop ([`server`]) that never waits for
 //! anything but its next event; runtime calls are child processes whose exits are events ([`operation`]); an exit is
@@ -67,6 +67,5 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Action::Info => info::print_info(&arguments),
         Action::Start => start::start(&arguments),
         Action::Delete => delete::delete(&arguments),
-        Action::Serve => server::serve(arguments),
     }
 }

@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags, open};
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use ttrpc::Status;
 
@@ -54,33 +54,28 @@ pub struct Shim {
     pub emptied: bool,
 }
 
-/// Serves until Shutdown. The listening socket comes as stdin.
-pub fn serve(arguments: Arguments) -> Result<(), Error> {
-    let listener = detach()?;
-    let socket = arguments.socket.clone();
+/// Serves until Shutdown, in a copy of the process that `start` is.
+pub fn serve(arguments: Arguments, bundle: &Path, socket: PathBuf, listener: UnixListener) -> Result<(), Error> {
+    detach(bundle)?;
     let mut shim = Shim::new(arguments, listener)?;
     let result = shim.run();
-    if let Some(socket) = socket {
-        // Left behind it would only be refused; a new shim of the same id replaces it.
-        let _ = fs::remove_file(socket);
-    }
+    // Left behind it would only be refused; a new shim of the same id replaces it.
+    let _ = fs::remove_file(socket);
     result
 }
 
-/// Leaves everything of the starting process behind: its session, its stdio, its signals.
-fn detach() -> Result<UnixListener, Error> {
+/// Leaves everything of the starting process behind: its session, its folder, its stdio.
+fn detach(bundle: &Path) -> Result<(), Error> {
     // Fails if this is a session already, which is as well.
     let _ = rustix::process::setsid();
-    let stdin =
-        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(failed_to("take the socket over"))?;
+    rustix::process::chdir(bundle).map_err(failed_to("work in the bundle"))?;
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(failed_to("open /dev/null"))?;
     rustix::stdio::dup2_stdin(&null).map_err(failed_to("leave stdin"))?;
     rustix::stdio::dup2_stdout(&null).map_err(failed_to("leave stdout"))?;
     // containerd's log FIFO in the bundle; for both directions, so that opening and writing never wait for a reader.
     let log = open("log", OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).unwrap_or(null);
     rustix::stdio::dup2_stderr(&log).map_err(failed_to("leave stderr"))?;
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(failed_to("become a subreaper"))?;
-    Ok(UnixListener::from(stdin))
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(failed_to("become a subreaper"))
 }
 
 impl Shim {

@@ -1,7 +1,10 @@
 //! `start`: makes the socket, leaves the serving process behind and prints the address.
+//!
+//! The serving process is a copy of this one, which has read all that it needs: executing the program again would cost
+//! more than everything else here.
 
 use crate::arguments::Arguments;
-use crate::{Error, failed_to};
+use crate::{Error, failed_to, server};
 use cgroup::{Group, Layout};
 use containerd_api::runc::v1::Options;
 use containerd_api::{Any, any};
@@ -10,12 +13,11 @@ use rustix::thread::{CoreSchedulingScope, create_core_scheduling_cookie};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use sys::process::Clone;
 
 /// sun_path of unix(7) without its final zero.
 const LONGEST_SOCKET: usize = 107;
@@ -42,11 +44,14 @@ pub fn start(arguments: &Arguments) -> Result<(), Error> {
     let socket = socket_path(arguments, &bundle, requested_folder(arguments, &input).as_deref());
     let address = format!("unix://{}", socket.display());
     if let Some(listener) = listen(&socket).map_err(failed_to("create new shim socket"))? {
-        let left = spawn(arguments, &bundle, &socket, listener).and_then(|pid| {
-            enter_cgroup(&shim_cgroup(&input), pid)?;
-            adjust_oom_score(pid);
-            write_address(&bundle, &address).map_err(failed_to("write the address"))
-        });
+        let left = match leave_copy() {
+            Ok(Clone::Child) => return server::serve(arguments.clone(), &bundle, socket, listener),
+            Ok(Clone::Parent { child }) => enter_cgroup(&shim_cgroup(&input), child).and_then(|()| {
+                adjust_oom_score(child);
+                write_address(&bundle, &address).map_err(failed_to("write the address"))
+            }),
+            Err(error) => Err(error),
+        };
         if let Err(error) = left {
             // Nobody will connect to it.
             let _ = fs::remove_file(&socket);
@@ -81,14 +86,14 @@ fn shim_cgroup(input: &[u8]) -> String {
 }
 
 /// The cgroup has to be there, as for containerd's shim.
-fn enter_cgroup(path: &str, pid: u32) -> Result<(), Error> {
+fn enter_cgroup(path: &str, pid: i32) -> Result<(), Error> {
     if path.is_empty() {
         return Ok(());
     }
-    let joined = Layout::detect().and_then(|layout| Group::plan(&layout, path, "")?.add(pid as i32));
+    let joined = Layout::detect().and_then(|layout| Group::plan(&layout, path, "")?.add(pid));
     joined.map_err(|source| {
         // Nobody will hear of it.
-        let _ = sys::process::kill(pid as i32, nix::libc::SIGKILL);
+        let _ = sys::process::kill(pid, nix::libc::SIGKILL);
         Error::Cgroup { path: path.to_owned(), source }
     })
 }
@@ -148,31 +153,19 @@ fn listen(path: &Path) -> io::Result<Option<UnixListener>> {
     Ok(Some(listener))
 }
 
-/// The serving process gets the socket as its stdin, which needs no number agreed on.
-fn spawn(arguments: &Arguments, bundle: &Path, socket: &Path, listener: UnixListener) -> Result<u32, Error> {
+/// Copies this process, which has one thread.
+fn leave_copy() -> Result<Clone, Error> {
     if std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
         let this = rustix::process::getpid();
         create_core_scheduling_cookie(this, CoreSchedulingScope::ProcessGroup)
             .map_err(failed_to("enable sched core support"))?;
     }
-    let program = std::env::current_exe().map_err(failed_to("find this program"))?;
-    let mut command = Command::new(program);
-    command.arg("-namespace").arg(&arguments.namespace).arg("-id").arg(&arguments.id);
-    command.arg("-address").arg(&arguments.address).arg("-socket").arg(socket);
-    if let Some(binary) = &arguments.publish_binary {
-        command.arg("-publish-binary").arg(binary);
-    }
-    if arguments.debug {
-        command.arg("-debug");
-    }
-    command.current_dir(bundle).stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().map_err(failed_to("start the serving process"))?;
-    Ok(child.id())
+    sys::process::fork().map_err(|errno| failed_to("start the serving process")(io::Error::from(errno)))
 }
 
 /// One more than containerd's, so that the kernel takes the shim before the daemon. Lowering needs a capability that
 /// may be missing; then the score stays what it was inherited as.
-fn adjust_oom_score(pid: u32) {
+fn adjust_oom_score(pid: i32) {
     let Some(parent) = rustix::process::getppid() else { return };
     let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", parent.as_raw_nonzero()));
     let Some(score) = score.ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return };

@@ -92,6 +92,15 @@ pub fn clone_process(namespaces: i32, cgroup: Option<RawFd>) -> Result<Clone> {
     Ok(if pid == 0 { Clone::Child } else { Clone::Parent { child: pid } })
 }
 
+/// Copies this process (fork(2)), with the C library's own memory of which process it is.
+///
+/// The caller must have one thread: the child goes on with a copy of its memory, locks of others included.
+pub fn fork() -> Result<Clone> {
+    // SAFETY: no memory is passed; the child has a copy of everything.
+    let pid = check_fd(unsafe { libc::fork() }.into())?;
+    Ok(if pid == 0 { Clone::Child } else { Clone::Parent { child: pid } })
+}
+
 /// Who returned from the clone of a sibling.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sibling {
