@@ -74,31 +74,41 @@ pub(crate) async fn finish(shared: &Arc<Shared>, container: &Arc<Container>, exi
     if let Err(error) = container.store(&shared.database, Durability::Lazy).await {
         tracing::error!(container = container.id, error = %errors::chain(&error), "cannot store an exit");
     }
-    if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
-        tracing::warn!(container = record.id, %error, "cannot release a container's sandbox");
-    }
-    staging::unstage(shared, &record.id);
-    shared.shipping.drain(&record.id);
-    container.drop_pending();
-    exec::container_ended(shared, &record.id, KILLED);
-    tell(shared, container, untold);
-    volumes::unmount_all(shared, &record).await;
-    // Told before the shim is gone: whoever wants the container next waits at its gate, and nobody else needs the shim.
-    container.notify(|progress| {
-        progress.exits += 1;
-        progress.running = decision != Restart::No;
-        progress.code = exit.code;
-        progress.error = None;
-    });
-    clean_up(shared, &record.id).await;
+    // Its processes are gone: what was lent to them and what had them need not wait for one another.
+    let lent = async {
+        if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
+            tracing::warn!(container = record.id, %error, "cannot release a container's sandbox");
+        }
+        staging::unstage(shared, &record.id);
+        shared.shipping.drain(&record.id);
+        container.drop_pending();
+        exec::container_ended(shared, &record.id, KILLED);
+        tell(shared, container, untold);
+        volumes::unmount_all(shared, &record).await;
+        // Whoever wants the container next waits at its gate, and nobody else needs the shim.
+        container.notify(|progress| {
+            progress.exits += 1;
+            progress.running = decision != Restart::No;
+            progress.code = exit.code;
+            progress.error = None;
+        });
+    };
+    let ((), is_gone) = tokio::join!(lent, delete_task(shared, &record.id));
     let goes = decision == Restart::No && record.host_config.auto_remove && !container.kept();
-    if !goes && let Err(error) = container.store(&shared.database, Durability::Lazy).await {
-        tracing::error!(container = container.id, error = %errors::chain(&error), "cannot store that an exit was told");
+    if !goes {
+        delete_record(shared, &record.id, is_gone).await;
+        if let Err(error) = container.store(&shared.database, Durability::Lazy).await {
+            tracing::error!(container = container.id, error = %errors::chain(&error), "cannot store that an exit was told");
+        }
     }
     match decision {
         Restart::After { wait, .. } => restart_later(shared, container, wait),
         Restart::No if goes => {
-            if let Err(error) = remove::begin_and_erase(shared, container, true).await {
+            let (erased, ()) = tokio::join!(
+                remove::begin_and_erase(shared, container, true),
+                delete_record(shared, &record.id, is_gone),
+            );
+            if let Err(error) = erased {
                 tracing::warn!(container = container.id, error = %errors::chain(&error), "cannot remove a container that ended");
             }
         }
@@ -124,13 +134,18 @@ fn running_since(state: &State) -> Option<Timestamp> {
     if state.has_process() { state.started() } else { None }
 }
 
-/// Shim and containerd's record. What fails here is found again by the next start of the daemon.
-async fn clean_up(shared: &Arc<Shared>, id: &str) {
-    let task = async {
-        shared.containerd.delete_task(id).await?;
-        shared.containerd.delete_container(id).await
-    };
-    if let Err(error) = task.await {
+/// The shim goes; says whether it did. What fails here and below is found again by the next start of the daemon.
+async fn delete_task(shared: &Arc<Shared>, id: &str) -> bool {
+    let deleted = shared.containerd.delete_task(id).await;
+    if let Err(error) = &deleted {
+        tracing::warn!(container = id, error = %errors::chain(error), "cannot clean up after a container");
+    }
+    deleted.is_ok()
+}
+
+/// containerd's record of it goes, unless its task could not.
+async fn delete_record(shared: &Arc<Shared>, id: &str, is_gone: bool) {
+    if is_gone && let Err(error) = shared.containerd.delete_container(id).await {
         tracing::warn!(container = id, error = %errors::chain(&error), "cannot clean up after a container");
     }
 }
