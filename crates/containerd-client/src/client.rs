@@ -24,10 +24,11 @@ use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Endpoint, Uri};
 use tonic::{Request, Status};
 
 use crate::Error;
+use crate::last_frame::Channel;
 
 /// containerd's own limit for a message (defaults.DefaultMaxRecvMsgSize).
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -82,7 +83,7 @@ impl Client {
             .initial_connection_window_size(CONNECTION_BYTES)
             .connect_with_connector_lazy(connector);
         let headers = Headers { namespace: header(namespace)?, lease: None };
-        Ok(Self { channel, headers, namespace: namespace.to_owned() })
+        Ok(Self { channel: Channel(channel), headers, namespace: namespace.to_owned() })
     }
 
     /// The same connection for another namespace, without a lease.

@@ -11,6 +11,7 @@
 mod client;
 mod content;
 mod error;
+mod last_frame;
 mod leases;
 
 pub use client::{Client, Headers, Transport};
