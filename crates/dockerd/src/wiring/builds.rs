@@ -225,7 +225,7 @@ async fn tell(stream: tokio::net::UnixStream, output: &Output) -> io::Result<()>
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"));
         }
         let is_error = head[0] == STDERR;
-        let stream = if is_error { builder::Stream::Stderr } else { builder::Stream::Stdout };
+        let output_of = if is_error { builder::Stream::Stderr } else { builder::Stream::Stdout };
         let bytes = &mut pending[usize::from(is_error)];
         let at = bytes.len();
         bytes.resize(at + length, 0);
@@ -237,7 +237,7 @@ async fn tell(stream: tokio::net::UnixStream, output: &Output) -> io::Result<()>
             Err(_) => bytes.len(),
         };
         let rest = bytes.split_off(whole);
-        shown(bytes, stream, output).await;
+        shown(bytes, output_of, output).await;
         *bytes = rest;
     }
     for (bytes, stream) in [(&pending[0], builder::Stream::Stdout), (&pending[1], builder::Stream::Stderr)] {
