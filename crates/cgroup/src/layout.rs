@@ -2,6 +2,8 @@
 
 use crate::CgroupError;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// One v1 hierarchy.
@@ -34,35 +36,46 @@ impl Layout {
 
     /// `process`: a pid or `self`.
     pub fn of_process(process: &str) -> Result<Self, CgroupError> {
-        let read = |path: &str| std::fs::read_to_string(path).map_err(CgroupError::read(Path::new(path)));
-        let mounts = read("/proc/self/mountinfo")?;
-        let membership = read(&format!("/proc/{process}/cgroup"))?;
-        Ok(Self::parse(&mounts, &membership))
+        let own = PathBuf::from(format!("/proc/{process}/cgroup"));
+        let membership = std::fs::read_to_string(&own).map_err(CgroupError::read(&own))?;
+        let table = Path::new("/proc/self/mountinfo");
+        let mounts = File::open(table).map_err(CgroupError::read(table))?;
+        Self::read(BufReader::new(mounts), &membership).map_err(CgroupError::read(table))
     }
 
-    pub fn parse(mountinfo: &str, membership: &str) -> Self {
+    /// Reads of the table of mounts what it needs: the host's own come first, and those of a thousand containers behind them.
+    fn read(mountinfo: impl BufRead, membership: &str) -> io::Result<Self> {
         let own = Membership::parse(membership);
         let mut layout = Self::default();
-        for mount in mountinfo.lines().filter_map(MountLine::parse) {
-            match mount.kind {
-                "cgroup2" if layout.v2.is_none() => {
-                    let own = below(own.unified, mount.root);
-                    layout.v2 = Some(Unified { mount_point: mount.point.into(), own });
-                }
-                "cgroup" => {
-                    let controllers = mount.controllers();
-                    let known = |hierarchy: &Hierarchy| hierarchy.controllers == controllers;
-                    let Some(first) = controllers.first() else { continue };
-                    if layout.v1.iter().any(known) {
-                        continue;
-                    }
-                    let own = below(own.by_controller.get(first.as_str()).copied().unwrap_or("/"), mount.root);
-                    layout.v1.push(Hierarchy { controllers, mount_point: mount.point.into(), own });
-                }
-                _ => {}
+        for line in mountinfo.split(b'\n') {
+            if let Some(mount) = MountLine::parse(&String::from_utf8_lossy(&line?)) {
+                layout.add(&mount, &own);
+            }
+            if layout.v1.len() == own.hierarchies && layout.v2.is_some() == own.is_in_unified {
+                break;
             }
         }
-        layout
+        Ok(layout)
+    }
+
+    fn add(&mut self, mount: &MountLine<'_>, own: &Membership<'_>) {
+        match mount.kind {
+            "cgroup2" if self.v2.is_none() => {
+                let own = below(own.unified, mount.root);
+                self.v2 = Some(Unified { mount_point: mount.point.into(), own });
+            }
+            "cgroup" => {
+                let controllers = mount.controllers();
+                let known = |hierarchy: &Hierarchy| hierarchy.controllers == controllers;
+                let Some(first) = controllers.first() else { return };
+                if self.v1.iter().any(known) {
+                    return;
+                }
+                let own = below(own.by_controller.get(first.as_str()).copied().unwrap_or("/"), mount.root);
+                self.v1.push(Hierarchy { controllers, mount_point: mount.point.into(), own });
+            }
+            _ => {}
+        }
     }
 
     pub fn is_v2_only(&self) -> bool {
@@ -128,7 +141,10 @@ impl<'a> MountLine<'a> {
 #[derive(Default)]
 struct Membership<'a> {
     by_controller: BTreeMap<&'a str, &'a str>,
+    /// Of v1.
+    hierarchies: usize,
     unified: &'a str,
+    is_in_unified: bool,
 }
 
 impl<'a> Membership<'a> {
@@ -139,7 +155,9 @@ impl<'a> Membership<'a> {
             let mut fields = line.splitn(3, ':').skip(1);
             let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
             if controllers.is_empty() {
-                found.unified = path;
+                (found.unified, found.is_in_unified) = (path, true);
+            } else {
+                found.hierarchies += 1;
             }
             for controller in controllers.split(',').filter(|name| !name.is_empty()) {
                 found.by_controller.insert(controller, path);
@@ -161,9 +179,13 @@ mod tests {
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
 ";
 
+    fn read(mountinfo: &str, membership: &str) -> Layout {
+        Layout::read(mountinfo.as_bytes(), membership).expect("bytes can be read")
+    }
+
     #[test]
     fn a_hybrid_host_has_both_versions() {
-        let layout = Layout::parse(HYBRID, "4:memory:/a/b\n2:cpu,cpuacct:/\n1:name=systemd:/s\n0::/u\n");
+        let layout = read(HYBRID, "4:memory:/a/b\n2:cpu,cpuacct:/\n1:name=systemd:/s\n0::/u\n");
         assert!(!layout.is_v2_only());
         let names: Vec<String> = layout.v1.iter().map(Hierarchy::folder).collect();
         assert_eq!(names, ["cpu,cpuacct", "memory", "systemd"]);
@@ -175,14 +197,25 @@ mod tests {
     #[test]
     fn a_stock_host_of_today_has_v2_only() {
         let mounts = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
-        let layout = Layout::parse(mounts, "0::/user.slice\n");
+        let layout = read(mounts, "0::/user.slice\n");
         assert!(layout.is_v2_only());
+    }
+
+    #[test]
+    fn the_table_is_read_until_all_hierarchies_are_found() {
+        let mut rest = io::Cursor::new([HYBRID, "90 23 0:50 / /a rw - overlay overlay rw\n", "91\n"].concat());
+        let layout = Layout::read(&mut rest, "4:memory:/\n2:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n").expect("read");
+        assert_eq!((layout.v1.len(), rest.position()), (3, HYBRID.len() as u64));
+        // One that is mounted nowhere is looked for to the end.
+        rest.set_position(0);
+        Layout::read(&mut rest, "5:misc:/\n4:memory:/\n2:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n").expect("read");
+        assert_eq!(rest.position(), rest.get_ref().len() as u64);
     }
 
     #[test]
     fn a_bound_part_of_a_hierarchy_is_its_own_root() {
         let mounts = "35 31 0:32 /docker/x /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
-        let layout = Layout::parse(mounts, "4:memory:/docker/x/y\n");
+        let layout = read(mounts, "4:memory:/docker/x/y\n");
         assert_eq!(layout.v1[0].own, "/y");
     }
 }
