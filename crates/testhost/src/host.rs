@@ -99,6 +99,11 @@ impl Host {
         Registry::start(self)
     }
 
+    /// The same, for who knows [`crate::PASSWORD`].
+    pub fn closed_registry(&self) -> Result<Registry> {
+        Registry::start_closed(self)
+    }
+
     /// Runs a program to its end; its output, or an error that shows it.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;

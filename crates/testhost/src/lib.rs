@@ -34,7 +34,7 @@ pub use kill::{Rounds, run as run_kill_rounds};
 pub use layout::{TAG as LAYOUT_TAG, oci_layout};
 pub use outside::{HOST_ADDRESS, Outside};
 pub use pty::Terminal;
-pub use registry::Registry;
+pub use registry::{PASSWORD, Registry, USER};
 pub use runner::{Needs, Test, in_fresh_host, run, test};
 pub use running::Running;
 pub use soak::{Soak, run as run_soak};

@@ -11,14 +11,32 @@ use crate::host::{Host, wait_until};
 /// A loopback port of the test's own namespace.
 const ADDRESS: &str = "127.0.0.1:5000";
 
+/// The one user of a registry that asks who it is.
+pub const USER: &str = "ship";
+pub const PASSWORD: &str = "open sesame";
+/// The password as htpasswd(1) keeps it, with the fewest rounds of bcrypt.
+const HASH: &str = "$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW";
+
 pub struct Registry {
     pub address: String,
 }
 
 impl Registry {
     pub(crate) fn start(host: &Host) -> Result<Self> {
+        Self::start_with(host, "")
+    }
+
+    /// For [`USER`] alone.
+    pub(crate) fn start_closed(host: &Host) -> Result<Self> {
+        let users = host.path("registry.users");
+        fs::write(&users, format!("{USER}:{HASH}\n"))?;
+        Self::start_with(host, &format!("auth:\n  htpasswd:\n    realm: harbour\n    path: {}\n", users.display()))
+    }
+
+    /// With a further section of the configuration.
+    fn start_with(host: &Host, section: &str) -> Result<Self> {
         let config = format!(
-            "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {ADDRESS}\n",
+            "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {ADDRESS}\n{section}",
             host.path("registry").display()
         );
         let path = host.path("registry.yml");

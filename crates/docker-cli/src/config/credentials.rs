@@ -1,6 +1,9 @@
-//! Programs that keep credentials: `docker-credential-NAME get|store|erase`, JSON in and out.
+//! Programs that keep credentials: `docker-credential-NAME get|store|erase|list`, JSON in and out.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use engine_api::auth::{AuthConfig, Secret};
@@ -10,6 +13,8 @@ use crate::text::quote;
 
 /// In the place of a user's name when the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
+/// Of `docker-credential-longshore`, which comes with this client.
+pub const OWN: &str = "longshore";
 /// Largest answer of such a program.
 const MAX_ANSWER: u64 = 1 << 20;
 
@@ -35,6 +40,28 @@ pub fn get(helper: &str, key: &str) -> Option<AuthConfig> {
         auth.password = entry.secret;
     }
     Some(auth)
+}
+
+/// All that the program has, by registry.
+pub fn all(helper: &str) -> BTreeMap<String, AuthConfig> {
+    let listed = call(helper, "list", b"").ok();
+    let users: BTreeMap<String, String> =
+        listed.and_then(|output| serde_json::from_slice(&output).ok()).unwrap_or_default();
+    users.into_keys().filter_map(|key| get(helper, &key).map(|auth| (key, auth))).collect()
+}
+
+/// The program that keeps credentials where nobody said which: Docker's choice if it is installed, else our own.
+pub fn detect(path: Option<&OsStr>) -> Option<&'static str> {
+    let of_docker = if is_on_path(path, "pass") { "pass" } else { "secretservice" };
+    [of_docker, OWN].into_iter().find(|helper| is_on_path(path, &format!("docker-credential-{helper}")))
+}
+
+fn is_on_path(path: Option<&OsStr>, program: &str) -> bool {
+    let is_executable = |folder: std::path::PathBuf| {
+        std::fs::metadata(folder.join(program))
+            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    path.is_some_and(|path| std::env::split_paths(path).filter(|folder| folder.is_absolute()).any(is_executable))
 }
 
 /// Has the program keep them.

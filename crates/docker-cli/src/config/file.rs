@@ -10,6 +10,8 @@ use engine_api::auth::AuthConfig;
 use serde::Serialize as _;
 use serde_json::{Map, Value as Json, json};
 
+use super::credentials::OWN;
+use super::{HUB_KEY, host_of};
 use crate::failure::Failure;
 
 const FILE: &str = "config.json";
@@ -46,11 +48,24 @@ pub fn store_credentials(folder: &Path, auth: &AuthConfig) -> Result<bool, Failu
     Ok(changed)
 }
 
-/// Notes that a program keeps the credentials of this registry: what stood here goes.
-pub fn note_kept_elsewhere(folder: &Path, key: &str) -> Result<(), Failure> {
+/// Notes that a program keeps the credentials of this registry: what stood here goes. Who keeps them is noted as well
+/// where nobody was named; of our own program for the registry, too, since podman and skopeo look there alone.
+pub fn note_kept_elsewhere(folder: &Path, key: &str, helper: &str) -> Result<(), Failure> {
     update(folder, |config| {
         auths(config).insert(key.to_owned(), json!({}));
+        let named = config.get("credHelpers").and_then(|helpers| helpers.get(key)).is_some();
+        if !named && config.get("credsStore").and_then(Json::as_str).is_none_or(str::is_empty) {
+            config.insert("credsStore".to_owned(), json!(helper));
+        }
+        if helper == OWN && !named {
+            object(config, "credHelpers").insert(registry_of(key).to_owned(), json!(helper));
+        }
     })
+}
+
+/// As podman and skopeo name the registry of a key.
+fn registry_of(key: &str) -> &str {
+    if key == HUB_KEY { "docker.io" } else { host_of(key) }
 }
 
 /// Forgets the credentials under these keys.
@@ -66,16 +81,26 @@ pub fn erase_credentials(folder: &Path, keys: &[&str]) -> Result<(), Failure> {
         for key in keys {
             auths(config).shift_remove(*key);
         }
+        let Some(Json::Object(helpers)) = config.get_mut("credHelpers") else { return };
+        helpers.retain(|registry, helper| helper != OWN || !keys.iter().any(|key| registry_of(key) == registry));
+        if helpers.is_empty() {
+            config.shift_remove("credHelpers");
+        }
     })
 }
 
 fn auths(config: &mut Map<String, Json>) -> &mut Map<String, Json> {
-    let entry = config.entry("auths").or_insert_with(|| json!({}));
+    object(config, "auths")
+}
+
+/// A member that is an object, made if need be.
+fn object<'c>(config: &'c mut Map<String, Json>, name: &str) -> &'c mut Map<String, Json> {
+    let entry = config.entry(name).or_insert_with(|| json!({}));
     if !entry.is_object() {
         *entry = json!({});
     }
     match entry {
-        Json::Object(auths) => auths,
+        Json::Object(members) => members,
         _ => unreachable!("made an object above"),
     }
 }
@@ -141,6 +166,29 @@ mod tests {
     use engine_api::auth::Secret;
 
     use super::*;
+
+    #[test]
+    fn our_own_program_is_entered_for_all_clients_and_leaves_with_the_login() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || -> Json { serde_json::from_slice(&fs::read(folder.path().join(FILE)).unwrap()).unwrap() };
+        note_kept_elsewhere(folder.path(), HUB_KEY, OWN).unwrap();
+        note_kept_elsewhere(folder.path(), "r:5000", OWN).unwrap();
+        assert_eq!(
+            read(),
+            json!({
+                "auths": {HUB_KEY: {}, "r:5000": {}},
+                "credsStore": "longshore",
+                "credHelpers": {"docker.io": "longshore", "r:5000": "longshore"}
+            })
+        );
+        erase_credentials(folder.path(), &[HUB_KEY]).unwrap();
+        erase_credentials(folder.path(), &["r:5000", "http://r:5000"]).unwrap();
+        assert_eq!(read(), json!({"auths": {}, "credsStore": "longshore"}));
+        // Who named another program keeps it.
+        fs::write(folder.path().join(FILE), r#"{"credsStore": "pass"}"#).unwrap();
+        note_kept_elsewhere(folder.path(), "r", "pass").unwrap();
+        assert_eq!(read(), json!({"credsStore": "pass", "auths": {"r": {}}}));
+    }
 
     #[test]
     fn what_others_wrote_stays_and_the_file_is_ours_alone() {

@@ -112,9 +112,24 @@ impl Config {
         (!helper.is_empty()).then_some(helper)
     }
 
-    /// All stored credentials, by registry; those of helpers are theirs to keep.
+    /// Whether nothing says yet where credentials are kept, and none are kept.
+    pub fn is_without_credentials(&self) -> bool {
+        self.auths.is_empty() && self.creds_store.is_empty() && self.cred_helpers.is_empty()
+    }
+
+    /// All stored credentials, by registry, wherever they are kept: for builds, which pull what their steps name.
     pub fn all_auths(&self) -> BTreeMap<String, AuthConfig> {
-        self.auths.keys().filter_map(|key| Some((key.clone(), self.stored(key)?))).collect()
+        let mut all: BTreeMap<String, AuthConfig> = if self.creds_store.is_empty() {
+            self.auths.keys().filter_map(|key| Some((key.clone(), self.stored(key)?))).collect()
+        } else {
+            credentials::all(&self.creds_store)
+        };
+        for (key, helper) in &self.cred_helpers {
+            if let Some(auth) = credentials::get(helper, key) {
+                all.insert(key.clone(), auth);
+            }
+        }
+        all
     }
 
     fn stored(&self, key: &str) -> Option<AuthConfig> {
@@ -166,6 +181,30 @@ mod tests {
         let other = config.auth_for("r.example:5000/a/b:c");
         assert_eq!((other.username.as_str(), other.password.expose()), ("u", "p:1"));
         assert_eq!(config.auth_for("elsewhere.example/a"), AuthConfig::default());
+    }
+
+    #[test]
+    fn credentials_are_kept_by_docker_s_choice_or_by_our_own_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().as_os_str();
+        let put = |name: &str, mode: u32| {
+            std::fs::write(folder.path().join(name), "").unwrap();
+            std::fs::set_permissions(folder.path().join(name), std::os::unix::fs::PermissionsExt::from_mode(mode))
+                .unwrap();
+        };
+        assert_eq!((credentials::detect(None), credentials::detect(Some(path))), (None, None));
+        put("docker-credential-longshore", 0o644);
+        assert_eq!(credentials::detect(Some(path)), None);
+        put("docker-credential-longshore", 0o755);
+        assert_eq!(credentials::detect(Some(path)), Some("longshore"));
+        put("docker-credential-pass", 0o755);
+        assert_eq!(credentials::detect(Some(path)), Some("longshore"), "there is no pass that it could ask");
+        put("pass", 0o755);
+        assert_eq!(credentials::detect(Some(path)), Some("pass"));
+        assert!(load("{}").is_without_credentials() && load(r#"{"auths":{}}"#).is_without_credentials());
+        for text in [r#"{"auths":{"r":{}}}"#, r#"{"credsStore":"x"}"#, r#"{"credHelpers":{"r":"x"}}"#] {
+            assert!(!load(text).is_without_credentials(), "{text}");
+        }
     }
 
     #[test]

@@ -188,25 +188,36 @@ fn finish(context: &Context, mut auth: AuthConfig, answer: AuthResponse) -> Resu
         auth.password = Secret::default();
         auth.identity_token = answer.identity_token;
     }
-    let unsaved = |reason: String| Failure::text(format!("Error saving credentials: {reason}"));
-    let folder = &context.config.folder;
-    match context.config.helper(&auth.server_address) {
-        Some(helper) => {
-            credentials::store(helper, &auth).map_err(unsaved)?;
-            file::note_kept_elsewhere(folder, &auth.server_address)?;
-        }
-        None => {
-            let is_new = file::store_credentials(folder, &auth).map_err(|failure| unsaved(failure.to_string()))?;
-            if is_new && !auth.password.is_empty() {
-                context::say(&format!(
-                    "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
-                    folder.join("config.json").display()
-                ));
-            }
-        }
-    }
+    keep(context, &auth).map_err(|reason| Failure::text(format!("Error saving credentials: {reason}")))?;
     if !answer.status.is_empty() {
         context::print_line(&answer.status)?;
     }
     Ok(0)
+}
+
+/// Where the configuration says; where it says nothing and has nothing, with a program that keeps credentials sealed.
+fn keep(context: &Context, auth: &AuthConfig) -> Result<(), String> {
+    let (folder, key) = (&context.config.folder, &auth.server_address);
+    if let Some(helper) = context.config.helper(key) {
+        credentials::store(helper, auth)?;
+        return file::note_kept_elsewhere(folder, key, helper).map_err(|failure| failure.to_string());
+    }
+    let found = credentials::detect(std::env::var_os("PATH").as_deref());
+    if let Some(helper) = found.filter(|_| context.config.is_without_credentials()) {
+        match credentials::store(helper, auth) {
+            Ok(()) => {
+                return file::note_kept_elsewhere(folder, key, helper).map_err(|failure| failure.to_string());
+            }
+            // Nobody has named it: the file does as well, and says so.
+            Err(reason) => context::say(&format!("WARNING: docker-credential-{helper}: {reason}")),
+        }
+    }
+    let is_new = file::store_credentials(folder, auth).map_err(|failure| failure.to_string())?;
+    if is_new && !auth.password.is_empty() {
+        context::say(&format!(
+            "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
+            folder.join("config.json").display()
+        ));
+    }
+    Ok(())
 }

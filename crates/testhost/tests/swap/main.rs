@@ -6,6 +6,7 @@ mod by_libraries;
 mod by_podman;
 mod by_python;
 mod containerd;
+mod credentials;
 mod dockerd;
 mod image_archives;
 mod images;
@@ -59,6 +60,14 @@ const PODMAN: &[Needs] = &[
     Needs::Program("docker-registry", "docker-registry"),
     Needs::Path("/bin/busybox"),
 ];
+const CLIENTS_OF_REGISTRIES: &[Needs] = &[
+    Needs::Path(CLIENT_28),
+    Needs::Program("podman", "podman"),
+    Needs::Program("skopeo", "skopeo"),
+    Needs::Path("/usr/lib/python3/dist-packages/docker"),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Path("/bin/busybox"),
+];
 const DOCKER_PY: &[Needs] = &[
     Needs::Path(by_libraries::DOCKER_PY),
     Needs::Program("skopeo", "skopeo"),
@@ -103,6 +112,8 @@ const TESTS: &[Test] = &[
     test("buildah_runs_our_runtime", PODMAN, by_podman::buildah_runs_our_runtime),
     test("our_engine_reads_what_skopeo_and_podman_push", PODMAN, by_podman::we_read_what_others_push),
     test("skopeo_podman_and_umoci_read_what_we_push", PODMAN, by_podman::others_read_what_we_push),
+    test("a_login_of_ours_is_found_by_every_client", CLIENTS_OF_REGISTRIES, credentials::logins_are_found_by_all),
+    test("credentials_that_lie_in_a_file_stay_there", CLIENTS_OF_REGISTRIES, credentials::files_stay_files),
     test("docker_py_drives_our_dockerd", PYTHON, by_python::docker_py),
     test("docker_py_7_drives_our_dockerd", DOCKER_PY, by_libraries::docker_py),
     test("testcontainers_of_python_drive_our_dockerd", TESTCONTAINERS_PY, by_libraries::testcontainers_of_python),
