@@ -9,7 +9,7 @@ use runtime::create::{CreateRequest, Mode};
 use runtime::delete::Force;
 use runtime::exec::{Changes, ExecRequest, ProcessSource};
 use runtime::{
-    Root, RuntimeError, bundle, create, delete, exec, features, kill, list, pause, protect, start, statistics, update,
+    Notes, Root, RuntimeError, bundle, create, delete, exec, features, kill, list, pause, protect, start, statistics, update,
 };
 use runtime_core::spec_resources::Resources;
 use runtime_core::template::{self, Audience, CgroupVersion};
@@ -52,17 +52,17 @@ pub fn run(command: &Command, global: &Parsed, parsed: &Parsed, log: &Log) -> Re
     }
     let root = root(global)?;
     let id = parsed.positionals.first().map_or("", String::as_str);
-    let mut warnings = Vec::new();
+    let mut notes = Notes { wants_details: global.is_set("debug"), ..Notes::default() };
     let answer = match command.name {
         Name::Create => {
-            run_create(&root, parsed, Mode::Create, &mut warnings).map_err(prefixed("runc create failed", 1))
+            run_create(&root, parsed, Mode::Create, &mut notes).map_err(prefixed("runc create failed", 1))
         }
-        Name::Run => run_run(&root, parsed, &mut warnings).map_err(prefixed("runc run failed", 1)),
-        Name::Exec => run_exec(&root, parsed, &mut warnings).map_err(prefixed("exec failed", EXEC_FAILED)),
+        Name::Run => run_run(&root, parsed, &mut notes).map_err(prefixed("runc run failed", 1)),
+        Name::Exec => run_exec(&root, parsed, &mut notes).map_err(prefixed("exec failed", EXEC_FAILED)),
         Name::Start => done(start::start(&root, id)),
         Name::Delete => {
             let force = if parsed.is_set("force") { Force::Yes } else { Force::No };
-            done(delete::delete(&root, id, force, &mut warnings))
+            done(delete::delete(&root, id, force, &mut notes))
         }
         Name::Kill => run_kill(&root, parsed),
         Name::State => print_state(&root, id),
@@ -75,13 +75,16 @@ pub fn run(command: &Command, global: &Parsed, parsed: &Parsed, log: &Log) -> Re
         Name::Ps => run_ps(&root, parsed),
         Name::Pause => done(pause::pause(&root, id)),
         Name::Resume => done(pause::resume(&root, id)),
-        Name::Update => run_update(&root, parsed, &mut warnings),
+        Name::Update => run_update(&root, parsed, &mut notes),
         Name::Events => run_events(&root, parsed),
         Name::Spec => run_spec(parsed),
         Name::Features => print(&format!("{}\n", output::pretty(&features::features()))),
         Name::Checkpoint | Name::Restore => Err(format!("{} is not supported", command.word).into()),
     };
-    for warning in &warnings {
+    for detail in &notes.details {
+        log.debug(detail);
+    }
+    for warning in &notes.warnings {
         log.warning(warning);
     }
     log.debug(command.word);
@@ -153,7 +156,7 @@ fn path(parsed: &Parsed, name: &str) -> Option<PathBuf> {
     parsed.value(name).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
-fn run_create(root: &Root, parsed: &Parsed, mode: Mode, warnings: &mut Vec<String>) -> Result<i32, RuntimeError> {
+fn run_create(root: &Root, parsed: &Parsed, mode: Mode, notes: &mut Notes) -> Result<i32, RuntimeError> {
     protect::protect_own_binary()?;
     let request = CreateRequest {
         id: parsed.positionals.first().cloned().unwrap_or_default(),
@@ -166,7 +169,7 @@ fn run_create(root: &Root, parsed: &Parsed, mode: Mode, warnings: &mut Vec<Strin
         listen_fds: listen_fds(),
         pidfd_socket: path(parsed, "pidfd-socket"),
     };
-    create::create(root, &request, mode, warnings)
+    create::create(root, &request, mode, notes)
 }
 
 /// How many sockets whoever started this program passes to it (sd_listen_fds(3)).
@@ -176,16 +179,16 @@ fn listen_fds() -> u32 {
     number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0)
 }
 
-fn run_run(root: &Root, parsed: &Parsed, warnings: &mut Vec<String>) -> Result<i32, RuntimeError> {
+fn run_run(root: &Root, parsed: &Parsed, notes: &mut Notes) -> Result<i32, RuntimeError> {
     let mode = if parsed.is_set("detach") {
         Mode::Detached
     } else {
         Mode::Foreground { keep: parsed.is_set("keep"), subreaper: !parsed.is_set("no-subreaper") }
     };
-    run_create(root, parsed, mode, warnings)
+    run_create(root, parsed, mode, notes)
 }
 
-fn run_exec(root: &Root, parsed: &Parsed, warnings: &mut Vec<String>) -> Result<i32, RuntimeError> {
+fn run_exec(root: &Root, parsed: &Parsed, notes: &mut Notes) -> Result<i32, RuntimeError> {
     protect::protect_own_binary()?;
     let (id, args) = parsed.positionals.split_first().map_or(("", &[][..]), |(id, args)| (id.as_str(), args));
     let process = match path(parsed, "process") {
@@ -203,10 +206,10 @@ fn run_exec(root: &Root, parsed: &Parsed, warnings: &mut Vec<String>) -> Result<
         detach: parsed.is_set("detach"),
         preserve_fds: number(parsed, "preserve-fds")?.unwrap_or(0),
         ignore_paused: parsed.is_set("ignore-paused"),
-        sub_cgroup: parsed.value("cgroup").map(str::to_string),
+        sub_cgroups: parsed.list("cgroup"),
         pidfd_socket: path(parsed, "pidfd-socket"),
     };
-    exec::exec(root, &request, warnings)
+    exec::exec(root, &request, notes)
 }
 
 fn changes(parsed: &Parsed, args: &[String]) -> Result<Changes, RuntimeError> {
@@ -275,7 +278,7 @@ fn run_ps(root: &Root, parsed: &Parsed) -> Result<i32, Failure> {
     print(&output::filter_ps(&text, &pids).ok_or_else(|| "couldn't find PID field in ps output".to_string())?)
 }
 
-fn run_update(root: &Root, parsed: &Parsed, warnings: &mut Vec<String>) -> Result<i32, Failure> {
+fn run_update(root: &Root, parsed: &Parsed, notes: &mut Notes) -> Result<i32, Failure> {
     let id = parsed.positionals.first().map_or("", String::as_str);
     let resources = match parsed.value("resources") {
         Some("-") => {
@@ -287,7 +290,7 @@ fn run_update(root: &Root, parsed: &Parsed, warnings: &mut Vec<String>) -> Resul
         Some(file) => update::parse_resources(&bundle::read_bounded(Path::new(file))?)?,
         None => resources(parsed)?,
     };
-    done(update::update(root, id, &resources, warnings))
+    done(update::update(root, id, &resources, notes))
 }
 
 fn resources(parsed: &Parsed) -> Result<Resources, RuntimeError> {

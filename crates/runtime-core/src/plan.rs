@@ -57,6 +57,8 @@ pub enum Open {
     CgroupTasks(String),
     /// The init of the container that an exec joins, as a pidfd.
     Init,
+    /// The root of that init.
+    InitRoot,
     /// A mount that the container's process may not make itself: a copy that is attached nowhere.
     Tree(Tree),
 }
@@ -176,7 +178,18 @@ pub struct HookStep {
     pub path: CString,
     pub args: Vec<CString>,
     pub env: Vec<CString>,
+    /// It has the environment of the container's process.
+    pub inherits_env: bool,
     pub timeout_ms: Option<u32>,
+}
+
+/// Where hooks of the container begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookPlace {
+    /// In the root file system, before it is the root.
+    Rootfs,
+    /// In the process's working directory.
+    WorkingDirectory,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -219,6 +232,8 @@ pub enum Step {
         priority: u32,
     },
     SetAffinity(Vec<u64>),
+    /// All processors that the cgroup has, whatever the caller is bound to.
+    FreeAffinity,
     SetMemoryPolicy {
         mode: u32,
         nodes: Vec<u64>,
@@ -256,10 +271,17 @@ pub enum Step {
     },
     RunHooks {
         kind: &'static str,
+        place: HookPlace,
         hooks: Vec<HookStep>,
     },
     PivotRoot,
     MoveRoot,
+    /// A root for this process alone, where the mounts are shared with others.
+    ChangeRoot,
+    /// The same for an exec, whose container has it.
+    EnterRoot {
+        slot: Slot,
+    },
     MakeReadonly {
         path: InRoot,
     },

@@ -47,6 +47,11 @@ pub fn spec(spec: &Spec) -> Result<(), SpecError> {
     if spec.hostname.len() > MAX_HOSTNAME || spec.domainname.len() > MAX_HOSTNAME {
         return invalid(format!("a host or domain name is longer than {MAX_HOSTNAME} bytes"));
     }
+    // sched(7): a process of a fixed processor bandwidth cannot be bound to some of them.
+    let scheduled = spec.process.as_ref().is_some_and(|process| process.scheduler.is_some());
+    if scheduled && !linux.resources.cpu.cpus.is_empty() {
+        return invalid("process scheduler can't be used together with AllowedCPUs");
+    }
     spec.process.as_ref().map_or_else(|| invalid("process is missing in config.json"), process)
 }
 
@@ -88,8 +93,11 @@ pub fn namespaces(spec: &Spec, namespaces: &Namespaces) -> Result<(), SpecError>
     if !spec.domainname.is_empty() && !namespaces.own(CLONE_NEWUTS) {
         return invalid("domainname requires a uts namespace");
     }
-    if !namespaces.is_new(CLONE_NEWNS) {
-        return Err(SpecError::Unsupported("a container without a mount namespace of its own".into()));
+    if !namespaces.own(CLONE_NEWNS) && !(linux.masked_paths.is_empty() && linux.readonly_paths.is_empty()) {
+        return invalid("unable to restrict sys entries without a private MNT namespace");
+    }
+    if !namespaces.own(CLONE_NEWNS) && namespaces.own(CLONE_NEWUSER) {
+        return invalid("a user namespace has no right to the mounts of the host: it needs a mount namespace");
     }
     Ok(())
 }

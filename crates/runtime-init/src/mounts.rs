@@ -328,6 +328,14 @@ pub fn move_root(fds: &mut Fds) -> Outcome {
     reopen_root(fds)
 }
 
+/// For a container in the mount namespace of others: their root stays, this process gets another one.
+pub fn change_root(fds: &mut Fds) -> Outcome {
+    file::fchdir(fds.get(Slot::ROOT))?;
+    file::chroot(c".")?;
+    file::chdir(c"/")?;
+    reopen_root(fds)
+}
+
 fn reopen_root(fds: &mut Fds) -> Outcome {
     file::close(fds.get(Slot::ROOT));
     fds.set(Slot::ROOT, file::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?);

@@ -5,7 +5,7 @@ use crate::fd::{self, Fd};
 use crate::foreground::{self, Terminal};
 use crate::launch::{self, Given, Launched, Wish};
 use crate::record::{FIFO, FILTER, Record, process_stat};
-use crate::{Root, RuntimeError, Status, Warnings, delete, hooks, idmaps, notify, time};
+use crate::{Root, RuntimeError, Status, Notes, delete, hooks, idmaps, notify, time};
 use cgroup::{Group, Layout};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::device_rules;
@@ -47,7 +47,7 @@ pub enum Mode {
 }
 
 /// The exit code for the caller: 0, or the container's own.
-pub fn create(root: &Root, request: &CreateRequest, mode: Mode, warnings: &mut Warnings) -> Result<i32, RuntimeError> {
+pub fn create(root: &Root, request: &CreateRequest, mode: Mode, notes: &mut Notes) -> Result<i32, RuntimeError> {
     fd::check_preserved(request.preserve_fds.saturating_add(request.listen_fds))?;
     let mut bundle = bundle::load(&request.bundle)?;
     if let (Some(process), 1..) = (&mut bundle.spec.process, request.listen_fds) {
@@ -59,12 +59,12 @@ pub fn create(root: &Root, request: &CreateRequest, mode: Mode, warnings: &mut W
     let folder = root.claim(&request.id)?;
     let mut container =
         Container { root, request, mode, bundle, folder, group: Group::default(), claimed: true, signals: None };
-    let set_up = container.set_up(warnings);
+    let set_up = container.set_up(notes);
     let (launched, mut record, ours) = match set_up {
         Ok(parts) => parts,
         Err(error) => return Err(error.with_clean_up(container.undo(None))),
     };
-    match container.finish(launched, &mut record, ours, warnings) {
+    match container.finish(launched, &mut record, ours, notes) {
         Ok(code) => Ok(code),
         Err(error) => Err(error.with_clean_up(container.undo(Some(&record)))),
     }
@@ -84,7 +84,7 @@ struct Container<'a> {
 
 impl Container<'_> {
     /// Everything up to a child that is ready.
-    fn set_up(&mut self, warnings: &mut Warnings) -> Result<(Launched, Record, Option<Terminal>), RuntimeError> {
+    fn set_up(&mut self, notes: &mut Notes) -> Result<(Launched, Record, Option<Terminal>), RuntimeError> {
         let spec = &self.bundle.spec;
         let layout = Layout::detect()?;
         let rootfs = self.bundle.rootfs()?;
@@ -116,7 +116,7 @@ impl Container<'_> {
             self.group = Group::default();
             return Err(error);
         }
-        warnings.extend(self.group.apply(&spec.linux.resources, Occasion::Create)?);
+        notes.warnings.extend(self.group.apply(&spec.linux.resources, Occasion::Create)?);
         if !self.group.v1.is_empty() || self.group.v2.is_some() {
             self.group.restrict_devices(&rules)?;
         }
@@ -124,14 +124,16 @@ impl Container<'_> {
             save_filter(&self.folder.join(FILTER), filter)?;
         }
         let mut record = self.record(rootfs, filter.as_ref())?;
+        notes.detail(|| format!("nsexec container setup: the steps of the init process\n{}", plan.describe()));
         let (given, ours) = self.given(&plan)?;
         if matches!(self.mode, Mode::Foreground { .. }) {
             self.signals = Some(foreground::take_signals()?);
         }
         let mut launched = launch::launch(plan, &given)?;
         record.pid = launched.pid;
+        notes.detail(|| format!("child process in init(): pid {}", launched.pid));
         let followed = self.follow(&mut launched, &mut record, &given, spec);
-        warnings.append(&mut launched.warnings);
+        notes.warnings.append(&mut launched.warnings);
         drop(given);
         if let Err(error) = followed {
             launched.abort();
@@ -229,9 +231,10 @@ impl Container<'_> {
         mut launched: Launched,
         record: &mut Record,
         ours: Option<Terminal>,
-        warnings: &mut Warnings,
+        notes: &mut Notes,
     ) -> Result<i32, RuntimeError> {
         let pid = launched.pid;
+        notes.detail(|| "init: closing the pipe to signal completion".to_string());
         let written = self.request.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, pid));
         let written = written.and_then(|()| send_pidfd(self.request.pidfd_socket.as_deref(), pid, "standard"));
         if let Err(error) = written {
@@ -247,21 +250,32 @@ impl Container<'_> {
             foreground::show(ours);
             return Err(error);
         }
-        warnings.append(&mut launched.warnings);
+        notes.warnings.append(&mut launched.warnings);
         hooks::run("poststart", &record.hooks.poststart, record, Status::Running).inspect_err(|_| launched.abort())?;
         let Mode::Foreground { keep, subreaper } = self.mode else { return Ok(0) };
         let signals = self.signals.take().map_or_else(foreground::take_signals, Ok)?;
         let code = foreground::wait(pid, ours, signals, subreaper)?;
         if !keep {
-            delete::remove(self.root, record, warnings)?;
+            delete::remove(self.root, record, notes)?;
         }
         Ok(code)
+    }
+
+    /// In the host's mount namespace nothing ends with the process.
+    fn unmount_root(&self) {
+        let root = self.bundle.rootfs().ok().and_then(|path| CString::new(path).ok());
+        if let Some(root) = root.filter(|root| bundle::mount_point_of(&root.to_string_lossy()).is_some_and(|at| at.as_bytes() == root.as_bytes())) {
+            let _ = sys::mount::umount(&root, sys::mount::MNT_DETACH);
+        }
     }
 
     /// Takes back what a failed create has made.
     fn undo(&mut self, record: Option<&Record>) -> Result<(), RuntimeError> {
         if record.is_some_and(Record::is_alive) {
             let _ = process::kill(record.map_or(0, |record| record.pid), libc::SIGKILL);
+        }
+        if planner::has_own_mounts(&self.bundle.spec).is_ok_and(|own| !own) {
+            self.unmount_root();
         }
         let group = self.group.remove().map_err(RuntimeError::from);
         let folder = if self.claimed { self.root.remove(&self.request.id) } else { Ok(()) };
@@ -324,7 +338,7 @@ pub(crate) fn send_pidfd(socket_path: Option<&Path>, pid: i32, word: &str) -> Re
 }
 
 /// Limits of a process in a user namespace of its own, which has no right to set them itself.
-fn set_limits(pid: i32, limits: &[Step], degraded: &mut Warnings) -> Result<(), RuntimeError> {
+fn set_limits(pid: i32, limits: &[Step], degraded: &mut Vec<String>) -> Result<(), RuntimeError> {
     for limit in limits {
         match limit {
             Step::SetRlimit { name, resource, soft, hard } => {

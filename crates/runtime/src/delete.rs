@@ -1,6 +1,6 @@
 //! `delete`: everything that a container has left behind.
 
-use crate::{Record, Root, RuntimeError, Status, Warnings, hooks};
+use crate::{Record, Root, RuntimeError, Status, Notes, hooks};
 use sys::process;
 
 /// How long a killed first process may need to end.
@@ -12,7 +12,7 @@ pub enum Force {
     No,
 }
 
-pub fn delete(root: &Root, id: &str, force: Force, warnings: &mut Warnings) -> Result<(), RuntimeError> {
+pub fn delete(root: &Root, id: &str, force: Force, notes: &mut Notes) -> Result<(), RuntimeError> {
     let record = match root.load(id) {
         Err(RuntimeError::NotFound) if force == Force::Yes => return root.remove(id),
         other => other?,
@@ -23,7 +23,7 @@ pub fn delete(root: &Root, id: &str, force: Force, warnings: &mut Warnings) -> R
         (Status::Created, _) | (_, Force::Yes) => end(&record)?,
         (status, Force::No) => return Err(RuntimeError::NotStopped { id: id.into(), status: status.name() }),
     }
-    remove(root, &record, warnings)
+    remove(root, &record, notes)
 }
 
 fn end(record: &Record) -> Result<(), RuntimeError> {
@@ -43,13 +43,13 @@ fn end(record: &Record) -> Result<(), RuntimeError> {
 }
 
 /// Removes cgroups and folder of a container whose first process has ended, and runs its poststop hooks.
-pub(crate) fn remove(root: &Root, record: &Record, warnings: &mut Warnings) -> Result<(), RuntimeError> {
+pub(crate) fn remove(root: &Root, record: &Record, notes: &mut Notes) -> Result<(), RuntimeError> {
     // Without a pid namespace its processes outlive the first one.
     if !record.group.pids()?.is_empty() {
         record.group.signal_all(libc::SIGKILL)?;
     }
     record.group.remove()?;
     root.remove(&record.id)?;
-    warnings.extend(hooks::run_all("poststop", &record.hooks.poststop, record, Status::Stopped));
+    notes.warnings.extend(hooks::run_all("poststop", &record.hooks.poststop, record, Status::Stopped));
     Ok(())
 }

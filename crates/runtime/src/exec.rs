@@ -3,12 +3,15 @@
 use crate::create::{console_ends, load_filter, send_pidfd, write_pid_file};
 use crate::launch::{self, Given, Wish};
 use crate::record::FILTER;
-use crate::{Record, Root, RuntimeError, Status, Warnings, bundle, fd, foreground, idmaps, notify};
+use crate::{Record, Root, RuntimeError, Status, Notes, bundle, fd, foreground, idmaps, notify};
 use runtime_core::plan::exec::{self as planner, ExecOptions};
-use runtime_core::plan::namespaces::{CLONE_NEWPID, CLONE_NEWUSER};
+use runtime_core::plan::namespaces::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER};
+use runtime_core::plan::{Plan, Step};
 use runtime_core::spec::{Capabilities, Process};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use sys::file::O_PATH;
+use sys::process;
 
 #[derive(Debug, Clone, Default)]
 pub struct ExecRequest {
@@ -19,8 +22,8 @@ pub struct ExecRequest {
     pub detach: bool,
     pub preserve_fds: u32,
     pub ignore_paused: bool,
-    /// A cgroup below the container's own.
-    pub sub_cgroup: Option<String>,
+    /// Cgroups below the container's own.
+    pub sub_cgroups: Vec<String>,
     /// Gets the pidfd of the process.
     pub pidfd_socket: Option<PathBuf>,
 }
@@ -55,7 +58,7 @@ pub struct Changes {
 }
 
 /// The exit code for the caller.
-pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Result<i32, RuntimeError> {
+pub fn exec(root: &Root, request: &ExecRequest, notes: &mut Notes) -> Result<i32, RuntimeError> {
     fd::check_preserved(request.preserve_fds)?;
     let mut record = root.load(&request.id)?;
     match root.status(&record) {
@@ -68,7 +71,7 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
         ProcessSource::Arguments(changes) => changed(&record.bundle, changes)?,
     };
     foreground::check_terminal(process.terminal, request.console_socket.is_some(), !request.detach)?;
-    if let Some(name) = &request.sub_cgroup {
+    for name in &request.sub_cgroups {
         enter_sub_cgroup(&mut record.group, name)?;
     }
     let mut facts = bundle::facts(&record.group, Some(&process), "")?;
@@ -90,6 +93,13 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
     }
     let cgroup = v2_folder_of(&record)?;
     let mut given = Given { init: Some(init), cgroup, ..Given::default() };
+    if record.namespaces & CLONE_NEWNS == 0 {
+        given.init_root = Some(launch::open_path(&format!("/proc/{}/root", record.pid), O_PATH)?);
+    }
+    notes.detail(|| format!("nsexec container setup: the steps of the process\n{}", plan.describe()));
+    if let Some(mask) = initial_affinity(&plan) {
+        notes.detail(|| format!("nsexec-0[{}]: affinity: {mask:#x}", process::pid()));
+    }
     let mut ours = None;
     if process.terminal {
         (given.console, ours) = console_ends(request.console_socket.as_deref())?;
@@ -98,12 +108,14 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
     let mut launched = launch::launch(plan, &given)?;
     drop(given);
     let pid = launched.pid;
+    notes.detail(|| format!("child process in init(): pid {pid}"));
     let followed = launched.wait_ready(|wish| match wish {
         Wish::Listener(listener) => notify::send(&record, Status::Running, pid, &listener),
         Wish::Point(_) => Ok(()),
     });
+    notes.detail(|| "setns_init: about to exec".to_string());
     let followed = followed.and_then(|()| launched.wait_executed());
-    warnings.append(&mut launched.warnings);
+    notes.warnings.append(&mut launched.warnings);
     let written =
         followed.and_then(|()| request.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, launched.pid)));
     let written = written.and_then(|()| send_pidfd(request.pidfd_socket.as_deref(), pid, "setns"));
@@ -115,6 +127,14 @@ pub fn exec(root: &Root, request: &ExecRequest, warnings: &mut Warnings) -> Resu
         Some(signals) => foreground::wait(launched.pid, ours, signals, false),
         None => Ok(0),
     }
+}
+
+/// The processors that an exec has before it is in its cgroup; of the first 64.
+fn initial_affinity(plan: &Plan) -> Option<u64> {
+    plan.steps.iter().take_while(|step| !matches!(step, Step::FreeAffinity)).find_map(|step| match step {
+        Step::SetAffinity(mask) => mask.first().copied(),
+        _ => None,
+    })
 }
 
 /// Where an exec is born on v2: the container's folder, unless its program (an init system) has made folders of its own
@@ -181,27 +201,32 @@ fn add_capabilities(process: &mut Process, names: &[String]) {
 
 /// `NAME`, or `CONTROLLER:NAME` on v1, below the container's cgroup.
 fn enter_sub_cgroup(group: &mut cgroup::Group, text: &str) -> Result<(), RuntimeError> {
-    let (controllers, name) =
-        text.split_once(':').map_or((None, text), |(controllers, name)| (Some(controllers), name));
+    let (controllers, name) = text.split_once(':').map_or((None, text), |(list, name)| (Some(list), name));
     if name.split('/').any(|part| part == "..") {
-        return Err(RuntimeError::InvalidArgument(format!(
-            "bad sub cgroup path: {text} leaves the container's cgroup"
-        )));
+        return Err(RuntimeError::InvalidArgument(format!("{name} is not a sub cgroup path")));
+    }
+    let known = |wanted: &str| group.v1.iter().any(|member| member.controllers.iter().any(|name| name == wanted));
+    if let Some(wanted) = controllers.into_iter().flat_map(|list| list.split(',')).find(|wanted| !known(wanted)) {
+        return Err(RuntimeError::InvalidArgument(format!("unknown controller {wanted} in SubCgroupPaths")));
     }
     let name = name.trim_matches('/');
+    if name.is_empty() {
+        return Ok(());
+    }
     for member in &mut group.v1 {
         let chosen = |list: &str| list.split(',').any(|wanted| member.controllers.iter().any(|name| name == wanted));
         if controllers.is_none_or(chosen) {
             member.path.push(name);
         }
     }
-    if controllers.is_none()
-        && let Some(path) = &mut group.v2
-    {
+    if let (None, Some(path)) = (controllers, &mut group.v2) {
         path.push(name);
     }
     match group.paths().find(|path| !path.exists()) {
-        Some(missing) => Err(RuntimeError::InvalidArgument(format!("the cgroup {} does not exist", missing.display()))),
+        Some(missing) => Err(RuntimeError::InvalidArgument(format!(
+            "adding pid to cgroups: open {}/cgroup.procs: no such file or directory",
+            missing.display()
+        ))),
         None => Ok(()),
     }
 }

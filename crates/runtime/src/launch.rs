@@ -2,7 +2,7 @@
 
 use crate::fd::Fd;
 use crate::messages::{self, Failed};
-use crate::{RuntimeError, Warnings, trees};
+use crate::{RuntimeError, trees};
 use runtime_core::plan::{Attributes, Open, Plan, Point, Slot, Step};
 use runtime_init::{Fds, Message, Prepared};
 use std::collections::VecDeque;
@@ -19,6 +19,8 @@ pub struct Given {
     pub hook_state: Option<Fd>,
     /// The first process of the container that an exec joins.
     pub init: Option<Fd>,
+    /// Its root, where that is no other in its mount namespace.
+    pub init_root: Option<Fd>,
     /// A v2 cgroup to be born in.
     pub cgroup: Option<std::os::fd::OwnedFd>,
 }
@@ -31,7 +33,7 @@ pub struct Launched {
     plan: Plan,
     /// Said by the second child before the first had told of it.
     pending: VecDeque<Message>,
-    pub warnings: Warnings,
+    pub warnings: Vec<String>,
 }
 
 /// What a child waits for.
@@ -59,7 +61,7 @@ pub fn launch(mut plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
         let fd = match &plan.opens[index] {
             Open::Namespace(path) => Some(open_path(path, O_RDONLY)?),
             Open::CgroupTasks(path) => Some(open_path(path, O_WRONLY)?),
-            Open::Init => None,
+            Open::Init | Open::InitRoot => None,
             Open::Tree(tree) => {
                 let (tree, is_finished) = trees::make(tree)?;
                 if is_finished {
@@ -68,7 +70,8 @@ pub fn launch(mut plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
                 Some(tree)
             }
         };
-        let raw = fd.as_ref().or(given.init.as_ref()).map_or(-1, Fd::raw);
+        let known = if plan.opens[index] == Open::InitRoot { &given.init_root } else { &given.init };
+        let raw = fd.as_ref().or(known.as_ref()).map_or(-1, Fd::raw);
         fds.set(slot, raw);
         kept.extend(fd);
     }
@@ -112,7 +115,7 @@ pub fn join_pid_namespace(namespace: &Fd, name: &str) -> Result<(), RuntimeError
         .map_err(|errno| RuntimeError::Start(format!("setns to the pid namespace {name}: {errno}")))
 }
 
-fn open_path(path: &str, flags: i32) -> Result<Fd, RuntimeError> {
+pub(crate) fn open_path(path: &str, flags: i32) -> Result<Fd, RuntimeError> {
     let name =
         CString::new(path).map_err(|_| RuntimeError::InvalidArgument(format!("path {path:?} has a NUL byte")))?;
     let opened = file::openat(AT_FDCWD, &name, flags, 0);

@@ -31,5 +31,19 @@ pub mod update;
 pub use error::RuntimeError;
 pub use record::{Record, Root, Status};
 
-/// Warnings for the log, made while an operation ran.
-pub type Warnings = Vec<String>;
+/// What an operation says besides its answer, for the log.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    pub warnings: Vec<String>,
+    /// What was done, where somebody wants to know.
+    pub details: Vec<String>,
+    pub wants_details: bool,
+}
+
+impl Notes {
+    pub(crate) fn detail(&mut self, text: impl FnOnce() -> String) {
+        if self.wants_details {
+            self.details.push(text());
+        }
+    }
+}

@@ -9,7 +9,7 @@ use sys::socket;
 /// Connects to the socket of the profile and hands the listener of this process over.
 pub fn send(record: &Record, status: Status, pid: i32, listener: &Fd) -> Result<(), RuntimeError> {
     let Some(wanted) = &record.listener else { return Ok(()) };
-    let what = format!("cannot hand the seccomp listener to {}", wanted.path);
+    let what = format!("failed to connect with seccomp agent specified in the seccomp profile: {}", wanted.path);
     let state = json!({
         "ociVersion": record.oci_version,
         "fds": [ "seccompFd" ],

@@ -1,15 +1,15 @@
 //! `update`: other limits for a running container.
 
-use crate::{Root, RuntimeError, Status, Warnings};
+use crate::{Root, RuntimeError, Status, Notes};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::spec_resources::Resources;
 
-pub fn update(root: &Root, id: &str, resources: &Resources, warnings: &mut Warnings) -> Result<(), RuntimeError> {
+pub fn update(root: &Root, id: &str, resources: &Resources, notes: &mut Notes) -> Result<(), RuntimeError> {
     let record = root.load(id)?;
     if root.status(&record) == Status::Stopped {
         return Err(RuntimeError::NotRunning);
     }
-    warnings.extend(record.group.apply(resources, Occasion::Update)?);
+    notes.warnings.extend(record.group.apply(resources, Occasion::Update)?);
     Ok(())
 }
 

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const APPLETS: [&str; 30] = [
+const APPLETS: [&str; 31] = [
     "sh", "cat", "echo", "id", "ls", "mkdir", "mknod", "true", "sleep", "hostname", "env", "pwd", "stat", "touch",
     "head", "grep", "wc", "readlink", "ulimit", "tty", "stty", "mount", "chmod", "dd", "uname", "ionice", "chown",
-    "nice", "seq", "unshare",
+    "nice", "seq", "unshare", "sort",
 ];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);

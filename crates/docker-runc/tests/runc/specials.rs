@@ -260,10 +260,10 @@ fn failed_poststart() -> Result<(), Failed> {
 
 fn hook_environment() -> Result<(), Failed> {
     let mut bundle = Bundle::new("cat /dev/shm/env")?;
-    let script = "env | grep -v ^PWD | grep -v ^SHLVL > /dev/shm/env";
+    let script = "env | grep -v ^PWD | grep -v ^SHLVL | sort > /dev/shm/env";
     bundle.config["process"]["env"] = json!(["PATH=/bin", "MARK=x y"]);
     bundle.config["hooks"] = json!({ "startContainer": [ { "path": "/bin/sh", "args": ["sh", "-c", script] } ] });
-    same("inherited", bundle.run()?.stdout.as_str(), "MARK=x y\nPATH=/bin\n")?;
+    same("inherited", bundle.run()?.stdout.as_str(), "HOME=/\nMARK=x y\nPATH=/bin\n")?;
     bundle.config["hooks"]["startContainer"][0]["env"] = json!(["PATH=/bin"]);
     same("its own", bundle.run()?.stdout.as_str(), "PATH=/bin\n")
 }

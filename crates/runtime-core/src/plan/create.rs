@@ -7,10 +7,9 @@ use super::finish::{self, Ending};
 use super::mount_options::{self, MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE};
 use super::mounts::{self, Context, HostFacts};
 use super::namespaces::{
-    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS,
-    Namespaces,
+    CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces,
 };
-use super::{InRoot, Open, Plan, Point, Step, devices, paths, scheduling, trees};
+use super::{HookPlace, InRoot, Open, Plan, Point, Step, devices, paths, scheduling, trees};
 use crate::error::c_string;
 use crate::seccomp::Filter;
 use crate::spec::{Process, Spec};
@@ -56,15 +55,8 @@ pub fn plan(
         finish::set_filter(&mut plan, filter);
     }
     push_identity(&mut plan, &context, process, options)?;
-    if namespaces.is_new(CLONE_NEWNS) {
-        push_root(&mut plan, &context, options)?;
-    } else {
-        let hooks_wait = !spec.hooks.prestart.is_empty() || !spec.hooks.create_runtime.is_empty();
-        if hooks_wait {
-            plan.push(Step::WaitParent(Point::RuntimeHooks));
-        }
-    }
-    push_console(&mut plan, process, &namespaces, options.foreground)?;
+    push_root(&mut plan, &context, options)?;
+    push_console(&mut plan, process, options.foreground);
     push_settings(&mut plan, &context)?;
     let ending = Ending {
         preserve_fds: options.preserve_fds,
@@ -109,6 +101,7 @@ fn push_identity(
         let tasks = plan.open(Open::CgroupTasks(file.clone()))?;
         plan.push(Step::JoinCgroup { tasks });
     }
+    plan.push(Step::FreeAffinity);
     push_namespaces(plan, context, process)?;
     if maps_itself {
         // Who is not root may write the maps of those only that it may look into.
@@ -165,7 +158,9 @@ fn push_namespaces(plan: &mut Plan, context: &Context, process: &Process) -> Res
 fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Result<(), SpecError> {
     let spec = context.spec;
     let wanted = mount_options::root_propagation(&spec.linux.rootfs_propagation)?.map_or(0, |found| found.kind);
-    if context.first_propagation == 0 {
+    if !context.namespaces.own(CLONE_NEWNS) {
+        // The mounts are the host's, and so is what becomes of them.
+    } else if context.first_propagation == 0 {
         if let Some(parent) = &context.facts.rootfs_parent_mount {
             plan.push(Step::SetPathPropagation { path: c_string("root", parent.as_str())?, kind: MS_PRIVATE });
         }
@@ -186,10 +181,15 @@ fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Res
         plan.push(Step::WaitParent(Point::RuntimeHooks));
     }
     if !hooks.create_container.is_empty() {
-        plan.push(Step::RunHooks { kind: "createContainer", hooks: finish::hooks(&hooks.create_container)? });
+        let place = HookPlace::Rootfs;
+        plan.push(Step::RunHooks { kind: "createContainer", place, hooks: finish::hooks(&hooks.create_container)? });
     }
-    plan.push(if options.no_pivot { Step::MoveRoot } else { Step::PivotRoot });
-    if matches!(wanted, MS_UNBINDABLE | MS_SHARED) {
+    plan.push(match (context.namespaces.own(CLONE_NEWNS), options.no_pivot) {
+        (false, _) => Step::ChangeRoot,
+        (true, true) => Step::MoveRoot,
+        (true, false) => Step::PivotRoot,
+    });
+    if context.namespaces.own(CLONE_NEWNS) && matches!(wanted, MS_UNBINDABLE | MS_SHARED) {
         plan.push(Step::SetPathPropagation { path: c"/".into(), kind: wanted });
     }
     let cwd = spec.process.as_ref().map_or("/", |process| process.cwd.as_str());
@@ -199,29 +199,20 @@ fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Res
     Ok(())
 }
 
-fn push_console(
-    plan: &mut Plan,
-    process: &Process,
-    namespaces: &Namespaces,
-    foreground: bool,
-) -> Result<(), SpecError> {
+fn push_console(plan: &mut Plan, process: &Process, foreground: bool) {
     if process.terminal {
         let size = process.console_size.unwrap_or_default();
-        let bind_console = namespaces.is_new(CLONE_NEWNS);
-        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console, foreground });
+        plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console: true, foreground });
     }
-    Ok(())
 }
 
 fn push_settings(plan: &mut Plan, context: &Context) -> Result<(), SpecError> {
     let (spec, namespaces) = (context.spec, context.namespaces);
-    if namespaces.is_new(CLONE_NEWNS) {
-        if mounts::dev_is_readonly(spec) {
-            plan.push(Step::MakeReadonly { path: InRoot::new("/dev")? });
-        }
-        if spec.root.as_ref().is_some_and(|root| root.readonly) {
-            plan.push(Step::MakeReadonly { path: InRoot::new("/")? });
-        }
+    if mounts::dev_is_readonly(spec) {
+        plan.push(Step::MakeReadonly { path: InRoot::new("/dev")? });
+    }
+    if spec.root.as_ref().is_some_and(|root| root.readonly) {
+        plan.push(Step::MakeReadonly { path: InRoot::new("/")? });
     }
     if namespaces.own(CLONE_NEWUTS) {
         if !spec.hostname.is_empty() {
@@ -240,14 +231,12 @@ fn push_settings(plan: &mut Plan, context: &Context) -> Result<(), SpecError> {
             lenient: false,
         });
     }
-    if namespaces.is_new(CLONE_NEWNS) {
-        for path in &spec.linux.readonly_paths {
-            plan.push(Step::ReadonlyPath(InRoot::new(path)?));
-        }
-        let mut masked = std::collections::BTreeSet::new();
-        for path in spec.linux.masked_paths.iter().filter(|path| masked.insert(paths::absolute(path))) {
-            plan.push(Step::MaskPath(InRoot::new(path)?));
-        }
+    for path in &spec.linux.readonly_paths {
+        plan.push(Step::ReadonlyPath(InRoot::new(path)?));
+    }
+    let mut masked = std::collections::BTreeSet::new();
+    for path in spec.linux.masked_paths.iter().filter(|path| masked.insert(paths::absolute(path))) {
+        plan.push(Step::MaskPath(InRoot::new(path)?));
     }
     Ok(())
 }
@@ -273,6 +262,11 @@ pub fn joined_by_exec(spec: &Spec) -> Result<i32, SpecError> {
     Ok(Namespaces::parse(&spec.linux.namespaces)?.all())
 }
 
+/// Whether the container's mounts are apart from the host's.
+pub fn has_own_mounts(spec: &Spec) -> Result<bool, SpecError> {
+    Ok(Namespaces::parse(&spec.linux.namespaces)?.own(CLONE_NEWNS))
+}
+
 /// Whether the ids of the container's process are to be mapped anew.
 pub fn makes_user_namespace(spec: &Spec) -> Result<bool, SpecError> {
     Ok(Namespaces::parse(&spec.linux.namespaces)?.is_new(CLONE_NEWUSER))
@@ -287,6 +281,3 @@ pub fn makes_pid_namespace(spec: &Spec) -> Result<bool, SpecError> {
 pub fn has_own_pid_namespace(spec: &Spec) -> Result<bool, SpecError> {
     Ok(Namespaces::parse(&spec.linux.namespaces)?.all() & CLONE_NEWPID != 0)
 }
-
-/// Kinds that only matter for hosts without them being asked for.
-pub const ISOLATING: i32 = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;

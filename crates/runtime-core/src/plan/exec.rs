@@ -47,9 +47,7 @@ pub fn plan(
         let tasks = plan.open(Open::CgroupTasks(file.clone()))?;
         plan.push(Step::JoinCgroup { tasks });
     }
-    if !last.is_empty() {
-        plan.push(Step::SetAffinity(last));
-    }
+    plan.push(if last.is_empty() { Step::FreeAffinity } else { Step::SetAffinity(last) });
     finish::push_limits(&mut plan, process, facts)?;
     let init = plan.open(Open::Init)?;
     if options.namespaces != 0 {
@@ -57,6 +55,10 @@ pub fn plan(
     }
     if options.namespaces & CLONE_NEWUSER != 0 {
         plan.push(Step::BecomeNamespaceRoot);
+    }
+    if options.namespaces & CLONE_NEWNS == 0 {
+        let slot = plan.open(Open::InitRoot)?;
+        plan.push(Step::EnterRoot { slot });
     }
     plan.push(Step::NewSession);
     if !options.no_new_keyring {
@@ -74,9 +76,4 @@ pub fn plan(
     scheduling::push_shared(&mut plan, options.personality, options.memory_policy.clone());
     finish::push(&mut plan, process, &facts.inside(options.namespaces & CLONE_NEWUSER != 0), ending)?;
     Ok(plan)
-}
-
-/// Whether the container has a root of its own that an exec enters.
-pub fn enters_root(namespaces: i32) -> bool {
-    namespaces & CLONE_NEWNS != 0
 }

@@ -1,7 +1,7 @@
 //! The last steps of every process, a container's first and an exec's alike: from its limits to execve(2).
 
 use super::mounts::HostFacts;
-use super::{CapabilitySets, HookStep, Plan, Step, paths, scheduling};
+use super::{CapabilitySets, HookPlace, HookStep, Plan, Step, paths, scheduling};
 use crate::error::c_string;
 use crate::seccomp;
 use crate::spec::{Capabilities, Hook, Process};
@@ -115,13 +115,10 @@ pub(super) fn push(plan: &mut Plan, process: &Process, facts: &HostFacts, ending
         plan.push(Step::WaitForStart);
     }
     if !ending.start_hooks.is_empty() {
+        let mut hooks = hooks(&ending.start_hooks)?;
         // In the container's own surroundings, unless they name others.
-        let with_env = |hook: &Hook| match hook.env.is_empty() {
-            true => Hook { env: process.env.clone(), ..hook.clone() },
-            false => hook.clone(),
-        };
-        let list: Vec<Hook> = ending.start_hooks.iter().map(with_env).collect();
-        plan.push(Step::RunHooks { kind: "startContainer", hooks: hooks(&list)? });
+        hooks.iter_mut().for_each(|hook| hook.inherits_env = hook.env.is_empty());
+        plan.push(Step::RunHooks { kind: "startContainer", place: HookPlace::WorkingDirectory, hooks });
     }
     plan.push(Step::Execute);
     Ok(())
@@ -179,6 +176,9 @@ fn capabilities(plan: &mut Plan, wanted: Option<&Capabilities>, facts: &HostFact
         plan.warnings.push(format!("this host does not grant the capabilities {}", capability::list(missing)));
     }
     // capabilities(7): only what is both permitted and inheritable can be ambient.
+    for name in capability::list(ambient & !(inheritable & permitted)).split(", ").filter(|name| !name.is_empty()) {
+        plan.warnings.push(format!("can't raise ambient capability {name}: operation not permitted"));
+    }
     (CapabilitySets { effective, permitted, inheritable }, ambient & inheritable & permitted, bounding)
 }
 
@@ -195,12 +195,24 @@ fn push_program(plan: &mut Plan, process: &Process) -> Result<(), SpecError> {
     };
     plan.push(Step::FindProgram { candidates });
     plan.args = process.args.iter().map(|arg| c_string("args", arg.as_str())).collect::<Result<_, _>>()?;
-    plan.env = process.env.iter().map(|pair| c_string("env", pair.as_str())).collect::<Result<_, _>>()?;
+    let env = environment(&process.env);
+    plan.env = env.iter().map(|pair| c_string("env", *pair)).collect::<Result<_, _>>()?;
     // Without HOME it is the user's folder by the container's own /etc/passwd, as runc has it.
-    if !process.env.iter().any(|pair| pair.starts_with("HOME=")) {
+    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
         plan.push(Step::FindHome { uid: process.user.uid });
     }
     Ok(())
+}
+
+/// Each variable once, where and as it was set last. A HOME without a value says nothing.
+fn environment(wanted: &[String]) -> Vec<&str> {
+    let mut seen = std::collections::HashSet::new();
+    let name = |pair: &'_ str| pair.split_once('=').map(|(name, _)| name.to_string());
+    let mut env: Vec<&str> =
+        wanted.iter().rev().filter(|pair| name(pair).is_none_or(|name| seen.insert(name))).map(String::as_str).collect();
+    env.retain(|pair| *pair != "HOME=");
+    env.reverse();
+    env
 }
 
 pub(super) fn hooks(list: &[Hook]) -> Result<Vec<HookStep>, SpecError> {
@@ -216,6 +228,7 @@ pub(super) fn hooks(list: &[Hook]) -> Result<Vec<HookStep>, SpecError> {
                 path: c_string("hook", hook.path.as_str())?,
                 args: if args.is_empty() { vec![c_string("hook", hook.path.as_str())?] } else { args },
                 env: strings(&hook.env)?,
+                inherits_env: false,
                 timeout_ms: hook.timeout.map(|seconds| seconds.saturating_mul(1000)),
             })
         })
