@@ -6,6 +6,7 @@
 //! (docs/api/version-history of the Engine API, and what Docker 28 does with it); a test walks over all of them.
 
 mod answers;
+mod endpoints;
 mod parameters;
 mod requests;
 

@@ -51,14 +51,13 @@ pub async fn create(api: &Api, request: Request) -> Answer {
     let body = request.json_with(wire::CreateRequest::read).await?;
     let mut body = body.ok_or_else(|| Failure::bad_request("config cannot be empty in order to create a container"))?;
     let hierarchy = if api.engine.has_cgroup_v2() { CgroupHierarchy::V2 } else { CgroupHierarchy::V1 };
-    let older = adapt::container_create(&mut body, version, hierarchy)?;
+    let adapted = adapt::container_create(&mut body, version, hierarchy)?;
     if let Some(text) = request_platform {
         check_platform(api, &body.config.image, &text).await?;
     }
     let read_only = if adapt::read_only_is_shallow(version) { ReadOnly::Shallow } else { ReadOnly::Default };
-    let understood = create::from_wire(name, body, read_only)?;
-    let created = api.containers.containers.create(understood.request).await?;
-    let warnings = created.warnings.into_iter().chain(older).chain(understood.warnings).collect();
+    let created = api.containers.containers.create(create::from_wire(name, body, read_only)?).await?;
+    let warnings = created.warnings.into_iter().chain(adapted).collect();
     Ok(reply::json(StatusCode::CREATED, &wire::CreateResponse { id: created.id, warnings }))
 }
 

@@ -18,7 +18,6 @@ pub const CONTAINER_SUMMARY: &[Change<Summary>] = &[
 
 /// `GET /containers/x/json`.
 pub const CONTAINER_INSPECT: &[Change<Inspect>] = &[
-    before(44, "Config.MacAddress", "is the address on the network of the container", container_mac),
     before(45, "NetworkSettings.Networks.*.Aliases", "have the short id and the host name", aliases),
     before(48, "ImageManifestDescriptor", "is left out", |inspect| inspect.image_manifest_descriptor = None),
 ];
@@ -109,12 +108,6 @@ pub fn whole_config(config: ImageConfig) -> Config {
         shell: config.shell,
         ..Config::default()
     }
-}
-
-fn container_mac(inspect: &mut Inspect) {
-    let mode = inspect.host_config.network_mode.as_str();
-    let own = inspect.network_settings.networks.get(if mode == "default" { "bridge" } else { mode });
-    inspect.config.mac_address = own.map(|endpoint| endpoint.mac_address.clone()).unwrap_or_default();
 }
 
 fn aliases(inspect: &mut Inspect) {

@@ -1,13 +1,10 @@
 //! Requests, completed to the newest version or refused.
 
-use super::{CgroupHierarchy, Change, Creation, before, refused_before, refused_since, since};
+use super::{CgroupHierarchy, Change, Creation, before, endpoints, refused_before, refused_since, since};
+use crate::exec;
 use crate::host_config::HostConfig;
 use crate::mount::Mount;
 use crate::network::{self, EndpointSettings};
-use crate::{container, exec};
-
-/// The driver option that newer clients give a sysctl of an interface by.
-const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
 /// `POST /containers/create`, in Docker's order.
 pub(super) const CONTAINER_CREATE: &[Change<Creation>] = &[
@@ -66,7 +63,7 @@ pub(super) const CONTAINER_CREATE: &[Change<Creation>] = &[
         has.then(|| "VolumeOptions.Subpath needs API v1.45 or newer".to_owned())
     }),
     before(48, "NetworkingConfig.EndpointsConfig.*.GwPriority", "is not heard", |it| {
-        endpoints(it).for_each(|endpoint| endpoint.gw_priority = 0);
+        all_endpoints(it).for_each(|endpoint| endpoint.gw_priority = 0);
     }),
     refused_before(48, "HostConfig.Mounts of type image", |it| {
         let has = it.request.host_config.mounts.iter().flatten().any(|mount| mount.kind == "image");
@@ -75,34 +72,22 @@ pub(super) const CONTAINER_CREATE: &[Change<Creation>] = &[
     since(48, "HostConfig.VolumeDriver beside Mounts", "is warned of", volume_driver),
     before(44, "NetworkingConfig.EndpointsConfig.*.MacAddress", "is not heard without the container's", |it| {
         if it.request.config.mac_address.is_empty() {
-            endpoints(it).for_each(|endpoint| endpoint.mac_address.clear());
+            all_endpoints(it).for_each(|endpoint| endpoint.mac_address.clear());
         }
     }),
-    refused_before(44, "MacAddress without a network of its own", |it| {
-        let mode = it.request.host_config.network_mode.as_str();
-        let has_none = matches!(mode, "host" | "none") || mode.starts_with("container:");
-        (has_none && !it.request.config.mac_address.is_empty())
-            .then(|| "conflicting options: mac-address and the network mode".to_owned())
+    refused_before(44, "MacAddress without a network of its own", |it| endpoints::mac_without_network(it, "none")),
+    before(44, "MacAddress", "is the one of the network's endpoint", endpoints::put_mac_into_any),
+    refused_since(44, "MacAddress beside another container's network", |it| endpoints::mac_without_network(it, "host")),
+    refused_since(44, "MacAddress that no endpoint can have", endpoints::mac_of_no_endpoint),
+    since(44, "MacAddress", "is the one of the network's endpoint, with a warning", endpoints::put_mac_into_own),
+    before(44, "HostConfig.Sysctls of eth0", "are the ones of the network's endpoint, with a warning", |it| {
+        endpoints::put_sysctls_into_any(it);
     }),
-    before(44, "MacAddress", "is the one of the network's endpoint", |it| {
-        let address = std::mem::take(&mut it.request.config.mac_address);
-        if !address.is_empty() {
-            any_endpoint(&mut it.request).mac_address = address;
-        }
+    refused_before(48, "HostConfig.Sysctls of an interface that no endpoint has", endpoints::sysctl_of_no_endpoint),
+    before(48, "HostConfig.Sysctls of eth0", "are the ones of the own network's endpoint, with a warning", |it| {
+        endpoints::put_sysctls_into_own(it);
     }),
-    refused_since(48, "HostConfig.Sysctls of an interface", |it| {
-        let is_of_interface = |key: &&String| {
-            let parts: Vec<&str> = key.splitn(5, '.').collect();
-            matches!(parts[..], ["net", _, _, interface, _] if interface.starts_with("eth"))
-        };
-        let host = &it.request.host_config;
-        let is_private = host.network_mode != "host" && !host.network_mode.starts_with("container:");
-        let key =
-            host.sysctls.iter().flat_map(|sysctls| sysctls.keys()).find(is_of_interface).filter(|_| is_private)?;
-        Some(format!(
-            "interface specific sysctl setting {key:?} must be supplied using driver option '{ENDPOINT_SYSCTLS}'"
-        ))
-    }),
+    refused_since(48, "HostConfig.Sysctls of an interface", endpoints::sysctl_of_interface),
 ];
 
 /// `POST /containers/x/update`.
@@ -133,7 +118,7 @@ fn mounts(creation: &mut Creation) -> impl Iterator<Item = &mut Mount> {
     creation.request.host_config.mounts.iter_mut().flatten()
 }
 
-fn endpoints(creation: &mut Creation) -> impl Iterator<Item = &mut EndpointSettings> {
+fn all_endpoints(creation: &mut Creation) -> impl Iterator<Item = &mut EndpointSettings> {
     creation.request.networking_config.endpoints_config.values_mut()
 }
 
@@ -172,15 +157,4 @@ fn volume_driver(creation: &mut Creation) {
                 .to_owned(),
         );
     }
-}
-
-/// The only endpoint that there can be, or one in the container's own network.
-fn any_endpoint(request: &mut container::CreateRequest) -> &mut EndpointSettings {
-    let network = match request.host_config.network_mode.as_str() {
-        "" => "default",
-        mode => mode,
-    };
-    let endpoints = &mut request.networking_config.endpoints_config;
-    let name = endpoints.keys().next().cloned().unwrap_or_else(|| network.to_owned());
-    endpoints.entry(name).or_default()
 }

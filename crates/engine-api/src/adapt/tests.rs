@@ -52,7 +52,10 @@ fn each_change_of_a_creation_concerns_its_versions_alone() {
             "BindOptions":{"ReadOnlyForceRecursive":true}},{"Type":"image"}]},
         "NetworkingConfig":{"EndpointsConfig":{"a":{"MacAddress":"x"},"b":{}}}}"#;
     let hosted = r#"{"Image":"a","MacAddress":"x","HostConfig":{"NetworkMode":"host"}}"#;
-    walk(requests::CONTAINER_CREATE, &[full, odd, hosted].map(creation));
+    let elsewhere = r#"{"Image":"a","MacAddress":"x","HostConfig":{"NetworkMode":"b",
+        "Sysctls":{"net.ipv4.conf.eth0.forwarding":"1"}},"NetworkingConfig":{"EndpointsConfig":{"a":{}}}}"#;
+    let plain = r#"{"Image":"a","MacAddress":"x","HostConfig":{"Sysctls":{"net.ipv4.conf.eth0.forwarding":"1"}}}"#;
+    walk(requests::CONTAINER_CREATE, &[full, odd, hosted, elsewhere, plain].map(creation));
 }
 
 #[test]
@@ -76,8 +79,7 @@ fn each_change_of_an_answer_concerns_its_versions_alone() {
     let mut inspect = Inspect { id: "0123456789abcdef".to_owned(), ..Inspect::default() };
     inspect.image_manifest_descriptor = Some(Default::default());
     inspect.host_config.network_mode = "net".to_owned();
-    let endpoint = network::EndpointSettings { mac_address: "m".to_owned(), ..Default::default() };
-    inspect.network_settings.networks.insert("net".to_owned(), endpoint);
+    inspect.network_settings.networks.insert("net".to_owned(), Default::default());
     walk(answers::CONTAINER_INSPECT, &[inspect]);
 
     let image = image::Summary { size: 7, containers: 2, descriptor: Some(Default::default()), ..Default::default() };
@@ -130,7 +132,7 @@ fn a_parameter_is_heard_in_its_versions_alone() {
 
 #[test]
 fn an_old_request_is_completed_and_a_new_one_left_alone() {
-    let body = r#"{"Image":"a","MacAddress":"02:42:ac:11:00:02","HostConfig":{"AutoRemove":true,"Mounts":[{"Type":"bind","ReadOnly":true}]}}"#;
+    let body = r#"{"Image":"a","HostConfig":{"AutoRemove":true,"Mounts":[{"Type":"bind","ReadOnly":true}]}}"#;
     let create = |version| {
         let mut request = read(body);
         container_create(&mut request, version, CgroupHierarchy::V1).map(|_| request)
@@ -138,9 +140,61 @@ fn an_old_request_is_completed_and_a_new_one_left_alone() {
     let old = create(v(24)).unwrap();
     assert!(!old.host_config.auto_remove);
     assert_eq!((old.host_config.cgroupns_mode.as_str(), old.host_config.ipc_mode.as_str()), ("host", "shareable"));
-    assert_eq!(old.networking_config.endpoints_config["default"].mac_address, "02:42:ac:11:00:02");
     assert!(old.host_config.mounts.unwrap()[0].bind_options.as_ref().unwrap().read_only_non_recursive);
     assert_eq!(create(ApiVersion::MAX).unwrap(), read(body));
+}
+
+#[test]
+fn what_a_whole_container_had_goes_to_its_endpoint() {
+    let body = |mode: &str, key: &str, endpoints: &str| {
+        format!(
+            r#"{{"Image":"a","MacAddress":"02:42:ac:11:00:02","HostConfig":{{"NetworkMode":"{mode}",
+            "Sysctls":{{"{key}":"1"}}}},"NetworkingConfig":{{"EndpointsConfig":{{{endpoints}}}}}}}"#
+        )
+    };
+    let create = |body: &str, minor| {
+        let mut request = read(body);
+        container_create(&mut request, v(minor), CgroupHierarchy::V1).map(|warnings| (request, warnings))
+    };
+    let first = "net.ipv4.conf.eth0.forwarding";
+    // The endpoint's own setting is behind, where it holds.
+    let given = r#""b":{"DriverOpts":{"com.docker.network.endpoint.sysctls":"net.ipv4.conf.IFNAME.x=2"}}"#;
+    let migrated = |known: &str| format!("net.ipv4.conf.IFNAME.forwarding=1{known}");
+    for (minor, mode, endpoints, name, known, count) in [
+        (43, "", "", "default", "", 1),
+        (43, "a", given, "b", ",net.ipv4.conf.IFNAME.x=2", 1),
+        (46, "b", given, "b", ",net.ipv4.conf.IFNAME.x=2", 2),
+        (47, "default", r#""bridge":{}"#, "bridge", "", 2),
+    ] {
+        let (request, warnings) = create(&body(mode, first, endpoints), minor).unwrap();
+        let endpoint = &request.networking_config.endpoints_config[name];
+        assert_eq!(request.networking_config.endpoints_config.len(), 1);
+        assert_eq!(endpoint.mac_address, "02:42:ac:11:00:02");
+        assert_eq!(endpoint.driver_opts.as_ref().unwrap()["com.docker.network.endpoint.sysctls"], migrated(known));
+        assert_eq!((request.config.mac_address.as_str(), warnings.len()), ("", count), "{warnings:?}");
+        assert!(request.host_config.sysctls.unwrap().is_empty());
+        assert_eq!(
+            warnings.last().unwrap(),
+            "Migrated sysctl \"net.ipv4.conf.eth0.forwarding\" to \
+             DriverOpts{\"com.docker.network.endpoint.sysctls\":\"net.ipv4.conf.IFNAME.forwarding=1\"}."
+        );
+    }
+    let refused = |body: String, minor| create(&body, minor).unwrap_err().to_string();
+    let nowhere = "HostConfig.NetworkMode must match the identity of a network in NetworkSettings.Networks";
+    assert!(refused(body("a", first, given), 44).ends_with(nowhere));
+    let no_mac = |text: String| text.replace("02:42:ac:11:00:02", "");
+    assert_eq!(
+        refused(no_mac(body("a", first, given)), 44),
+        format!("unable to find a network for sysctl {first}: {nowhere}")
+    );
+    assert!(refused(body("", "net.ipv4.conf.eth1.forwarding", ""), 43).starts_with("unable to determine network"));
+    assert!(refused(body("", first, ""), 48).contains("must be supplied using driver option"));
+    assert!(refused(body("b", "x", r#""b":{"MacAddress":"other"}"#), 51).contains("must match the endpoint-specific"));
+    // Namespaces of others have no endpoint, and their sysctls stay what they are.
+    let (request, _) = create(&no_mac(body("host", first, "")), 51).unwrap();
+    assert_eq!(request.host_config.sysctls.unwrap().len(), 1);
+    assert!(refused(body("host", first, ""), 51).contains("mac-address and the network mode"));
+    assert!(refused(body("none", first, ""), 43).contains("mac-address and the network mode"));
 }
 
 #[test]

@@ -13,68 +13,20 @@ use engine_api::host_config as wire_host;
 use engine_api::mount as wire_mount;
 use engine_api::network::EndpointSettings;
 
-/// The body understood, and what the client is to be told beside the service's own warnings.
-pub struct Understood {
-    pub request: CreateRequest,
-    pub warnings: Vec<String>,
-}
-
 /// The whole body, the name from the query, and how deep read-only binds are in the client's version.
-pub fn from_wire(name: Option<String>, body: wire::CreateRequest, read_only: ReadOnly) -> Result<Understood, Failure> {
-    let mode = body.host_config.network_mode.clone();
-    let mac = body.config.mac_address.clone();
-    let mut endpoints: Vec<EndpointRequest> = body
-        .networking_config
-        .endpoints_config
-        .into_iter()
-        .map(|(network, settings)| endpoint(network, settings))
-        .collect();
-    let warnings = place_mac(&mac, &mode, &mut endpoints)?;
-    let request = CreateRequest {
+pub fn from_wire(
+    name: Option<String>,
+    body: wire::CreateRequest,
+    read_only: ReadOnly,
+) -> Result<CreateRequest, Failure> {
+    let endpoints = body.networking_config.endpoints_config;
+    Ok(CreateRequest {
         name,
         config: config(body.config),
         host_config: host_config(body.host_config)?,
-        endpoints,
+        endpoints: endpoints.into_iter().map(|(network, settings)| endpoint(network, settings)).collect(),
         read_only,
-    };
-    Ok(Understood { request, warnings })
-}
-
-/// The container-wide address belongs to the endpoint of the container's own network since API 1.44.
-fn place_mac(mac: &str, mode: &str, endpoints: &mut Vec<EndpointRequest>) -> Result<Vec<String>, Failure> {
-    if mac.is_empty() {
-        return Ok(Vec::new());
-    }
-    if mode == "host" || mode.starts_with("container:") {
-        return Err(Failure::bad_request("conflicting options: mac-address and the network mode"));
-    }
-    if mode != "none" {
-        let own = own_endpoint(mode, endpoints)?;
-        if own.mac.as_ref().is_some_and(|known| known != mac) {
-            return Err(Failure::bad_request(
-                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be \
-                 left empty",
-            ));
-        }
-        own.mac = Some(mac.to_owned());
-    }
-    let warning =
-        "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
-    Ok(vec![warning.to_owned()])
-}
-
-/// The endpoint of the container's own network. Networks have several names each, so that none is added beside others.
-fn own_endpoint<'e>(mode: &str, endpoints: &'e mut Vec<EndpointRequest>) -> Result<&'e mut EndpointRequest, Failure> {
-    let network = if mode.is_empty() { "default" } else { mode };
-    let is_own = |known: &str| {
-        known == network || (matches!(network, "default" | "bridge") && matches!(known, "default" | "bridge"))
-    };
-    if endpoints.is_empty() {
-        endpoints.push(EndpointRequest { network: network.to_owned(), ..EndpointRequest::default() });
-    }
-    let message = "unable to migrate container-wide MAC address to a specific network: HostConfig.NetworkMode must match \
-                   the identity of a network in NetworkSettings.Networks";
-    endpoints.iter_mut().find(|endpoint| is_own(&endpoint.network)).ok_or_else(|| Failure::bad_request(message))
+    })
 }
 
 pub(super) fn config(wire: wire::Config) -> Config {

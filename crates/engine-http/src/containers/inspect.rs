@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use container_core::health::{Health, ProbeResult};
-use container_core::{MountPoint, State, rfc3339};
+use container_core::{MountPoint, NetworkMode, State, rfc3339};
 use containers::{ContainerView, Endpoint, GraphDirs, Sandbox};
 use engine_api::Empty;
 use engine_api::container as wire;
@@ -110,8 +110,14 @@ fn config(view: &ContainerView) -> wire::Config {
         args_escaped: config.args_escaped,
         on_build: Some(config.on_build.clone()).filter(|triggers| !triggers.is_empty()),
         shell: config.shell.clone().map(Into::into),
-        ..wire::Config::default()
+        mac_address: own_mac(view).unwrap_or_default().to_owned(),
     }
+}
+
+/// The address that was asked for on the container's own network: what the configuration itself had before API 1.44.
+fn own_mac(view: &ContainerView) -> Option<&str> {
+    let NetworkMode::Network(own) = NetworkMode::parse(&view.host_config.network_mode) else { return None };
+    view.endpoints_wanted.iter().find(|endpoint| endpoint.network == own)?.mac.as_deref()
 }
 
 fn healthcheck(check: &container_core::Healthcheck) -> wire::HealthConfig {
