@@ -29,7 +29,9 @@ pub fn wanted_mounts(config: &Config, host: &HostConfig) -> Result<Vec<MountPoin
         add(&mut mounts, mount)?;
     }
     for target in &config.volumes {
-        let destination = destination("volume", target)?;
+        // An image's may be relative (`VOLUME data`): to the root, as the runtime takes it.
+        let target = if target.is_empty() { String::new() } else { format!("/{}", target.trim_start_matches('/')) };
+        let destination = destination("volume", &target)?;
         if !mounts.iter().any(|mount| mount.destination == destination) {
             mounts.push(MountPoint { driver: host.volume_driver.clone(), ..anonymous(destination) });
         }
@@ -431,7 +433,7 @@ mod tests {
         let host = HostConfig { binds: vec!["/a:/x".into(), "/b:/x/".into()], ..HostConfig::default() };
         let error = wanted_mounts(&Config::default(), &host).unwrap_err();
         assert_eq!(error.to_string(), "Duplicate mount point: /x");
-        let config = Config { volumes: ["/x".to_owned(), "/y".to_owned()].into(), ..Config::default() };
+        let config = Config { volumes: ["/x".to_owned(), "y".to_owned()].into(), ..Config::default() };
         let host = HostConfig { binds: vec!["/a:/x".into()], ..HostConfig::default() };
         let mounts = wanted_mounts(&config, &host).unwrap();
         assert_eq!(mounts.len(), 2);
