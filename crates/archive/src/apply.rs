@@ -60,9 +60,6 @@ pub struct Applied {
     /// Digest and bytes of the decompressed archive: the layer's DiffID.
     pub diff_id: Digest,
     pub size: u64,
-    /// Digest and bytes as they came.
-    pub compressed: Digest,
-    pub compressed_size: u64,
     pub entries: u64,
 }
 
@@ -70,14 +67,8 @@ pub struct Applied {
 /// error the directory holds a part of the layer; the caller throws it away.
 pub fn apply(source: impl Read + Send, root: &Path, options: &ApplyOptions) -> Result<Applied, ArchiveError> {
     let plain = Decompressed::new(source, options.limits.archive_bytes).map_err(ArchiveError::Read)?;
-    let (entries, digests) = pipeline::run(plain, |plain| unpack_all(plain, root, options))?;
-    Ok(Applied {
-        diff_id: digests.plain,
-        size: digests.plain_size,
-        compressed: digests.compressed,
-        compressed_size: digests.compressed_size,
-        entries,
-    })
+    let (entries, (diff_id, size)) = pipeline::run(plain, |plain| unpack_all(plain, root, options))?;
+    Ok(Applied { diff_id, size, entries })
 }
 
 fn unpack_all(plain: &mut impl BufRead, root: &Path, options: &ApplyOptions) -> Result<u64, ArchiveError> {

@@ -67,7 +67,7 @@ impl<R: Read> Read for Hashed<R> {
 }
 
 /// The packed bytes: those that were looked at, and the rest.
-type Packed<R> = BufReader<Hashed<Chain<Cursor<Vec<u8>>, R>>>;
+type Packed<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
 
 enum Stage<R: Read> {
     None(Packed<R>),
@@ -100,25 +100,15 @@ impl<R: Read> Stage<R> {
             Self::Xz(inner) => inner.inner_mut(),
         }
     }
-
-    fn into_packed(self) -> Packed<R> {
-        match self {
-            Self::None(inner) => inner,
-            Self::Gzip(inner) => inner.into_inner(),
-            Self::Zstd(inner) => inner.finish(),
-            Self::Bzip2(inner) => inner.into_inner(),
-            Self::Xz(inner) => inner.into_inner(),
-        }
-    }
 }
 
-/// A blob's plain bytes, with the digests of both forms once it is read to its end.
+/// A blob's plain bytes, with their digest once it is read to its end. The packed ones are verified where they come in.
 pub struct Decompressed<R: Read> {
     buffered: BufReader<Limited<Hashed<Stage<R>>>>,
     compression: Compression,
 }
 
-/// Both forms of a blob that was read to its end.
+/// Both forms of what was compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digests {
     pub compressed: Digest,
@@ -133,7 +123,7 @@ impl<R: Read> Decompressed<R> {
         let mut start = Vec::with_capacity(Compression::MARK_BYTES);
         source.by_ref().take(Compression::MARK_BYTES as u64).read_to_end(&mut start)?;
         let compression = Compression::detect(&start);
-        let packed = BufReader::with_capacity(BUFFER, Hashed::new(Cursor::new(start).chain(source)));
+        let packed = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(source));
         let stage = match compression {
             Compression::None => Stage::None(packed),
             Compression::Gzip => Stage::Gzip(MultiGzDecoder::new(packed)),
@@ -153,18 +143,12 @@ impl<R: Read> Decompressed<R> {
         self.compression
     }
 
-    /// The digests, after reading what is left of both forms: trailing bytes count as well.
-    pub fn finish(mut self) -> io::Result<Digests> {
+    /// Digest and number of the plain bytes, after reading what is left of both forms: trailing bytes count as well.
+    pub fn finish(mut self) -> io::Result<(Digest, u64)> {
         discard(&mut self.buffered)?;
         let mut plain = self.buffered.into_inner().inner;
         discard(plain.inner.packed_mut())?;
-        let compressed = plain.inner.into_packed().into_inner();
-        Ok(Digests {
-            compressed: compressed.hasher.finish(),
-            compressed_size: compressed.bytes,
-            plain: plain.hasher.finish(),
-            plain_size: plain.bytes,
-        })
+        Ok((plain.hasher.finish(), plain.bytes))
     }
 }
 
@@ -292,7 +276,7 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    fn read(bytes: &[u8], limit: u64) -> io::Result<(Vec<u8>, Compression, Digests)> {
+    fn read(bytes: &[u8], limit: u64) -> io::Result<(Vec<u8>, Compression, (Digest, u64))> {
         let mut reader = Decompressed::new(bytes, limit)?;
         let mut plain = Vec::new();
         reader.read_to_end(&mut plain)?;
@@ -301,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn both_digests_are_those_of_the_whole_forms() {
+    fn the_digest_is_that_of_the_whole_plain_form() {
         let plain = b"a layer, or what passes for one".repeat(1000);
         for (packed, kind) in [
             (plain.clone(), Compression::None),
@@ -310,12 +294,10 @@ mod tests {
             (bzip2(&plain), Compression::Bzip2),
             (xz(&plain), Compression::Xz),
         ] {
-            let (read, compression, digests) = read(&packed, u64::MAX).unwrap();
+            let (read, compression, (digest, size)) = read(&packed, u64::MAX).unwrap();
             assert!(read == plain, "{kind:?}");
             assert_eq!(compression, kind);
-            assert_eq!(digests.plain, Digest::of(&plain));
-            assert_eq!(digests.compressed, Digest::of(&packed));
-            assert_eq!(digests.compressed_size, packed.len() as u64);
+            assert_eq!((digest, size), (Digest::of(&plain), plain.len() as u64));
         }
     }
 
@@ -367,6 +349,6 @@ mod tests {
     #[test]
     fn fewer_than_four_bytes_are_plain() {
         assert_eq!(read(b"abc", 10).unwrap().0, b"abc");
-        assert_eq!(read(b"", 10).unwrap().2.plain, Digest::of(b""));
+        assert_eq!(read(b"", 10).unwrap().2, (Digest::of(b""), 0));
     }
 }

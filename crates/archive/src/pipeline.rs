@@ -5,7 +5,9 @@ use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread;
 
-use crate::compression::{BUFFER, Compression, Decompressed, Digests};
+use ids::Digest;
+
+use crate::compression::{BUFFER, Compression, Decompressed};
 use crate::error::ArchiveError;
 
 /// Pieces between the two threads: 2 MiB in all.
@@ -17,11 +19,11 @@ pub(crate) enum Plain<'a, R: Read> {
     Piped(Pipe),
 }
 
-/// Runs `work`, which reads all of the plain bytes unless it fails, and answers the digests of the whole.
+/// Runs `work`, which reads all of the plain bytes unless it fails, and answers the digest and number of them as well.
 pub(crate) fn run<R: Read + Send, T>(
     mut plain: Decompressed<R>,
     work: impl FnOnce(&mut Plain<'_, R>) -> Result<T, ArchiveError>,
-) -> Result<(T, Digests), ArchiveError> {
+) -> Result<(T, (Digest, u64)), ArchiveError> {
     // A layer that fits one buffer is unpacked before a thread would have started; a plain one has nothing to inflate.
     let small = plain.fill_buf().map_err(ArchiveError::Read)?.len() < BUFFER;
     if small || plain.compression() == Compression::None {
@@ -36,8 +38,8 @@ pub(crate) fn run<R: Read + Send, T>(
         let done = work(&mut pipe);
         // An early end lets the other thread find nobody who takes its pieces.
         drop(pipe);
-        let digests = inflating.join().unwrap_or_else(|_| Err(io::Error::other("the decompressor panicked")));
-        Ok((done?, digests.map_err(ArchiveError::Read)?))
+        let plain = inflating.join().unwrap_or_else(|_| Err(io::Error::other("the decompressor panicked")));
+        Ok((done?, plain.map_err(ArchiveError::Read)?))
     })
 }
 
@@ -45,7 +47,7 @@ fn inflate<R: Read>(
     mut plain: Decompressed<R>,
     filled: &SyncSender<io::Result<Vec<u8>>>,
     empty: &Receiver<Vec<u8>>,
-) -> io::Result<Digests> {
+) -> io::Result<(Digest, u64)> {
     loop {
         let mut piece = match empty.try_recv() {
             Ok(piece) => piece,

@@ -27,6 +27,10 @@ pub use prost_types::{Any, FieldMask, Timestamp};
 /// What tasks use: the answers to Stats and Metrics, as containerd's `cgroups` project defines them.
 pub use generated::io::containerd::cgroups;
 
+/// Annotation of a layer in an `ApplyRequest`, ours: the reference of the write that brings its blob. A containerd that knows
+/// it unpacks what has come and waits for the rest; any other finds no such blob yet.
+pub const WRITE_ANNOTATION: &str = "com.longshore/write";
+
 /// The shim's task service.
 pub mod task {
     pub use crate::generated::containerd::task::v2;

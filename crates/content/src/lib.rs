@@ -1,6 +1,7 @@
 //! Blobs by digest on disk: resumable writes, verified commits, nothing half-written seen.
 //!
-//! Entry points: [`Store::open`], [`Store::writer`], [`Writer`], [`Store::reader`].
+//! Entry points: [`Store::open`], [`Store::writer`], [`Writer`], [`Store::reader`], and [`Store::follow`] for a blob that is
+//! still being written.
 //!
 //! On disk as containerd has it: `ROOT/blobs/sha256/HEX`, and for each write that goes on
 //! `ROOT/ingest/HASH/{ref,data,startedat,updatedat,total}`, where HASH is the SHA-256 of the text in `ref`. Which
@@ -15,12 +16,14 @@
 
 mod blob;
 mod error;
+mod follow;
 mod ingest;
 mod store;
 mod writer;
 
 pub use blob::{Info, Reader};
 pub use error::Error;
+pub use follow::Following;
 pub use ingest::Status;
 pub use store::{Also, Store};
 pub use writer::{Commit, WriteRequest, Writer};

@@ -1,5 +1,6 @@
 //! The store: which namespace sees which blob, and the writes that go on.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use metadata::{Database, Durability, Filters, Labels, Table, WriteTx, join_key, 
 
 use crate::blob::{Record, nanos_now};
 use crate::error::disk;
+use crate::follow::{Following, Watched};
 use crate::ingest::{Ingest, Status, read_status};
 use crate::writer::{Bytes, WriteRequest, Writer, open_own};
 use crate::{Error, Info, Reader};
@@ -42,7 +44,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Writes {
-    open: HashSet<String>,
+    open: HashMap<String, Arc<Watched>>,
     suspended: HashMap<String, Suspended>,
 }
 
@@ -150,9 +152,7 @@ impl Store {
             Some(digest) => self.find_shared(namespace, digest, request.total)?,
             None => None,
         };
-        if !self.writes().open.insert(ingest.name.clone()) {
-            return Err(Error::Locked { reference: request.reference.clone() });
-        }
+        let watched = self.watch(&ingest.name, &request.reference)?;
         let opened = match shared {
             Some((digest, size)) if !ingest.data().exists() => {
                 let now = SystemTime::now();
@@ -165,13 +165,30 @@ impl Store {
         };
         match opened {
             Ok((status, bytes)) => {
-                Ok(Writer { store: self.clone(), namespace: namespace.to_owned(), ingest, status, bytes })
+                watched.reached(status.offset);
+                Ok(Writer { store: self.clone(), namespace: namespace.to_owned(), ingest, status, bytes, watched })
             }
             Err(error) => {
                 self.unlock_reference(&ingest.name);
                 Err(error)
             }
         }
+    }
+
+    /// Opens what an open write has so far, and will have, to be read as the blob that it is to become.
+    pub fn follow(&self, namespace: &str, reference: &str, expected: &Digest) -> Result<Following, Error> {
+        let ingest = Ingest::new(&self.shared.root, namespace, reference)?;
+        let missing = || Error::NoSuchWrite { reference: reference.to_owned() };
+        let watched = self.writes().open.get(&ingest.name).cloned().ok_or_else(missing)?;
+        // The bytes of a write that has been committed just now, or that shares a blob, lie where the blob does.
+        for path in [ingest.data(), self.blob_path(expected)] {
+            match File::open(&path) {
+                Ok(file) => return Ok(Following::new(file, watched, *expected)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(disk("open", &path)(error)),
+            }
+        }
+        Err(missing())
     }
 
     pub fn status(&self, namespace: &str, reference: &str) -> Result<Status, Error> {
@@ -201,7 +218,7 @@ impl Store {
     pub fn abort(&self, namespace: &str, reference: &str) -> Result<(), Error> {
         let ingest = Ingest::new(&self.shared.root, namespace, reference)?;
         let mut writes = self.writes();
-        if writes.open.contains(&ingest.name) {
+        if writes.open.contains_key(&ingest.name) {
             return Err(Error::Locked { reference: reference.to_owned() });
         }
         writes.suspended.remove(&ingest.name);
@@ -226,7 +243,7 @@ impl Store {
             let stale = match read_status(&folder)? {
                 Some((name, status)) => {
                     let age = SystemTime::now().duration_since(status.updated_at).unwrap_or_default();
-                    age >= idle && !writes.open.contains(&name)
+                    age >= idle && !writes.open.contains_key(&name)
                 }
                 None => writes.open.is_empty(),
             };
@@ -287,6 +304,22 @@ impl Store {
 
     pub(crate) fn resume(&self, name: &str) -> Option<Suspended> {
         self.writes().suspended.remove(name)
+    }
+
+    /// Marks a write as open; no other can be under its name until it is unlocked.
+    fn watch(&self, name: &str, reference: &str) -> Result<Arc<Watched>, Error> {
+        match self.writes().open.entry(name.to_owned()) {
+            Entry::Occupied(_) => Err(Error::Locked { reference: reference.to_owned() }),
+            Entry::Vacant(vacant) => Ok(vacant.insert(Arc::default()).clone()),
+        }
+    }
+
+    /// Begins anew for who reads an open write: what they have read is not what will be there.
+    pub(crate) fn watch_anew(&self, name: &str, offset: u64) -> Arc<Watched> {
+        let watched = Arc::new(Watched::default());
+        watched.reached(offset);
+        self.writes().open.insert(name.to_owned(), watched.clone());
+        watched
     }
 
     pub(crate) fn unlock_reference(&self, name: &str) {

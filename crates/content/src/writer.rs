@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ids::{Digest, Hasher};
 use metadata::Labels;
 
 use crate::error::disk;
+use crate::follow::{End, Watched};
 use crate::ingest::{Ingest, Status, read_status};
 use crate::store::{Also, Suspended};
 use crate::{Error, Store};
@@ -45,6 +47,8 @@ pub struct Writer {
     pub(crate) ingest: Ingest,
     pub(crate) status: Status,
     pub(crate) bytes: Bytes,
+    /// Who reads along hears of every byte and of the end.
+    pub(crate) watched: Arc<Watched>,
 }
 
 /// Where the bytes are.
@@ -92,6 +96,7 @@ impl Writer {
         }
         self.status.offset += data.len() as u64;
         self.status.updated_at = SystemTime::now();
+        self.watched.reached(self.status.offset);
         Ok(())
     }
 
@@ -103,6 +108,8 @@ impl Writer {
         if size == self.status.offset {
             return Ok(());
         }
+        self.watched.end(End::GivenUp);
+        self.watched = self.store.watch_anew(&self.ingest.name, size);
         match &mut self.bytes {
             Bytes::Shared { digest } => {
                 let digest = *digest;
@@ -159,8 +166,11 @@ impl Writer {
             // The other namespace deleted it in the meantime.
             return Err(Error::NotFound { digest });
         }
-        self.store.insert_record(&self.namespace, digest, offset, labels, commit.also)?;
-        Ok(digest)
+        let recorded = self.store.insert_record(&self.namespace, digest, offset, labels, commit.also);
+        if matches!(recorded, Ok(()) | Err(Error::AlreadyExists { .. })) {
+            self.watched.end(End::Blob(digest));
+        }
+        recorded.map(|()| digest)
     }
 
     /// Gives the write up and removes what it wrote.
@@ -186,6 +196,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.watched.end(End::GivenUp);
         if let Bytes::Own { hasher, .. } = &self.bytes
             && self.ingest.folder.exists()
         {

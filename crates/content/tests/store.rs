@@ -285,3 +285,52 @@ proptest! {
         prop_assert_eq!(room.store.read_range("a", &digest, 0, 2000).unwrap(), whole);
     }
 }
+
+#[test]
+fn a_blob_can_be_read_while_it_is_written() {
+    use std::io::Read;
+    let room = Room::new();
+    let digest = Digest::of("first second");
+    assert!(matches!(room.store.follow("a", "r", &digest), Err(Error::NoSuchWrite { .. })));
+    let mut writer = room.store.writer("a", &request("r")).unwrap();
+    writer.write(b"first ").unwrap();
+    let mut following = room.store.follow("a", "r", &digest).unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut first = [0; 6];
+        following.read_exact(&mut first).unwrap();
+        let mut rest = String::new();
+        following.read_to_string(&mut rest).unwrap();
+        (first, rest, following.is_given_up())
+    });
+    writer.write(b"second").unwrap();
+    writer.commit(Commit { expected: Some(digest), ..Commit::default() }).unwrap();
+    assert_eq!(reading.join().unwrap(), (*b"first ", "second".to_owned(), false));
+}
+
+#[test]
+fn who_reads_along_hears_that_the_blob_does_not_come() {
+    use std::io::Read;
+    let room = Room::new();
+    let wanted = Digest::of("wanted");
+    let read = |store: &Store, end: &dyn Fn(content::Writer)| {
+        let mut writer = store.writer("a", &request("r")).unwrap();
+        writer.write(b"other").unwrap();
+        let mut following = store.follow("a", "r", &wanted).unwrap();
+        let reading = std::thread::spawn(move || {
+            let error = following.read_to_end(&mut Vec::new()).unwrap_err();
+            assert!(following.is_given_up());
+            error.to_string()
+        });
+        end(writer);
+        reading.join().unwrap()
+    };
+    assert_eq!(read(&room.store, &drop), "the write was given up");
+    assert_eq!(read(&room.store, &|mut writer| writer.truncate(0).unwrap()), "the write was given up");
+    let refused = |writer: content::Writer| {
+        writer.commit(Commit { expected: Some(wanted), ..Commit::default() }).unwrap_err();
+    };
+    assert_eq!(read(&room.store, &refused), "the write was given up");
+    let other = Digest::of("other");
+    let committed = |writer: content::Writer| drop(writer.commit(Commit::default()));
+    assert_eq!(read(&room.store, &committed), format!("the write became {other}"));
+}

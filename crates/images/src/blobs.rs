@@ -113,19 +113,33 @@ pub(crate) async fn fetch_small(
     Ok(bytes.into())
 }
 
-/// Fetches a layer into the content store, going on where an earlier attempt ended. `received` hears of the bytes, and of
-/// all of them before the store verifies.
+/// What goes with the fetching of a layer.
+pub(crate) struct Fetch<'a> {
+    /// Of the blob.
+    pub labels: HashMap<String, String>,
+    /// Called when the write is open: from then on its bytes can be read.
+    pub begun: &'a (dyn Fn() + Send + Sync),
+    /// Hears of the bytes, and of all of them before the store verifies.
+    pub received: &'a (dyn Fn(u64) + Send + Sync),
+}
+
+/// Under which reference a layer is written.
+pub(crate) fn layer_key(layer: &Descriptor) -> String {
+    ingest_key("layer", &layer.digest)
+}
+
+/// Fetches a layer into the content store, going on where an earlier attempt ended.
 pub(crate) async fn fetch_layer(
     backend: &Backend,
     repository: &Repository,
     layer: &Descriptor,
-    labels: HashMap<String, String>,
-    received: &(dyn Fn(u64) + Send + Sync),
+    fetch: Fetch<'_>,
 ) -> Result<(), ImagesError> {
-    let key = ingest_key("layer", &layer.digest);
+    let (key, labels) = (layer_key(layer), fetch.labels);
     let Some(mut writer) = backend.write_blob_in_turn(&key, Some((layer.digest, layer.size))).await? else {
         return backend.label_blob(&layer.digest, labels).await;
     };
+    (fetch.begun)();
     let start = writer.offset().min(layer.size);
     let fetched = async {
         let mut reader = repository.blob(layer.digest, layer.size, start, Verify::Receiver).await?;
@@ -133,7 +147,7 @@ pub(crate) async fn fetch_layer(
         while let Some(piece) = reader.next().await? {
             offset += piece.len() as u64;
             writer.write(&piece).await?;
-            received(offset);
+            (fetch.received)(offset);
         }
         match writer.commit(labels.clone()).await {
             Ok(Committed::New(_)) => Ok(()),

@@ -110,7 +110,7 @@ impl Images {
         if backend.has_snapshot(&image.chain_id()).await? {
             backend.lease_snapshot(lease, &image.chain_id()).await?;
         } else if top == 0 || backend.has_snapshot(&image.chain[top - 1].to_string()).await? {
-            self.unpack_layer(backend, &image, top).await?;
+            self.unpack_layer(backend, &image, top, None).await?;
         } else {
             self.ensure_unpacked(backend, &image).await?;
         }

@@ -22,6 +22,7 @@ mod flights;
 mod history;
 mod holdings;
 mod import;
+mod layers;
 mod lease;
 mod list;
 mod load;

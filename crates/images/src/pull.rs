@@ -1,19 +1,15 @@
-//! Pull: manifests first, then layers, several at a time, each unpacked as soon as those below it are.
+//! Pull: from a name to a manifest and its configuration, then the layers ([`crate::layers`]), the name last.
 
 use std::collections::HashMap;
-use std::pin::pin;
 
 use bytes::Bytes;
 use errors::Kind;
-use futures_util::future::{Either, select};
-use futures_util::stream::{FuturesOrdered, StreamExt};
-use ids::{Digest, Reference, short};
+use ids::{Digest, Reference};
 use image_core::{Descriptor, Document, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, Platform, choose, media_type};
 use registry_client::{Credentials, RegistryError, Repository};
-use tokio::sync::mpsc;
 
 use crate::backend::{Backend, Collect, Record};
-use crate::blobs::{fetch_layer, fetch_small, ingest_key, source_label};
+use crate::blobs::{fetch_small, ingest_key};
 use crate::error::ImagesError;
 use crate::events::ImageEventKind;
 use crate::lease::Lease;
@@ -50,14 +46,14 @@ enum Outcome {
 }
 
 /// One pull on its way.
-struct Pulling<'a> {
-    images: &'a Images,
+pub(crate) struct Pulling<'a> {
+    pub images: &'a Images,
     request: &'a PullRequest,
-    reference: Reference,
-    repository: Repository,
-    lease: Lease,
-    backend: Backend,
-    progress: &'a ProgressSender,
+    pub reference: Reference,
+    pub repository: Repository,
+    pub lease: Lease,
+    pub backend: Backend,
+    pub progress: &'a ProgressSender,
 }
 
 impl Images {
@@ -240,96 +236,6 @@ impl Pulling<'_> {
         }
     }
 
-    async fn fetch_layers(&self, image: &LoadedImage) -> Result<(), ImagesError> {
-        let unpacked = self.images.count_unpacked(&self.backend, image).await?;
-        // Of an image that is here nothing is said, as Docker has it: only the digest and the status.
-        let known = self.backend.blob_info(&image.id).await?.is_some();
-        let mut missing = Vec::new();
-        for (at, layer) in image.manifest.layers.iter().enumerate() {
-            let present = self.backend.blob_info(&layer.digest).await?.is_some();
-            if present {
-                self.lease.keep(&layer.digest).await?;
-            }
-            missing.push(!present);
-            let done = present && at < unpacked;
-            let status = if done { messages::PULL_EXISTS } else { messages::PULLING_LAYER };
-            if !(done && known) {
-                self.progress.message(&layer_id(layer), status).await;
-            }
-        }
-        // Downloads go on while the layers below are unpacked.
-        let (done, mut ready) = mpsc::unbounded_channel();
-        let download = async {
-            // Gone with the downloads, which ends the unpacking.
-            let done = done;
-            let layers = image.manifest.layers.iter().zip(&missing);
-            let mut downloads: FuturesOrdered<_> = layers
-                .map(|(layer, missing)| async move { if *missing { self.download(layer).await } else { Ok(()) } })
-                .collect();
-            while let Some(downloaded) = downloads.next().await {
-                downloaded?;
-                let _ = done.send(());
-            }
-            Ok::<(), ImagesError>(())
-        };
-        let unpack = async {
-            for (at, missing) in missing.iter().enumerate() {
-                // Ends early only with the downloads, whose error is the one that counts.
-                if ready.recv().await.is_none() {
-                    break;
-                }
-                self.extract(image, at, at < unpacked, *missing).await?;
-            }
-            Ok(())
-        };
-        match select(pin!(download), pin!(unpack)).await {
-            // The layer that is being unpacked is finished in any case: a half-filled snapshot would stay behind.
-            Either::Left((downloaded, unpack)) => downloaded.and(unpack.await),
-            Either::Right((unpacked, download)) => match unpacked {
-                Ok(()) => download.await,
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    async fn extract(&self, image: &LoadedImage, at: usize, unpacked: bool, missing: bool) -> Result<(), ImagesError> {
-        let layer = &image.manifest.layers[at];
-        let id = layer_id(layer);
-        if !unpacked {
-            self.progress.bytes(&id, messages::EXTRACTING, layer.size, layer.size).await;
-            self.images.unpack_layer(&self.backend, image, at).await?;
-        }
-        if !unpacked || missing {
-            self.progress.message(&id, messages::PULLED).await;
-        }
-        Ok(())
-    }
-
-    async fn download(&self, layer: &Descriptor) -> Result<(), ImagesError> {
-        let id = layer_id(layer);
-        let shared = &self.images.shared;
-        let slot = match shared.downloads.try_acquire() {
-            Some(slot) => slot,
-            None => {
-                self.progress.message(&id, messages::WAITING).await;
-                shared.downloads.acquire().await
-            }
-        };
-        let _alone = shared.flights.enter(&layer.digest).await;
-        if self.backend.blob_info(&layer.digest).await?.is_some() {
-            self.lease.keep(&layer.digest).await?;
-        } else {
-            let meter = self.progress.meter(&id, messages::DOWNLOADING, layer.size);
-            let (key, value) = source_label(&self.reference, None);
-            let received = |bytes| meter.set(bytes);
-            fetch_layer(&self.backend, &self.repository, layer, [(key, value)].into(), &received).await?;
-            self.progress.message(&id, messages::VERIFYING).await;
-        }
-        drop(slot);
-        self.progress.message(&id, messages::DOWNLOADED).await;
-        Ok(())
-    }
-
     /// Configuration and manifests, from the inside out, with the labels that hold them together.
     async fn store(&self, steps: Vec<Step>, image: &LoadedImage) -> Result<(), ImagesError> {
         let labels = config_labels(self.backend.snapshotter(), &image.chain_id());
@@ -385,10 +291,6 @@ pub(crate) fn refused(reference: &str, name: &str, error: RegistryError) -> Imag
             _ => ImagesError::Registry(error),
         },
     }
-}
-
-fn layer_id(layer: &Descriptor) -> String {
-    short(&layer.digest.to_string()).to_owned()
 }
 
 /// An index's entry without a type is a manifest.

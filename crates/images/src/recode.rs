@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, Read, Write};
 use std::pin::Pin;
 
-use archive::{Compressor, Decompressed, Digests, Limits, Pieces};
+use archive::{Compressor, Decompressed, Limits, Pieces};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -33,19 +33,13 @@ pub(crate) async fn compress(backend: &Backend, plain: &Descriptor) -> Result<De
         return Ok(Descriptor::new(media_type, known, compressed.size));
     }
     let source = backend.lazy_blob(plain.digest);
-    let digests = recode(
-        backend,
-        &format!("compress-{}", plain.digest),
-        source,
-        |digests| digests.compressed,
-        |input, output| {
-            let mut compressor = Compressor::new(output);
-            io::copy(input, &mut compressor)?;
-            let (output, digests) = compressor.finish()?;
-            output.flush()?;
-            Ok(digests)
-        },
-    )
+    let digests = recode(backend, &format!("compress-{}", plain.digest), source, |input, output| {
+        let mut compressor = Compressor::new(output);
+        io::copy(input, &mut compressor)?;
+        let (output, digests) = compressor.finish()?;
+        output.flush()?;
+        Ok((digests.compressed, digests))
+    })
     .await?;
     if digests.plain != plain.digest {
         return Err(ImagesError::LayerDigest(plain.digest));
@@ -56,38 +50,32 @@ pub(crate) async fn compress(backend: &Backend, plain: &Descriptor) -> Result<De
 
 /// Stores an archive in plain form, whatever form it comes in.
 pub(crate) async fn store_plain(backend: &Backend, key: &str, source: ByteStream) -> Result<Descriptor, ImagesError> {
-    let digests = recode(
-        backend,
-        key,
-        source,
-        |digests| digests.plain,
-        |input, output| {
-            let mut plain = Decompressed::new(input, Limits::default().archive_bytes)?;
-            loop {
-                let piece = plain.fill_buf()?;
-                if piece.is_empty() {
-                    break;
-                }
-                output.write_all(piece)?;
-                let length = piece.len();
-                plain.consume(length);
+    let (digest, size) = recode(backend, key, source, |input, output| {
+        let mut plain = Decompressed::new(input, Limits::default().archive_bytes)?;
+        loop {
+            let piece = plain.fill_buf()?;
+            if piece.is_empty() {
+                break;
             }
-            output.flush()?;
-            plain.finish()
-        },
-    )
+            output.write_all(piece)?;
+            let length = piece.len();
+            plain.consume(length);
+        }
+        output.flush()?;
+        let (digest, size) = plain.finish()?;
+        Ok((digest, (digest, size)))
+    })
     .await?;
-    Ok(Descriptor::new(media_type::DOCKER_LAYER, digests.plain, digests.plain_size))
+    Ok(Descriptor::new(media_type::DOCKER_LAYER, digest, size))
 }
 
-/// Runs `work` between a stream and a new blob, which is of the form that `made` picks.
-async fn recode(
+/// Runs `work` between a stream and a new blob, whose digest it answers, with what else it has to say.
+async fn recode<T: Send + 'static>(
     backend: &Backend,
     key: &str,
     mut source: ByteStream,
-    made: fn(&Digests) -> Digest,
-    work: impl FnOnce(&mut Input, &mut Pieces) -> io::Result<Digests> + Send + 'static,
-) -> Result<Digests, ImagesError> {
+    work: impl FnOnce(&mut Input, &mut Pieces) -> io::Result<(Digest, T)> + Send + 'static,
+) -> Result<T, ImagesError> {
     // What an attempt before has left cannot be continued: compression has a state.
     backend.abort_write(key).await?;
     let Some(mut writer) = backend.write_blob_in_turn(key, None).await? else {
@@ -120,7 +108,7 @@ async fn recode(
     let stored = tokio::try_join!(feed, store).map(|((), writer)| writer);
     let worked = work.await.map_err(|error| ImagesError::Input(io::Error::other(error)))?;
     let finished = match (stored, worked) {
-        (Ok(writer), Ok(digests)) => commit(writer, made(&digests)).await.map(|()| digests),
+        (Ok(writer), Ok((digest, answer))) => commit(writer, digest).await.map(|()| answer),
         (Err(error), _) => Err(error),
         (_, Err(error)) => Err(ImagesError::Input(error)),
     };

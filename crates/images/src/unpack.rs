@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use ids::Digest;
 use image_core::Descriptor;
+use tokio::sync::watch;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Snapshot};
+use crate::blobs::layer_key;
 use crate::error::ImagesError;
+use crate::layers::Arrival;
 use crate::lease::random_hex;
 use crate::loaded::LoadedImage;
 use crate::service::Images;
@@ -14,12 +17,37 @@ use crate::service::Images;
 const SNAPSHOT_REF: &str = "containerd.io/snapshot.ref";
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
+/// A layer that is on its way into the store.
+pub(crate) struct Arriving {
+    /// The reference of its write.
+    reference: String,
+    arrival: watch::Receiver<Arrival>,
+}
+
+impl Arriving {
+    pub fn layer(layer: &Descriptor, arrival: watch::Receiver<Arrival>) -> Self {
+        Self { reference: layer_key(layer), arrival }
+    }
+
+    /// Unpacks what has come and the rest as it comes. A containerd that cannot is asked again when all is there.
+    async fn apply(mut self, backend: &Backend, layer: &Descriptor, onto: &Snapshot) -> Result<String, ImagesError> {
+        match backend.apply_arriving(layer, &self.reference, onto).await {
+            Err(error) if error.is_not_found() => {}
+            answer => return answer,
+        }
+        if self.arrival.wait_for(|arrival| *arrival == Arrival::Here).await.is_err() {
+            return Err(ImagesError::MissingBlob(layer.digest));
+        }
+        backend.apply(layer, onto).await
+    }
+}
+
 impl Images {
     /// Unpacks what is not unpacked yet.
     pub(crate) async fn ensure_unpacked(&self, backend: &Backend, image: &LoadedImage) -> Result<(), ImagesError> {
         let unpacked = self.count_unpacked(backend, image).await?;
         for at in unpacked..image.chain.len() {
-            self.unpack_layer(backend, image, at).await?;
+            self.unpack_layer(backend, image, at, None).await?;
         }
         Ok(())
     }
@@ -34,12 +62,13 @@ impl Images {
         Ok(0)
     }
 
-    /// Unpacks one layer; the one below has its snapshot.
+    /// Unpacks one layer; the one below has its snapshot, and its blob is in the store or arriving.
     pub(crate) async fn unpack_layer(
         &self,
         backend: &Backend,
         image: &LoadedImage,
         at: usize,
+        arriving: Option<Arriving>,
     ) -> Result<(), ImagesError> {
         let chain = image.chain[at];
         let _alone = self.shared.flights.enter(&chain).await;
@@ -57,7 +86,11 @@ impl Images {
         };
         let (layer, diff_id) = (&image.manifest.layers[at], image.config.rootfs.diff_ids[at]);
         let filled = async {
-            check(&backend.apply(layer, &snapshot).await?, diff_id)?;
+            let applied = match arriving {
+                Some(arriving) => arriving.apply(backend, layer, &snapshot).await?,
+                None => backend.apply(layer, &snapshot).await?,
+            };
+            check(&applied, diff_id)?;
             match backend.commit_snapshot(&snapshot, &name, labels).await {
                 Err(error) if error.already_exists() => Err(error),
                 answer => answer,

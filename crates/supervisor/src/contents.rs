@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use containerd_api::events::ContentDelete;
-use content::{Commit, Info, Reader, Status, WriteRequest, Writer};
+use content::{Commit, Following, Info, Reader, Status, WriteRequest, Writer};
 use ids::Digest;
 use metadata::Labels;
 use tokio::sync::OwnedRwLockReadGuard;
@@ -45,6 +45,11 @@ impl Contents {
 
     pub fn reader(&self, namespace: &str, digest: &Digest) -> Result<Reader> {
         Ok(self.blobs.reader(namespace, digest)?)
+    }
+
+    /// Reads a blob while the write of this reference brings it.
+    pub fn follow(&self, namespace: &str, reference: &str, digest: &Digest) -> Result<Following> {
+        Ok(self.blobs.follow(namespace, reference, digest)?)
     }
 
     /// Where the bytes of a blob lie.

@@ -5,12 +5,13 @@
 //! where it cannot be left behind ([`crate::private_mount`]).
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use archive::{ApplyOptions, Compressor, Limits, Whiteouts, Written};
+use containerd_api::WRITE_ANNOTATION;
 use containerd_api::types::{Descriptor, Mount};
-use content::WriteRequest;
+use content::{Following, WriteRequest};
 use ids::Digest;
 use metadata::Labels;
 
@@ -46,6 +47,13 @@ pub struct NewDiff {
     pub labels: Labels,
 }
 
+/// A layer's bytes.
+enum Source {
+    Blob(File),
+    /// Still on their way.
+    Write(Following),
+}
+
 /// How the files of a set of mounts are reached.
 #[derive(Debug, PartialEq, Eq)]
 enum Tree {
@@ -62,7 +70,8 @@ impl Differ {
         Self { contents, folder }
     }
 
-    /// Unpacks a layer; answers what it is when it is not compressed.
+    /// Unpacks a layer; answers what it is when it is not compressed. One that names the write which brings it
+    /// ([`WRITE_ANNOTATION`]) is unpacked as its bytes arrive, and done when the write is committed.
     pub async fn apply(
         &self,
         namespace: &str,
@@ -81,7 +90,7 @@ impl Differ {
                 "cannot unpack a layer onto read-only mounts: invalid argument".to_owned(),
             ));
         }
-        let source = self.contents.reader(namespace, &digest)?.into_file();
+        let source = self.source(namespace, &digest, layer.annotations.get(WRITE_ANNOTATION))?;
         let folder = self.folder.clone();
         let applied = blocking(move || apply(source, &mounts, &folder, sync)).await?;
         Ok(Descriptor {
@@ -90,6 +99,21 @@ impl Differ {
             size: i64::try_from(applied.size).unwrap_or(i64::MAX),
             ..Descriptor::default()
         })
+    }
+
+    fn source(&self, namespace: &str, digest: &Digest, reference: Option<&String>) -> Result<Source> {
+        let blob = || self.contents.reader(namespace, digest).map(|reader| Source::Blob(reader.into_file()));
+        match (blob(), reference) {
+            (Err(error), Some(reference)) if error.is_not_found() => {
+                match self.contents.follow(namespace, reference, digest) {
+                    Ok(following) => Ok(Source::Write(following)),
+                    // Committed between the two looks, or nowhere.
+                    Err(error) if error.is_not_found() => blob(),
+                    Err(error) => Err(error),
+                }
+            }
+            (answer, _) => answer,
+        }
     }
 
     /// Makes a layer of what `right` has changed against `left`, as a blob.
@@ -140,7 +164,22 @@ impl Differ {
     }
 }
 
-fn apply(source: File, mounts: &[Mount], folder: &Path, sync: bool) -> Result<archive::Applied> {
+fn apply(source: Source, mounts: &[Mount], folder: &Path, sync: bool) -> Result<archive::Applied> {
+    match source {
+        Source::Blob(file) => unpack(file, mounts, folder, sync),
+        Source::Write(mut following) => {
+            let applied = unpack(&mut following, mounts, folder, sync);
+            match applied {
+                Err(_) if following.is_given_up() => {
+                    Err(Error::Unavailable("the layer's write was given up: unavailable".to_owned()))
+                }
+                applied => applied,
+            }
+        }
+    }
+}
+
+fn unpack(source: impl Read + Send, mounts: &[Mount], folder: &Path, sync: bool) -> Result<archive::Applied> {
     let options = |whiteouts, lower| ApplyOptions { whiteouts, lower, limits: Limits::default() };
     let unpack = |root: &Path, options: &ApplyOptions| -> Result<archive::Applied> {
         let applied = archive::apply(source, root, options)?;

@@ -8,7 +8,7 @@ use containerd_api::services::containers::v1::{Container, container};
 use containerd_api::services::images::v1::Image;
 use containerd_api::services::leases::v1::Resource;
 use containerd_api::services::namespaces::v1::Namespace;
-use containerd_api::types::Descriptor;
+use containerd_api::types::{Descriptor, Mount};
 use content::WriteRequest;
 use errors::{ErrorKind, Kind};
 use ids::Digest;
@@ -300,5 +300,80 @@ fn a_namespace_comes_with_its_first_object_and_goes_when_it_is_empty() {
         services.namespaces.delete("auto", Vec::new()).await.expect("empty");
         let named = Namespace { name: "bad/name".to_owned(), labels: HashMap::new() };
         assert_eq!(services.namespaces.create(named).await.expect_err("name").kind(), ErrorKind::InvalidArgument);
+    });
+}
+
+/// An archive of one file (POSIX ustar), without the blocks at its end.
+fn archive_of(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = [0_u8; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[100..107].copy_from_slice(b"0000644");
+    header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+    header[148..156].fill(b' ');
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    [&header, content].concat()
+}
+
+/// Waits until a part of the file is there.
+async fn begun(file: &Path) {
+    while std::fs::metadata(file).map_or(0, |found| found.len()) < 1 << 19 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn a_layer_is_unpacked_while_its_write_goes_on() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let target = tempfile::tempdir().expect("tempdir");
+    let bytes = &archive_of("file", &vec![7; 3 << 20]);
+    let digest = Digest::of(bytes);
+    let mount = Mount {
+        r#type: "bind".to_owned(),
+        source: target.path().display().to_string(),
+        options: vec!["rbind".to_owned(), "rw".to_owned()],
+        ..Mount::default()
+    };
+    let layer = |write: &str| Descriptor {
+        media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+        digest: digest.to_string(),
+        size: i64::try_from(bytes.len()).expect("length"),
+        annotations: HashMap::from([(containerd_api::WRITE_ANNOTATION.to_owned(), write.to_owned())]),
+    };
+    let file = target.path().join("file");
+    live(folder.path(), |services| async move {
+        let apply = |layer| {
+            let (services, mount) = (services.clone(), mount.clone());
+            tokio::spawn(async move { services.differ.apply(NS, layer, vec![mount], false).await })
+        };
+        let open = || async {
+            let request =
+                WriteRequest { reference: "layer".to_owned(), expected: Some(digest), ..WriteRequest::default() };
+            services.contents.write(scope(None), request).await.expect("open a write")
+        };
+        let nowhere = apply(layer("another")).await.expect("join").expect_err("no such write");
+        assert_eq!(nowhere.kind(), ErrorKind::NotFound);
+
+        // Given up half-way: an error that says so.
+        let mut write = open().await;
+        write.write_at(None, &bytes[..1 << 20]).expect("write");
+        let half = apply(layer("layer"));
+        begun(&file).await;
+        drop(write);
+        assert_eq!(half.await.expect("join").expect_err("half of it").kind(), ErrorKind::Unavailable);
+
+        // Gone on with: the files are there before the last byte has come, the answer only after it.
+        let mut write = open().await;
+        assert_eq!(write.status().offset, 1 << 20);
+        std::fs::remove_file(&file).expect("the half");
+        let applied = apply(layer("layer"));
+        begun(&file).await;
+        assert!(!applied.is_finished());
+        write.write_at(None, &bytes[1 << 20..]).expect("write");
+        write.commit(None, Some(digest), Labels::new()).await.expect("commit");
+        assert_eq!(applied.await.expect("join").expect("apply").digest, digest.to_string());
+        assert_eq!(std::fs::metadata(&file).expect("the file").len(), 3 << 20);
     });
 }

@@ -8,6 +8,7 @@ mod snapshots;
 
 pub(crate) use content::{BlobWriter, Committed, as_io};
 pub(crate) use records::{Collect, Record};
+pub(crate) use snapshots::Snapshot;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use containerd_api::WRITE_ANNOTATION;
 use containerd_api::services::snapshots::v1 as api;
 use containerd_api::types::Mount;
 use image_core::Descriptor;
@@ -70,6 +71,20 @@ impl Backend {
     /// Unpacks a layer; answers the digest of its plain bytes as the differ found it.
     pub async fn apply(&self, layer: &Descriptor, onto: &Snapshot) -> Result<String, ImagesError> {
         let applied = self.client.apply_diff(to_wire(layer), onto.mounts.clone()).await?;
+        Ok(applied.digest)
+    }
+
+    /// The same with a layer that this write brings: done when it is committed. A containerd that does not know how to,
+    /// answers that there is no such blob.
+    pub async fn apply_arriving(
+        &self,
+        layer: &Descriptor,
+        write: &str,
+        onto: &Snapshot,
+    ) -> Result<String, ImagesError> {
+        let mut arriving = to_wire(layer);
+        arriving.annotations.insert(WRITE_ANNOTATION.to_owned(), write.to_owned());
+        let applied = self.client.apply_diff(arriving, onto.mounts.clone()).await?;
         Ok(applied.digest)
     }
 

@@ -117,7 +117,7 @@ impl Loading<'_> {
             if !self.request.quiet {
                 self.progress.bytes(short(&diff_id), messages::LOADING, 0, layer.size).await;
             }
-            self.images.unpack_layer(&self.backend, image, at).await?;
+            self.images.unpack_layer(&self.backend, image, at, None).await?;
             if !self.request.quiet {
                 self.progress.bytes(short(&diff_id), messages::LOADING, layer.size, layer.size).await;
             }
