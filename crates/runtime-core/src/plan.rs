@@ -231,9 +231,8 @@ pub enum Step {
         class: u32,
         priority: u32,
     },
+    /// Empty: all processors that the cgroup has, whatever the caller is bound to.
     SetAffinity(Vec<u64>),
-    /// All processors that the cgroup has, whatever the caller is bound to.
-    FreeAffinity,
     SetMemoryPolicy {
         mode: u32,
         nodes: Vec<u64>,
@@ -277,9 +276,7 @@ pub enum Step {
     PivotRoot,
     MoveRoot,
     /// A root for this process alone, where the mounts are shared with others.
-    ChangeRoot,
-    /// The same for an exec, whose container has it.
-    EnterRoot {
+    ChangeRoot {
         slot: Slot,
     },
     MakeReadonly {

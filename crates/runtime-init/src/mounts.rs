@@ -329,8 +329,8 @@ pub fn move_root(fds: &mut Fds) -> Outcome {
 }
 
 /// For a container in the mount namespace of others: their root stays, this process gets another one.
-pub fn change_root(fds: &mut Fds) -> Outcome {
-    file::fchdir(fds.get(Slot::ROOT))?;
+pub fn change_root(fds: &mut Fds, slot: Slot) -> Outcome {
+    file::fchdir(fds.get(slot))?;
     file::chroot(c".")?;
     file::chdir(c"/")?;
     reopen_root(fds)

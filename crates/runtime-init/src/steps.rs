@@ -38,7 +38,6 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         | Step::SetScheduler(_)
         | Step::SetIoPriority { .. }
         | Step::SetAffinity(_)
-        | Step::FreeAffinity
         | Step::SetMemoryPolicy { .. } => schedule(step)?,
         Step::NewSession => process::session_leader()?,
         Step::SessionKeyring { name } => session_keyring(name)?,
@@ -56,8 +55,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::MountBind(step) => mounts::bind(fds, step)?,
         Step::Populate { directory, entries } => mounts::populate(fds.get(Slot::ROOT), directory, entries)?,
         Step::PivotRoot => mounts::pivot(fds)?,
-        Step::ChangeRoot => mounts::change_root(fds)?,
-        Step::EnterRoot { slot } => enter_root(fds.get(*slot))?,
+        Step::ChangeRoot { slot } => mounts::change_root(fds, *slot)?,
         Step::MoveRoot => mounts::move_root(fds)?,
         Step::MakeReadonly { path } => mounts::make_readonly(fds.get(Slot::ROOT), path)?,
         Step::OpenConsole { rows, columns, bind_console, foreground } => {
@@ -90,13 +88,6 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::Execute => return Err(program::execute(prepared, progress).into()),
     }
     Ok(())
-}
-
-/// chroot(2) to the root of a container that shares the mounts of the host.
-fn enter_root(root: i32) -> Outcome {
-    file::fchdir(root)?;
-    file::chroot(c".")?;
-    Ok(file::chdir(c"/")?)
 }
 
 fn wait_parent(sync: i32, point: u32) -> Outcome {
@@ -135,9 +126,9 @@ fn schedule(step: &Step) -> Outcome {
         Step::SetPersonality(persona) => scheduling::set_personality(*persona)?,
         Step::SetScheduler(wanted) => set_scheduler(*wanted)?,
         Step::SetIoPriority { class, priority } => scheduling::set_io_priority(*class, *priority)?,
-        Step::SetAffinity(mask) => scheduling::set_affinity(mask)?,
         // Whoever may not has those of its caller: nothing that a container could not live with.
-        Step::FreeAffinity => _ = scheduling::set_affinity(&[u64::MAX; ALL_PROCESSORS]),
+        Step::SetAffinity(mask) if mask.is_empty() => _ = scheduling::set_affinity(&[u64::MAX; ALL_PROCESSORS]),
+        Step::SetAffinity(mask) => scheduling::set_affinity(mask)?,
         Step::SetMemoryPolicy { mode, nodes } => scheduling::set_memory_policy(*mode, nodes)?,
         _ => {}
     }

@@ -131,7 +131,9 @@ pub fn exec(root: &Root, request: &ExecRequest, notes: &mut Notes) -> Result<i32
 
 /// The processors that an exec has before it is in its cgroup; of the first 64.
 fn initial_affinity(plan: &Plan) -> Option<u64> {
-    plan.steps.iter().take_while(|step| !matches!(step, Step::FreeAffinity)).find_map(|step| match step {
+    let early = plan.steps.iter().take_while(|step| !matches!(step, Step::JoinCgroup { .. }));
+    let mut early = early;
+    early.find_map(|step| match step {
         Step::SetAffinity(mask) => mask.first().copied(),
         _ => None,
     })

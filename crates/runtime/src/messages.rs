@@ -117,7 +117,7 @@ fn setting(step: &Step, detail: Detail, number: u32, errno: Errno) -> String {
         ),
         Step::Populate { directory, .. } => format!("create device nodes in {} (entry {number})", place(directory)),
         Step::PivotRoot => "pivot_root".into(),
-        Step::ChangeRoot | Step::EnterRoot { .. } => "chroot".into(),
+        Step::ChangeRoot { .. } => "chroot".into(),
         Step::MoveRoot => "error jailing process inside rootfs".into(),
         Step::MakeReadonly { path } | Step::ReadonlyPath(path) => format!("make {} read-only", place(path)),
         Step::MaskPath(_) if detail == Detail::NotNull => "the container's /dev/null is not the null device".into(),

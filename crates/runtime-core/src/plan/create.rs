@@ -9,7 +9,7 @@ use super::mounts::{self, Context, HostFacts};
 use super::namespaces::{
     CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces,
 };
-use super::{HookPlace, InRoot, Open, Plan, Point, Step, devices, paths, scheduling, trees};
+use super::{HookPlace, InRoot, Open, Plan, Point, Slot, Step, devices, paths, scheduling, trees};
 use crate::error::c_string;
 use crate::seccomp::Filter;
 use crate::spec::{Process, Spec};
@@ -101,7 +101,7 @@ fn push_identity(
         let tasks = plan.open(Open::CgroupTasks(file.clone()))?;
         plan.push(Step::JoinCgroup { tasks });
     }
-    plan.push(Step::FreeAffinity);
+    plan.push(Step::SetAffinity(Vec::new()));
     push_namespaces(plan, context, process)?;
     if maps_itself {
         // Who is not root may write the maps of those only that it may look into.
@@ -185,7 +185,7 @@ fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Res
         plan.push(Step::RunHooks { kind: "createContainer", place, hooks: finish::hooks(&hooks.create_container)? });
     }
     plan.push(match (context.namespaces.own(CLONE_NEWNS), options.no_pivot) {
-        (false, _) => Step::ChangeRoot,
+        (false, _) => Step::ChangeRoot { slot: Slot::ROOT },
         (true, true) => Step::MoveRoot,
         (true, false) => Step::PivotRoot,
     });

@@ -47,7 +47,7 @@ pub fn plan(
         let tasks = plan.open(Open::CgroupTasks(file.clone()))?;
         plan.push(Step::JoinCgroup { tasks });
     }
-    plan.push(if last.is_empty() { Step::FreeAffinity } else { Step::SetAffinity(last) });
+    plan.push(Step::SetAffinity(last));
     finish::push_limits(&mut plan, process, facts)?;
     let init = plan.open(Open::Init)?;
     if options.namespaces != 0 {
@@ -58,7 +58,7 @@ pub fn plan(
     }
     if options.namespaces & CLONE_NEWNS == 0 {
         let slot = plan.open(Open::InitRoot)?;
-        plan.push(Step::EnterRoot { slot });
+        plan.push(Step::ChangeRoot { slot });
     }
     plan.push(Step::NewSession);
     if !options.no_new_keyring {

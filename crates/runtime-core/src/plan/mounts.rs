@@ -91,7 +91,12 @@ pub(super) fn dev_is_readonly(spec: &Spec) -> bool {
 }
 
 fn push(plan: &mut Plan, context: &Context, mount: &Mount) -> Result<(), SpecError> {
+    // Some name the place as the host sees it; so read by runc.
     let destination = paths::absolute(&mount.destination);
+    let destination = match destination.strip_prefix(&context.facts.rootfs) {
+        Some(below) if below.starts_with('/') && context.facts.rootfs != "/" => below.to_string(),
+        _ => destination,
+    };
     let parsed = mount_options::parse(&mount.options)?;
     let kind = if parsed.bind { "bind" } else { mount.kind.as_str() };
     if destination == "/" && kind != "bind" {
@@ -188,8 +193,10 @@ fn bind(
     parsed: &Parsed,
     target: Target,
 ) -> Result<BindMount, SpecError> {
-    if let Some(option) = parsed.rest.first() {
-        return Err(SpecError::Invalid(format!("bind mounts cannot have the option {option:?}")));
+    // mount(2) takes no data for a bind mount, and configurations carry some.
+    if !parsed.rest.is_empty() {
+        let (place, options) = (&mount.destination, parsed.rest.join(","));
+        plan.warnings.push(format!("the bind mount at {place:?} leaves out the options {options}"));
     }
     let source = match mount.source.as_str() {
         "" => return Err(SpecError::Invalid(format!("the bind mount at {:?} has no source", mount.destination))),
