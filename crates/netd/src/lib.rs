@@ -13,6 +13,7 @@
 //! sandbox that leads port 53 of 127.0.0.11 here. Everything a container can make grow has a named limit.
 
 mod control;
+mod datagram;
 mod error;
 mod host_servers;
 mod poller;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use network_core::firewall::PublishedPort;
 
+use crate::datagram::{self, Known};
 use crate::error::Error;
 use crate::poller::{EventFlags, Poller, Token};
 use crate::socket;
@@ -35,6 +36,8 @@ struct Front {
 struct Session {
     front: u64,
     client: SocketAddr,
+    /// The address that the client asks at.
+    known: Option<Known>,
     socket: UdpSocket,
     last_used: Duration,
 }
@@ -44,6 +47,7 @@ impl UdpRelay {
         let address = SocketAddr::new(port.host_address, port.host_port);
         let failed = |source| Error::Bind { address, protocol: port.protocol, source };
         let socket = socket::udp_socket(address).map_err(failed)?;
+        datagram::tell_destinations(&socket, address.is_ipv4()).map_err(failed)?;
         let number = poller.number();
         poller.add(&socket, Token::UdpFront(number), EventFlags::IN).map_err(failed)?;
         let target = SocketAddr::new(port.container_address, port.container_port);
@@ -74,11 +78,12 @@ impl UdpRelay {
         self.buffer.resize(MAX_DATAGRAM, 0);
         for _ in 0..ROUNDS {
             let Some(front) = self.fronts.get(&number) else { return };
-            let Ok((length, client)) = front.socket.recv_from(&mut self.buffer) else { return };
+            let Ok((length, client, known)) = datagram::receive(&front.socket, &mut self.buffer) else { return };
             let target = front.target;
             let Some(id) = self.session(poller, number, client, target, now) else { continue };
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.last_used = now;
+                session.known = known;
                 // Lost like any datagram that finds no taker.
                 let _ = session.socket.send(&self.buffer[..length]);
             }
@@ -94,7 +99,7 @@ impl UdpRelay {
             let Ok(length) = session.socket.recv(&mut self.buffer) else { return };
             session.last_used = now;
             if let Some(front) = self.fronts.get(&session.front) {
-                let _ = front.socket.send_to(&self.buffer[..length], session.client);
+                let _ = datagram::answer(&front.socket, &self.buffer[..length], session.client, session.known);
             }
         }
     }
@@ -116,7 +121,7 @@ impl UdpRelay {
         let socket = socket::udp_to(target).ok()?;
         let id = poller.number();
         poller.add(&socket, Token::UdpBack(id), EventFlags::IN).ok()?;
-        self.sessions.insert(id, Session { front, client, socket, last_used: now });
+        self.sessions.insert(id, Session { front, client, known: None, socket, last_used: now });
         self.by_client.insert((front, client), id);
         Some(id)
     }
