@@ -127,8 +127,12 @@ impl Plugin {
         };
         let late = |_| PluginError::Late { method: method.to_owned() };
         let (status, bytes) = timeout(limit, exchange).await.map_err(late)??;
-        if status != StatusCode::OK {
-            return Err(PluginError::Refused { method: method.to_owned(), message: remote_error(&bytes) });
+        match status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => {
+                return Err(PluginError::Unknown { method: method.to_owned(), message: remote_error(&bytes) });
+            }
+            _ => return Err(PluginError::Refused { method: method.to_owned(), message: remote_error(&bytes) }),
         }
         serde_json::from_slice(&bytes).map_err(|error| unreadable(method, error))
     }

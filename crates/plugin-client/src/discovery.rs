@@ -12,7 +12,9 @@ use crate::{Address, Plugin, PluginError, Tls};
 
 /// The largest file with an address that is read.
 const MAX_SPEC: u64 = 64 * 1024;
-const PATIENCE: Duration = Duration::from_secs(5);
+/// As long as Docker tries.
+const PATIENCE: Duration = Duration::from_secs(15);
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Nobody has more plugins on one host.
 const MAX_PLUGINS: usize = 256;
 
@@ -21,7 +23,7 @@ const MAX_PLUGINS: usize = 256;
 pub struct Plugins {
     pub sockets: PathBuf,
     pub specs: Vec<PathBuf>,
-    /// How long a plugin that does not listen is waited for: it may be starting again.
+    /// How long a plugin that does not listen, or that was there and is not, is waited for: it may be starting again.
     pub patience: Duration,
 }
 
@@ -66,6 +68,19 @@ impl Plugins {
             }
         }
         Err(PluginError::NotFound(name.to_owned()))
+    }
+
+    /// The same for one that was there before and may be starting again: it is waited for.
+    pub async fn wait_for(&self, name: &str) -> Result<Plugin, PluginError> {
+        let end = tokio::time::Instant::now() + self.patience;
+        loop {
+            match self.find(name) {
+                Err(PluginError::NotFound(_)) if tokio::time::Instant::now() < end => {
+                    tokio::time::sleep(LOOK_PAUSE).await
+                }
+                other => return other,
+            }
+        }
     }
 
     /// The names of all plugins that are installed, in order; none of them is called.

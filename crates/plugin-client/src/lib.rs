@@ -42,6 +42,9 @@ pub enum PluginError {
     /// The plugin's own words.
     #[error("{method}: {message}")]
     Refused { method: String, message: String },
+    /// It serves none of these calls.
+    #[error("{method}: {message}")]
+    Unknown { method: String, message: String },
     #[error("{method}: the plugin's answer cannot be read: {why}")]
     Answer { method: String, why: String },
 }
@@ -52,7 +55,7 @@ impl Kind for PluginError {
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::NotImplemented { .. } | Self::Address { .. } => ErrorKind::InvalidArgument,
             Self::Unreachable { .. } | Self::Late { .. } => ErrorKind::Unavailable,
-            Self::Refused { .. } | Self::Answer { .. } => ErrorKind::Internal,
+            Self::Refused { .. } | Self::Unknown { .. } | Self::Answer { .. } => ErrorKind::Internal,
         }
     }
 }

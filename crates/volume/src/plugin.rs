@@ -159,7 +159,10 @@ impl Driver for PluginDriver {
         match self.call("VolumeDriver.Get", &Request::of(name), SHORT).await {
             Ok(answer) => Ok(answer.volume.map(Found::from)),
             // A plugin says in words of its own that there is no such volume; only silence is an error.
-            Err(VolumeError::Refused(_) | VolumeError::Plugin(PluginError::Refused { .. })) => Ok(None),
+            Err(
+                VolumeError::Refused(_)
+                | VolumeError::Plugin(PluginError::Refused { .. } | PluginError::Unknown { .. }),
+            ) => Ok(None),
             Err(error) => Err(error),
         }
     }
