@@ -1,6 +1,7 @@
 //! `docker create`: from a request to a stored container with a snapshot of its own.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use container_core::spec::default_paths;
@@ -8,13 +9,15 @@ use container_core::{
     Config, ConfigError, EndpointRequest, HostConfig, MountKind, MountPoint, NetworkMode, ReadOnly, State, merge_image,
     restart, validate, wanted_mounts,
 };
+use containerd_api::types::Mount;
 use ids::{ContainerId, check_container_name, generated_name};
 
 use crate::error::Error;
 use crate::ports::Image;
 use crate::record::{Container, Record};
 use crate::request::{CreateRequest, Created};
-use crate::service::{Shared, now, random};
+use crate::rootfs::Layers;
+use crate::service::{Shared, blocking, now, random};
 use crate::{files, host, links, logging, messages, propagation, runtimes, staging, volumes};
 
 /// Names that are tried before giving up.
@@ -81,6 +84,7 @@ async fn keep(shared: &Arc<Shared>, record: Record, image: &Image) -> Result<Arc
     let made = async {
         files::make_folder(&folder)?;
         let snapshot = shared.containerd.prepare_snapshot(&record.id, &image.chain_id, record.life()).await?;
+        check_working_dir(&record, &snapshot).await?;
         view_images(shared, &record).await?;
         volumes::provide(shared, &container, container.rootfs.get_or_init(|| snapshot)).await
     };
@@ -92,6 +96,19 @@ async fn keep(shared: &Arc<Shared>, record: Record, image: &Image) -> Result<Arc
     }
     shared.index().insert(Arc::clone(&container));
     Ok(container)
+}
+
+/// The image must not have anything but a folder at the process's place; where it has nothing, the runtime makes one.
+async fn check_working_dir(record: &Record, rootfs: &[Mount]) -> Result<(), Error> {
+    let place = record.config.working_dir.clone();
+    let Some(layers) = Layers::of(rootfs).filter(|_| !matches!(place.as_str(), "" | "/")) else { return Ok(()) };
+    let inside = place.clone();
+    let is_file = blocking(move || layers.has_other_than_folder(Path::new(&inside))).await?;
+    match is_file {
+        Ok(true) => Err(messages::working_dir_is_file(&place)),
+        Ok(false) => Ok(()),
+        Err(error) => Err(Error::file("look in the image at", Path::new(&place), error)),
+    }
 }
 
 /// A snapshot for each image that is mounted, which keeps the layers there.
@@ -169,7 +186,9 @@ fn complete_namespaces(shared: &Shared, host_config: &mut HostConfig) -> Result<
     let defaults = shared.defaults();
     for mode in [&mut host_config.pid_mode, &mut host_config.ipc_mode] {
         if let Some(reference) = mode.strip_prefix("container:") {
-            *mode = format!("container:{}", shared.find(reference)?.id);
+            // For Docker a bad configuration, not a container that a request is about.
+            let other = shared.find(reference).map_err(|error| messages::bad_mode(&error))?;
+            *mode = format!("container:{}", other.id);
         }
     }
     if host_config.ipc_mode.is_empty() {

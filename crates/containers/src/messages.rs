@@ -51,6 +51,16 @@ pub fn not_connected(id: &str, network: &str) -> Error {
     refuse(ErrorKind::PermissionDenied, format!("container {id} is not connected to the network {network}"))
 }
 
+/// The namespaces of a container that is not there.
+pub fn bad_mode(why: &Error) -> Error {
+    refuse(ErrorKind::InvalidArgument, errors::chain(why))
+}
+
+/// `-w` with the path of what is no folder.
+pub fn working_dir_is_file(path: &str) -> Error {
+    refuse(ErrorKind::Internal, format!("Cannot mkdir: {path} is not a directory"))
+}
+
 pub fn connect_to_host() -> Error {
     let message = "cannot connect container to host network - container must be created in host network mode";
     refuse(ErrorKind::InvalidArgument, message.to_owned())

@@ -57,6 +57,18 @@ impl Layers {
         Ok(rustix::fs::open(only, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
     }
 
+    /// Whether something that is no folder is at a path, or on the way there; links are resolved inside.
+    pub fn has_other_than_folder(&self, inside: &Path) -> std::io::Result<bool> {
+        let root = self.mount()?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&root, inside, flags, Mode::empty(), resolve) {
+            Ok(_) | Err(Errno::NOENT | Errno::LOOP) => Ok(false),
+            Err(Errno::NOTDIR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn mount_overlay(&self) -> std::io::Result<OwnedFd> {
         let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         // One by one, since a value has at most 255 bytes (fsconfig(2)); before Linux 6.5 they come in one.
@@ -212,6 +224,19 @@ mod tests {
         assert_eq!(read_small(&layers, "etc", "passwd").unwrap(), b"");
         fs::write(root.join("etc/real"), "inside").unwrap();
         assert_eq!(read_small(&layers, "etc", "passwd").unwrap(), b"inside");
+    }
+
+    #[test]
+    fn a_file_in_place_of_a_folder_is_seen_through_links_that_stay_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = layers(folder.path(), &["only"]);
+        let root = &layers.directories[0];
+        fs::write(root.join("etc/file"), "").unwrap();
+        std::os::unix::fs::symlink("/etc/file", root.join("link")).unwrap();
+        std::os::unix::fs::symlink("/etc", root.join("folder")).unwrap();
+        let has = |path: &str| layers.has_other_than_folder(Path::new(path)).unwrap();
+        assert!(has("/etc/file") && has("/link") && has("/folder/file") && has("/etc/file/below"));
+        assert!(!has("/etc") && !has("/folder") && !has("/new/one") && !has("/folder/../etc"));
     }
 
     #[test]
