@@ -33,6 +33,12 @@ impl Mac {
         };
         Self([0x02, 0x42, low[0], low[1], low[2], low[3]])
     }
+
+    /// For what has no address: by its random id.
+    pub fn from_id(id: &str) -> Self {
+        let low = id.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default().to_be_bytes();
+        Self([0x02, 0x42, low[0], low[1], low[2], low[3]])
+    }
 }
 
 impl fmt::Display for Mac {

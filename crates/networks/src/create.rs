@@ -14,7 +14,7 @@ use crate::messages;
 use crate::record::{IpamRecord, NETWORKS, NetworkRecord};
 use crate::request::{CreateNetwork, Created};
 use crate::service::{Inner, new_id};
-use crate::state::State;
+use crate::state::{Network, State};
 use crate::subnets::{self, Surroundings, host_subnets};
 
 /// Networks, labels and options of one daemon and request.
@@ -109,6 +109,7 @@ impl Inner {
                 record.subnets = subnets::as_written(pools);
             } else {
                 self.driver(&record.driver)?.configure(&mut record, &others)?;
+                check_pools(&record)?;
                 let own = subnets::taken(&record, &others);
                 let around = Surroundings { config: &self.config, own, host: host_routes, random };
                 record.subnets = match managed {
@@ -158,7 +159,7 @@ impl Inner {
         }
         record.enable_ipv4 = family(request.enable_ipv4, &mut record, OPTION_IPV4, true)?;
         record.enable_ipv6 = family(request.enable_ipv6, &mut record, OPTION_IPV6, false)?;
-        if !record.enable_ipv4 && !record.enable_ipv6 {
+        if !record.enable_ipv4 && !record.enable_ipv6 && record.driver == "bridge" {
             return Err(invalid("IPv4 or IPv6 must be enabled".to_owned()));
         }
         let pools = ipam::parse(&request.pools, record.enable_ipv6).map_err(invalid_pools)?;
@@ -166,8 +167,8 @@ impl Inner {
     }
 
     fn build_network(&self, route: &Route, mut record: NetworkRecord) -> Result<NetworkRecord, Error> {
-        let stored = record.clone();
-        self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.put(tx, &stored.id, &stored))?;
+        let is_of_plugin = record.is_remote() || record.ipam.is_remote();
+        self.store_network(&NetworkRecord { is_being_made: is_of_plugin, ..record.clone() })?;
         if !record.has_endpoints() {
             return Ok(record);
         }
@@ -176,8 +177,7 @@ impl Inner {
         driver.adopt(route, &mut record)?;
         if record != before {
             // What stands in the kernel already is known before anything is made there.
-            let stored = record.clone();
-            self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.put(tx, &stored.id, &stored))?;
+            self.store_network(&record)?;
             if let Some(network) = self.state().networks.get_mut(&record.id) {
                 network.record = record.clone();
             }
@@ -187,7 +187,33 @@ impl Inner {
             // The first error counts.
             let _ = driver.remove(route, &record);
         }
-        built.map(|()| record)
+        built?;
+        if is_of_plugin {
+            self.store_network(&record)?;
+        }
+        Ok(record)
+    }
+
+    fn store_network(&self, record: &NetworkRecord) -> Result<(), Error> {
+        let stored = record.clone();
+        Ok(self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.put(tx, &stored.id, &stored))?)
+    }
+
+    /// Networks that a plugin was being asked for when the daemon died: nobody was told of them, and the plugin is asked to
+    /// forget them.
+    pub(crate) fn remove_half_made(&self) {
+        let half_made: Vec<Network> = {
+            let mut state = self.state();
+            let ids: Vec<String> =
+                state.networks.values().filter(|it| it.record.is_being_made).map(|it| it.record.id.clone()).collect();
+            ids.iter().filter_map(|id| state.networks.remove(id)).collect()
+        };
+        for network in half_made {
+            let name = network.record.name.clone();
+            if let Err(error) = self.take_away(network) {
+                tracing::warn!(network = name, error = errors::chain(&error), "a plugin keeps a network");
+            }
+        }
     }
 
     fn build_links(&self, route: &Route, record: &NetworkRecord) -> Result<(), Error> {
@@ -202,6 +228,16 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Drivers of ours cannot do without an address of a family that the network has.
+fn check_pools(record: &NetworkRecord) -> Result<(), Error> {
+    let missing = match (record.ipam.is_null() && !record.is_remote(), record.enable_ipv4, record.enable_ipv6) {
+        (true, true, _) => "ipv4 pool is empty",
+        (true, false, true) => "ipv6 pool is empty",
+        _ => return Ok(()),
+    };
+    Err(Error::docker(ErrorKind::InvalidArgument, missing.to_owned()))
 }
 
 fn invalid_pools(wrong: Vec<String>) -> Error {
@@ -246,10 +282,8 @@ fn check(request: &CreateNetwork) -> Result<(), Error> {
     if request.ingress {
         return forbidden("Ingress network can only be global scope network");
     }
-    if request.ipam_driver == "null" {
-        return invalid(
-            "the null IPAM driver gives containers no addresses, which this engine cannot do without".into(),
-        );
+    if request.ipam_driver == "null" && !request.pools.is_empty() {
+        return invalid("null ipam driver does not handle specific address pool requests".into());
     }
     let own = !request.pools.is_empty() || !request.options.is_empty();
     if !request.config_from.is_empty() && (own || request.enable_ipv6 == Some(true)) {

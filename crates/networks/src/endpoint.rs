@@ -54,7 +54,8 @@ impl Inner {
             let network = state.find(&endpoint.network_id)?.record.clone();
             (before, after, network)
         };
-        let plugged = self.join_remotes(&mut after).and_then(|()| self.plug(&before, &after));
+        let joined = self.join_remotes(&mut after, &facts, &Refused::new());
+        let plugged = joined.and_then(|()| self.plug(&before, &mut after));
         if let Err(error) = plugged {
             {
                 // Ports moved from endpoint to endpoint keep their numbers: nobody else has them meanwhile.
@@ -65,13 +66,25 @@ impl Inner {
             }
             // The first error counts; what could not be undone goes with the sandbox.
             let _ = self.unplug(&after, &before);
+            let _ = self.program_again(before, &after);
             return Err(error);
         }
         self.publish(EventAction::Connect, &network, Some(container_id));
         Ok(after.sandbox)
     }
 
-    fn plug(&self, before: &SandboxRecord, after: &SandboxRecord) -> Result<(), Error> {
+    /// A plugin's endpoint that was the way out until a connect that failed is that again.
+    fn program_again(&self, mut before: SandboxRecord, after: &SandboxRecord) -> Result<(), Error> {
+        for endpoint in &mut before.sandbox.endpoints {
+            let mut known = after.sandbox.endpoints.iter();
+            if let Some(known) = known.find(|known| known.endpoint_id == endpoint.endpoint_id) {
+                endpoint.remote.clone_from(&known.remote);
+            }
+        }
+        self.program_remotes(&mut before)
+    }
+
+    fn plug(&self, before: &SandboxRecord, after: &mut SandboxRecord) -> Result<(), Error> {
         // Whoever finds the record after a crash looks for the link; a link without a record would stay.
         self.store_sandbox(&SandboxRecord { is_changing: true, ..after.clone() })?;
         let (Some(path), Some(endpoint)) = (&after.sandbox.netns_path, after.sandbox.endpoints.last()) else {
@@ -80,6 +93,7 @@ impl Inner {
         let plugs = self.plugs(std::slice::from_ref(endpoint))?;
         plugs.iter().try_for_each(|plug| plumbing::plug(path, plug))?;
         self.change_over(before, after)?;
+        self.program_remotes(after)?;
         self.store_sandbox(after)
     }
 
@@ -94,6 +108,11 @@ impl Inner {
             })
         };
         for endpoint in record.sandbox.endpoints.iter().filter(|endpoint| !is_wanted(endpoint)) {
+            self.disconnect(container_id, &endpoint.network_id)?;
+        }
+        // A plugin that was being told of an endpoint: who asked for it never got an answer.
+        let is_half = |endpoint: &&Endpoint| endpoint.remote.as_ref().is_some_and(|remote| remote.link.is_empty());
+        for endpoint in record.sandbox.endpoints.iter().filter(|endpoint| is_wanted(endpoint)).filter(is_half) {
             self.disconnect(container_id, &endpoint.network_id)?;
         }
         let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
@@ -145,7 +164,7 @@ impl Inner {
     pub(crate) fn disconnect(&self, container_id: &str, term: &str) -> Result<Sandbox, Error> {
         self.prepare()?;
         let facts = self.host_facts_for(0)?;
-        let (before, after, network) = {
+        let (before, mut after, network) = {
             let mut state = self.state();
             let network = state.find(term)?.record.clone();
             let before = state.sandboxes.get(container_id).cloned().ok_or_else(|| not_running(container_id))?;
@@ -158,6 +177,7 @@ impl Inner {
         let gone = before.sandbox.endpoints.iter().filter(|endpoint| endpoint.network_id == network.id);
         gone.for_each(|endpoint| self.give_back_addresses(endpoint));
         unplugged?;
+        self.program_remotes(&mut after)?;
         self.publish(EventAction::Disconnect, &network, Some(container_id));
         Ok(after.sandbox)
     }

@@ -67,8 +67,14 @@ pub(crate) fn take_endpoint(
         }
     }
     let address = endpoint.addresses().first().copied();
-    endpoint.mac = wanted.mac.or(address.map(Mac::from_address)).unwrap_or(endpoint.mac);
+    endpoint.mac = wanted.mac.or(address.map(Mac::from_address)).unwrap_or_else(|| Mac::from_id(&endpoint.endpoint_id));
     Ok(endpoint)
+}
+
+/// What is wrong with an endpoint whoever has it; nothing is taken.
+pub(crate) fn check_endpoint(state: &State, wanted: &EndpointRequest) -> Result<(), Error> {
+    check_settings(&state.find(&wanted.network)?.record, wanted)?;
+    sysctls(wanted, "").map(drop)
 }
 
 fn check_network(network: &NetworkRecord, request: &SandboxRequest, others: &[Endpoint]) -> Result<(), Error> {

@@ -19,6 +19,7 @@ mod endpoint;
 mod endpoint_plan;
 mod error;
 mod events;
+mod external;
 mod firewall;
 mod firewall_rules;
 mod messages;

@@ -56,7 +56,7 @@ impl Inner {
     }
 
     /// From the store, the packet filter and the kernel; it is out of the state already, so that nobody joins it.
-    fn take_away(&self, network: Network) -> Result<String, Error> {
+    pub(crate) fn take_away(&self, network: Network) -> Result<String, Error> {
         let items = network.items();
         let record = network.record;
         let id = record.id.clone();

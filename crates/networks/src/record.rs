@@ -13,7 +13,7 @@ use crate::request::{Sandbox, SandboxRequest};
 pub(crate) const NETWORKS: Table<NetworkRecord> = Table::new("networks");
 pub(crate) const SANDBOXES: Table<SandboxRecord> = Table::new("network-sandboxes");
 
-/// One network. Written when it is created, never changed.
+/// One network. Written when it is created, and again when its plugin has made it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkRecord {
     pub id: String,
@@ -51,6 +51,9 @@ pub struct NetworkRecord {
     pub parent: Option<ParentRecord>,
     /// One of `bridge`, `host`, `none`: cannot be removed.
     pub predefined: bool,
+    /// A plugin is being asked for it: the next daemon takes it back.
+    #[serde(default)]
+    pub is_being_made: bool,
 }
 
 fn yes() -> bool {

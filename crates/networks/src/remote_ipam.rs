@@ -41,15 +41,17 @@ struct Addressed {
     address: String,
 }
 
-#[derive(Deserialize, Default)]
-struct Nothing {}
-
 /// A network, and an address of it that a plugin gave.
 pub(crate) type Given = (String, IpAddr);
 
 impl IpamRecord {
     pub(crate) fn is_remote(&self) -> bool {
         !matches!(self.driver.as_str(), "" | "default" | "null")
+    }
+
+    /// Nobody manages addresses: a plugin that makes the endpoints may give some.
+    pub(crate) fn is_null(&self) -> bool {
+        self.driver == "null"
     }
 }
 
@@ -142,19 +144,13 @@ impl Inner {
                 self.give_back(record, subnet, gateway);
             }
             let argument = json!({ "PoolID": subnet.pool });
-            let released = self.remote.call::<Nothing>(&record.ipam.driver, IPAM_DRIVER, "ReleasePool", &argument);
-            if let Err(error) = released {
-                tracing::warn!(plugin = record.ipam.driver, error = errors::chain(&error), "a plugin keeps a pool");
-            }
+            self.remote.bid_goodbye(&record.ipam.driver, IPAM_DRIVER, &["ReleasePool"], &argument);
         }
     }
 
     fn give_back(&self, record: &NetworkRecord, subnet: &SubnetRecord, address: IpAddr) {
         let argument = json!({ "PoolID": subnet.pool, "Address": address.to_string() });
-        let released = self.remote.call::<Nothing>(&record.ipam.driver, IPAM_DRIVER, "ReleaseAddress", &argument);
-        if let Err(error) = released {
-            tracing::warn!(plugin = record.ipam.driver, error = errors::chain(&error), "a plugin keeps an address");
-        }
+        self.remote.bid_goodbye(&record.ipam.driver, IPAM_DRIVER, &["ReleaseAddress"], &argument);
     }
 
     fn managed_by_plugin(&self, network: &str) -> Option<NetworkRecord> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use network_core::firewall::{OpenPort, PublishedPort};
 use network_core::ipam::Asked;
 use network_core::resolv_conf::Overrides;
-use network_core::{Mac, Publish, Subnet};
+use network_core::{Mac, Protocol, Publish, Subnet};
 use serde::{Deserialize, Serialize};
 
 use crate::record::NetworkRecord;
@@ -23,6 +23,9 @@ pub struct SandboxRequest {
     pub domainname: String,
     pub mode: SandboxMode,
     pub publish: Vec<Publish>,
+    /// Ports that the container says it serves; plugins are told of them.
+    #[serde(default)]
+    pub exposed: Vec<(u16, Protocol)>,
     pub dns: Overrides,
     /// `name:address`; the address may be `host-gateway`.
     pub extra_hosts: Vec<String>,
@@ -134,6 +137,9 @@ pub struct RemoteLink {
     /// Its name on the host.
     pub link: String,
     pub routes: Vec<RemoteRoute>,
+    /// The plugin was told to let the world in by it: to publish ports.
+    #[serde(default)]
+    pub is_way_out: bool,
 }
 
 /// A route that a plugin wants in the sandbox.

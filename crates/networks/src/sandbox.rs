@@ -55,9 +55,11 @@ impl Inner {
                 }
                 let record = plan::plan(&mut state, &self.config, request, &facts, &refused)?;
                 state.sandboxes.insert(record.container_id.clone(), record.clone());
+                state.arriving.insert(record.container_id.clone());
                 record
             };
-            let built = self.join_remotes(&mut record).map_err(Failure::Other).and_then(|()| self.build(&record));
+            let joined = self.join_remotes(&mut record, &facts, &refused).map_err(Failure::Other);
+            let built = joined.and_then(|()| self.build(&mut record));
             match built {
                 Ok(()) => {
                     self.announce(EventAction::Connect, &record);
@@ -123,8 +125,9 @@ impl Inner {
         })
     }
 
-    /// The record first, then the kernel, then docker-netd (whose sockets reserve the ports), then the packet filter.
-    fn build(&self, record: &SandboxRecord) -> Result<(), Failure> {
+    /// The record first, then the kernel, then docker-netd (whose sockets reserve the ports), then the packet filter, and
+    /// plugins that publish.
+    fn build(&self, record: &mut SandboxRecord) -> Result<(), Failure> {
         let stored = record.clone();
         // Without fsync: after a power loss no container runs, and what does not run has no sandbox.
         let written =
@@ -133,10 +136,16 @@ impl Inner {
         if let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| self.owns_namespace(record)) {
             self.create_namespace(path, record).map_err(Failure::Other)?;
         }
+        self.state().arriving.remove(&record.container_id);
         self.state_to_netd(record)?;
-        self.firewall
-            .change(&self.items_with_segments(record), &[], || self.state().firewall_items())
-            .map_err(|error| Failure::Other(error.into()))
+        let filtered = self.firewall.change(&self.items_with_segments(record), &[], || self.state().firewall_items());
+        filtered.map_err(|error| Failure::Other(error.into()))?;
+        self.program_remotes(record).map_err(|error| {
+            // The first error counts. A reload must not bring the elements back.
+            self.state().leaving.insert(record.container_id.clone());
+            let _ = self.firewall.change(&[], &record.items(), || self.state().firewall_items());
+            Failure::Other(error)
+        })
     }
 
     /// What the packet filter holds of a sandbox, and of the further bridges that it is on, which may be new.

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::config::Config;
 use crate::docker_chains;
 use crate::driver::{self, Driver};
+use crate::endpoint_plan;
 use crate::error::Error;
 use crate::events::{Event, EventAction, EventSink};
 use crate::firewall::Firewall;
@@ -125,6 +126,15 @@ impl Networks {
         self.run(move |inner| inner.restore(&live)).await?;
         self.inner.netd_used.notify_one();
         Ok(())
+    }
+
+    /// Whether a container may have this endpoint, as far as that is known before it starts.
+    pub async fn check(&self, endpoint: EndpointRequest) -> Result<(), Error> {
+        self.run(move |inner| {
+            inner.add_predefined()?;
+            endpoint_plan::check_endpoint(&inner.state(), &endpoint)
+        })
+        .await
     }
 
     /// Plugs a running container into one more network.

@@ -31,6 +31,9 @@ pub(crate) struct State {
     pub sandboxes: HashMap<String, SandboxRecord>,
     /// Sandboxes that are being taken down: they hold what they have, and nothing is said of them any more.
     pub leaving: HashSet<String>,
+    /// Sandboxes whose namespace is not whole yet: an address bound in it before its loopback is up would not be the
+    /// source of what is sent from there.
+    pub arriving: HashSet<String>,
     pub ports: PortTable,
 }
 
@@ -175,6 +178,7 @@ impl State {
     pub(crate) fn forget(&mut self, container_id: &str) -> Option<SandboxRecord> {
         let record = self.sandboxes.remove(container_id)?;
         self.leaving.remove(container_id);
+        self.arriving.remove(container_id);
         record.sandbox.endpoints.iter().for_each(|endpoint| self.release_endpoint(endpoint));
         self.release_ports(&record);
         Some(record)
@@ -196,7 +200,8 @@ impl State {
 
     /// Sandboxes that shall be as their records say.
     pub(crate) fn stated(&self) -> impl Iterator<Item = &SandboxRecord> {
-        self.sandboxes.values().filter(|record| !self.leaving.contains(&record.container_id))
+        let stands = |id: &String| !self.leaving.contains(id) && !self.arriving.contains(id);
+        self.sandboxes.values().filter(move |record| stands(&record.container_id))
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn choose(
         chosen.push(SubnetRecord { subnet, range, gateway, bridge_address: None, auxiliary, pool: None });
     }
     for is_ipv4 in [true, false] {
-        let is_wanted = if is_ipv4 { record.enable_ipv4 } else { record.enable_ipv6 };
+        let is_wanted = !record.ipam.is_null() && if is_ipv4 { record.enable_ipv4 } else { record.enable_ipv6 };
         if !is_wanted || chosen.iter().any(|chosen| chosen.subnet.is_ipv4() == is_ipv4) {
             continue;
         }

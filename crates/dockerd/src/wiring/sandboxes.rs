@@ -134,6 +134,8 @@ fn to_networks(request: SandboxRequest) -> Result<networks::SandboxRequest, Port
         domainname: request.domainname,
         mode,
         publish: request.published.into_iter().map(publish).collect::<Result<_, _>>()?,
+        // Exposing is saying: what nobody could publish is no mistake.
+        exposed: request.exposed.iter().filter_map(|port| parse_container_port(port).ok()).collect(),
         dns: Overrides {
             servers: servers.collect::<Result<_, _>>()?,
             search: request.dns_search,

@@ -121,6 +121,14 @@ pub fn settings() -> Result<(), Failed> {
         EndpointRequest { driver_options: [(options[0].0.into(), "eth0".into())].into(), ..on("other") },
         EndpointRequest { driver_options: [(options[1].0.into(), "net.core.x=1".into())].into(), ..on("other") },
     ];
+    let check = |endpoint| host.runtime.block_on(host.networks.check(endpoint));
+    // A name of a link can be taken by another endpoint only, which is not there yet.
+    for endpoint in [&wrong[0], &wrong[1], &wrong[3]] {
+        let error = check(endpoint.clone()).expect_err("it is wrong").to_string();
+        assert!(error.starts_with("invalid endpoint settings:\n"), "{error} of {endpoint:?}");
+    }
+    check(on("other"))?;
+    assert_eq!(check(on("nowhere")).expect_err("it is not there").to_string(), "network nowhere not found");
     for endpoint in wrong {
         let error = connect(endpoint.clone()).expect_err("it is wrong").to_string();
         assert!(error.starts_with("invalid endpoint settings:\n"), "{error} of {endpoint:?}");

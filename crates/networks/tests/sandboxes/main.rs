@@ -94,6 +94,8 @@ fn main() {
         Trial::test("networks_that_cannot_be_are_refused_in_dockers_words", drivers::refusals),
         Trial::test("a_network_is_made_from_anothers_configuration", drivers::configuration),
         Trial::test("a_plugin_makes_links_and_gives_addresses", plugins::life),
+        Trial::test("ports_on_a_plugins_network_are_the_plugins_to_publish", plugins::ports),
+        Trial::test("addresses_that_nobody_manages_are_the_plugins_to_give", plugins::unmanaged_addresses),
         Trial::test("what_a_plugin_refuses_or_makes_up_leaves_nothing", plugins::refusals),
         Trial::test("two_thousand_containers_are_on_one_network", drivers::thousands),
     ];

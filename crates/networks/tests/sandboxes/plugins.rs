@@ -22,6 +22,9 @@ struct Plugin {
     refuses: Vec<&'static str>,
     /// The name of the link that it answers, if not the right one.
     lies: Option<String>,
+    /// What it is told of ports, call by call.
+    ports: Vec<Value>,
+    has_no_gateway: bool,
 }
 
 fn ip(words: &str) {
@@ -39,25 +42,35 @@ impl Plugin {
         match method {
             "Plugin.Activate" => json!({ "Implements": ["NetworkDriver", "IpamDriver"] }),
             "NetworkDriver.GetCapabilities" => json!({ "Scope": "local" }),
+            "NetworkDriver.CreateNetwork" if body["IPv4Data"][0]["AddressSpace"] == "null" => {
+                assert_eq!(body["IPv4Data"][0]["Pool"], "0.0.0.0/0");
+                json!({})
+            }
             "NetworkDriver.CreateNetwork" => {
                 assert_eq!(body["IPv4Data"][0]["Pool"], "10.90.0.0/24");
                 assert_eq!(body["Options"]["com.docker.network.generic"]["colour"], "green");
                 json!({})
             }
             "NetworkDriver.CreateEndpoint" => {
-                assert!(body["Interface"]["Address"].as_str().is_some_and(|text| text.ends_with("/24")));
+                let own = body["Interface"]["Address"].as_str().unwrap_or_default();
+                assert!(own.is_empty() || own.ends_with("/24"), "{own}");
+                let given = if own.is_empty() { json!({ "Address": "10.90.0.77/24" }) } else { json!({}) };
                 ip(&format!("link add pa{endpoint} type veth peer name pb{endpoint}"));
                 ip(&format!("link set pa{endpoint} master plug0 up"));
                 self.endpoints.insert(endpoint);
-                json!({ "Interface": {} })
+                json!({ "Interface": given })
             }
             "NetworkDriver.Join" => json!({
                 "InterfaceName": {
                     "SrcName": self.lies.clone().unwrap_or_else(|| format!("pb{endpoint}")), "DstPrefix": "net",
                 },
-                "Gateway": "10.90.0.1",
+                "Gateway": if self.has_no_gateway { "" } else { "10.90.0.1" },
                 "StaticRoutes": [{ "Destination": "10.91.0.0/16", "RouteType": 1, "NextHop": "" }],
             }),
+            "NetworkDriver.ProgramExternalConnectivity" => {
+                self.ports.push(body["Options"]["com.docker.network.portmap"].clone());
+                json!({})
+            }
             "NetworkDriver.DeleteEndpoint" => {
                 self.endpoints.remove(&endpoint);
                 json!({})
@@ -201,5 +214,69 @@ pub fn refusals() -> Result<(), Failed> {
     assert!(host.networks.sandbox(&id("a1")).is_none());
     set(Vec::new(), None);
     host.acquire(request("a1", "one", &["far"]))?;
+    Ok(())
+}
+
+/// Published ports are the plugin's to publish, while its network is the way out.
+pub fn ports() -> Result<(), Failed> {
+    let (host, plugin) = host_with_plugin()?;
+    host.runtime.block_on(host.networks.create(wanted()))?;
+    host.runtime.block_on(host.networks.create(CreateNetwork { name: "near".into(), ..CreateNetwork::default() }))?;
+    let mut web = request("a1", "web", &["far"]);
+    web.publish = vec![crate::host::publish(None, "8080", 80)];
+    let sandbox = host.acquire(web.clone())?;
+    assert!(sandbox.ports.is_empty(), "no port of ours leads there: {:?}", sandbox.ports);
+    let told = json!([{ "Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080 }]);
+    let ports = |plugin: &Mutex<Plugin>| plugin.lock().expect("the plugin").ports.clone();
+    assert_eq!(ports(&plugin), vec![told.clone()]);
+    let count =
+        |method: &str| plugin.lock().expect("the plugin").calls.iter().filter(|call| call.ends_with(method)).count();
+    // A network of ours with the way out has the port, and gives it back.
+    let near = networks::EndpointRequest { network: "near".into(), gateway_priority: 1, ..Default::default() };
+    let sandbox = host.runtime.block_on(host.networks.connect(&id("a1"), near))?;
+    assert_eq!((sandbox.ports[0].host_port, count("RevokeExternalConnectivity")), (8080, 1));
+    let sandbox = host.runtime.block_on(host.networks.disconnect(&id("a1"), "near"))?;
+    assert!(sandbox.ports.is_empty());
+    assert_eq!(ports(&plugin), vec![told.clone(), told]);
+    host.release(&id("a1"))?;
+    assert_eq!(count("RevokeExternalConnectivity"), 2);
+
+    // What the plugin refuses to publish is not published by silence.
+    plugin.lock().map_err(|_| "poisoned")?.refuses = vec!["NetworkDriver.ProgramExternalConnectivity"];
+    let refused = host.acquire(web.clone()).expect_err("refused").to_string();
+    assert!(refused.contains("failed programming external connectivity on endpoint web"), "{refused}");
+    assert!(refused.ends_with("NetworkDriver.ProgramExternalConnectivity: not today"), "{refused}");
+    let (refuses, has_no_gateway) = (Vec::new(), true);
+    {
+        let mut plugin = plugin.lock().map_err(|_| "poisoned")?;
+        assert!(plugin.endpoints.is_empty() && plugin.addresses.len() == 1, "{:?}", plugin.endpoints);
+        (plugin.refuses, plugin.has_no_gateway) = (refuses, has_no_gateway);
+    }
+    let nowhere = host.acquire(web).expect_err("no way out").to_string();
+    assert!(nowhere.contains("network far has no gateway, so that nothing can be published on it"), "{nowhere}");
+    assert!(plugin.lock().map_err(|_| "poisoned")?.endpoints.is_empty());
+    Ok(())
+}
+
+/// Addresses that nobody manages, but the plugin that makes the endpoints.
+pub fn unmanaged_addresses() -> Result<(), Failed> {
+    let (host, _plugin) = host_with_plugin()?;
+    let create = |driver: &str, options: networks::CreateNetwork| {
+        let wanted = CreateNetwork { driver: driver.into(), ipam_driver: "null".into(), ..options };
+        host.runtime.block_on(host.networks.create(wanted)).map_err(|error| error.to_string())
+    };
+    let named = |name: &str| CreateNetwork { name: name.into(), ..CreateNetwork::default() };
+    assert_eq!(create("bridge", named("x")).expect_err("no addresses"), "ipv4 pool is empty");
+    let pools = vec![networks::Asked { subnet: "10.1.0.0/24".into(), ..networks::Asked::default() }];
+    let told = create("fake", CreateNetwork { pools, ..named("x") }).expect_err("a pool");
+    assert_eq!(told, "null ipam driver does not handle specific address pool requests");
+    create("fake", named("far"))?;
+    let one = host.acquire(request("a1", "one", &["far"]))?;
+    assert_eq!(address(&one).to_string(), "10.90.0.77");
+    assert!(one.hosts.contains("10.90.0.77\thost-one"), "{}", one.hosts);
+    let gateway = one.endpoints[0].ipv4.and_then(|address| address.gateway);
+    assert_eq!(gateway.map(|gateway| gateway.to_string()).as_deref(), Some("10.90.0.1"));
+    host.release(&id("a1"))?;
+    host.runtime.block_on(host.networks.remove("far"))?;
     Ok(())
 }
