@@ -145,6 +145,8 @@ struct Open {
     size: u64,
     key: String,
     place: Place,
+    /// Bytes that the store has of it already: a blob that another namespace has needs none.
+    known: u64,
     expected: Option<Digest>,
 }
 
@@ -161,11 +163,18 @@ impl Storing<'_> {
         while let Some(event) = events.recv().await {
             match event {
                 Event::File { path, size } => self.begin(path, size).await?,
-                Event::Piece(piece) => match self.open.as_mut().map(|open| &mut open.place) {
-                    Some(Place::Store(writer)) => writer.write(&piece).await?,
-                    Some(Place::Memory(bytes)) => bytes.extend_from_slice(&piece),
-                    Some(Place::Nowhere) | None => {}
-                },
+                Event::Piece(piece) => {
+                    let Some(open) = &mut self.open else { continue };
+                    match &mut open.place {
+                        Place::Store(writer) => {
+                            let known = usize::try_from(open.known).unwrap_or(usize::MAX).min(piece.len());
+                            open.known -= known as u64;
+                            writer.write(&piece[known..]).await?;
+                        }
+                        Place::Memory(bytes) => bytes.extend_from_slice(&piece),
+                        Place::Nowhere => {}
+                    }
+                }
                 Event::End { digest, compression } => {
                     if let Some((path, size, held)) = self.end(digest).await? {
                         members.insert(path, Member::File(Stored { digest, size, compression, held }))?;
@@ -189,12 +198,13 @@ impl Storing<'_> {
             let opened = self.backend.write_blob_in_turn(&key, expected.map(|digest| (digest, size))).await?;
             opened.map_or(Place::Nowhere, Place::Store)
         };
-        self.open = Some(Open { path, size, key, place, expected });
+        let known = if let Place::Store(writer) = &place { writer.offset() } else { 0 };
+        self.open = Some(Open { path, size, key, place, known, expected });
         Ok(())
     }
 
     async fn end(&mut self, digest: Digest) -> Result<Option<(String, u64, Option<Bytes>)>, ImagesError> {
-        let Some(Open { path, size, place, expected, key }) = self.open.take() else { return Ok(None) };
+        let Some(Open { path, size, place, expected, key, .. }) = self.open.take() else { return Ok(None) };
         let committed = match place {
             Place::Memory(bytes) => return Ok(Some((path, size, Some(bytes.freeze())))),
             _ if expected.is_some_and(|expected| expected != digest) => Err(ImagesError::LayerDigest(digest)),
