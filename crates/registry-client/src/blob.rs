@@ -18,6 +18,9 @@ pub enum Verify {
     Receiver,
 }
 
+/// Bytes after which a connection counts as a good one: the next that breaks off is the first again.
+const GOOD_CONNECTION: u64 = 1 << 20;
+
 /// A blob on its way.
 pub struct BlobReader {
     repository: Repository,
@@ -29,6 +32,8 @@ pub struct BlobReader {
     /// The rest of a piece whose beginning was known already.
     pending: Option<Bytes>,
     hasher: Option<Hasher>,
+    /// Where the present connection began.
+    opened_at: u64,
     /// Further connections that may take the place of one that breaks off.
     tries: u32,
 }
@@ -64,6 +69,7 @@ impl Repository {
             body: None,
             pending: None,
             hasher: (verify == Verify::Here && offset == 0).then(Hasher::new),
+            opened_at: offset,
             tries: self.download_attempts() - 1,
         };
         if offset < size {
@@ -79,7 +85,7 @@ impl BlobReader {
     }
 
     /// The next piece; `None` when all is there and right. A connection that breaks off is replaced by one that goes on
-    /// where it ended.
+    /// where it ended; only those that bring next to nothing are counted against the tries.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             if self.received == self.size {
@@ -89,6 +95,9 @@ impl BlobReader {
                 Ok(piece) => return self.accept(piece).map(Some),
                 Err(error) => error,
             };
+            if self.received - self.opened_at >= GOOD_CONNECTION {
+                self.tries = self.repository.download_attempts() - 1;
+            }
             self.tries = match self.tries.checked_sub(1) {
                 Some(tries) if error.is_transient() => tries,
                 _ => return Err(error),
@@ -140,6 +149,7 @@ impl BlobReader {
             ask.headers.insert(header::RANGE, range.unwrap_or(HeaderValue::from_static("bytes=0-")));
         }
         let answer = self.repository.ask(&ask).await?;
+        self.opened_at = self.received;
         let mut skip = self.received;
         if answer.status() == StatusCode::PARTIAL_CONTENT {
             let range = answer.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());

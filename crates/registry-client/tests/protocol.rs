@@ -274,6 +274,17 @@ async fn a_download_is_tried_as_often_as_the_options_say() {
 }
 
 #[tokio::test]
+async fn a_connection_that_brought_something_is_not_counted_when_it_breaks_off() {
+    let content: Vec<u8> = (0..8_u32 << 20).map(|n| (n % 251) as u8).collect();
+    let (address, asked) = breaking_server(content.clone(), 1200 << 10, true).await;
+    let reference = Reference::parse_familiar(&format!("{address}/app")).unwrap();
+    let options = RegistryOptions { download_attempts: 2, ..RegistryOptions::default() };
+    let repository = Registries::new(options).repository(&reference, Credentials::Anonymous);
+    assert!(read(&repository, &content, Verify::Here).await.unwrap() == content);
+    assert_eq!(asked.lock().unwrap().len(), 7);
+}
+
+#[tokio::test]
 async fn other_bytes_too_many_and_too_few_are_told_apart() {
     let content = b"what it should be";
     for (answer, expected) in
