@@ -10,6 +10,7 @@ use container_core::{
     restart, validate, wanted_mounts,
 };
 use containerd_api::types::Mount;
+use errors::ErrorKind;
 use ids::{ContainerId, check_container_name, generated_name};
 
 use crate::error::Error;
@@ -32,6 +33,7 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     let warnings = validate(&config, &mut host_config, &shared.host)?;
     complete(shared, &mut config, &mut host_config, &id)?;
     let links = links::resolve(shared, &host_config.links)?;
+    check_endpoints(shared, &request.endpoints).await?;
     let mut endpoints = endpoints(request.endpoints, &host_config);
     links::as_aliases(&links, &mut endpoints, &host_config.network_mode);
     let mut mounts = mounts(shared, &config, &host_config)?;
@@ -225,6 +227,27 @@ fn endpoints(asked: Vec<EndpointRequest>, host_config: &HostConfig) -> Vec<Endpo
         None => endpoints.insert(0, EndpointRequest { network: first.to_owned(), ..EndpointRequest::default() }),
     }
     endpoints
+}
+
+/// Those that ask for something. A network that is not there yet may be there at the start.
+async fn check_endpoints(shared: &Shared, asked: &[EndpointRequest]) -> Result<(), Error> {
+    for endpoint in asked {
+        let plain = EndpointRequest { network: endpoint.network.clone(), ..EndpointRequest::default() };
+        if *endpoint == plain {
+            continue;
+        }
+        let mut named = endpoint.clone();
+        if matches!(named.network.as_str(), "" | "default") {
+            "bridge".clone_into(&mut named.network);
+        }
+        match shared.neighbours.sandboxes.check(&named).await {
+            Err(error) if error.kind != ErrorKind::NotFound => {
+                return Err(messages::bad_endpoint(&endpoint.network, error.kind, &error.message));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What only this daemon can know to be impossible.

@@ -13,7 +13,7 @@ use crate::{files, messages};
 
 /// One more network. What was wanted of the same one by a container that does not run is replaced, as Docker does.
 pub(crate) async fn connect(shared: &Shared, container: &Container, wanted: EndpointRequest) -> Result<(), Error> {
-    shared.neighbours.sandboxes.check(&wanted.network).await?;
+    shared.neighbours.sandboxes.check(&wanted).await?;
     let _gate = container.gate.lock().await;
     let record = container.record();
     may_connect(&record, &wanted.network)?;

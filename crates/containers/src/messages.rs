@@ -51,6 +51,10 @@ pub fn not_connected(id: &str, network: &str) -> Error {
     refuse(ErrorKind::PermissionDenied, format!("container {id} is not connected to the network {network}"))
 }
 
+pub fn bad_endpoint(network: &str, kind: ErrorKind, why: &str) -> Error {
+    refuse(kind, format!("invalid config for network {network}: {why}"))
+}
+
 /// The namespaces of a container that is not there.
 pub fn bad_mode(why: &Error) -> Error {
     refuse(ErrorKind::InvalidArgument, errors::chain(why))

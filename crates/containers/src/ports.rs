@@ -148,8 +148,8 @@ pub trait Sandboxes: Send + Sync {
     async fn current(&self, container_id: &str) -> Option<Sandbox>;
     /// A container that runs is found under its new name from now on.
     async fn rename(&self, container_id: &str, name: &str) -> Result<(), PortError>;
-    /// Whether a container may be created with this network (name or id).
-    async fn check(&self, network: &str) -> Result<(), PortError>;
+    /// Whether a container may have this endpoint, as far as that is known before it starts.
+    async fn check(&self, endpoint: &EndpointRequest) -> Result<(), PortError>;
     /// Plugs a container that runs into one more network; answers all that it has then.
     async fn connect(&self, container_id: &str, endpoint: EndpointRequest) -> Result<Sandbox, PortError>;
     /// Takes it out of one.

@@ -133,7 +133,7 @@ impl Sandboxes for Neighbourhood {
     async fn rename(&self, _: &str, _: &str) -> Result<(), PortError> {
         Ok(())
     }
-    async fn check(&self, _: &str) -> Result<(), PortError> {
+    async fn check(&self, _: &container_core::EndpointRequest) -> Result<(), PortError> {
         Ok(())
     }
     async fn connect(&self, _: &str, _: container_core::EndpointRequest) -> Result<Sandbox, PortError> {

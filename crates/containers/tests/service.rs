@@ -65,7 +65,7 @@ impl Sandboxes for Neighbourhood {
     async fn rename(&self, _: &str, _: &str) -> Result<(), PortError> {
         Ok(())
     }
-    async fn check(&self, _: &str) -> Result<(), PortError> {
+    async fn check(&self, _: &EndpointRequest) -> Result<(), PortError> {
         Ok(())
     }
     async fn connect(&self, _: &str, endpoint: EndpointRequest) -> Result<Sandbox, PortError> {

@@ -104,8 +104,8 @@ impl Sandboxes for NetworkSandboxes {
         Ok(from_networks(sandbox))
     }
 
-    async fn check(&self, network: &str) -> Result<(), PortError> {
-        self.networks.inspect(network).await.map(drop).map_err(refused)
+    async fn check(&self, wanted: &EndpointRequest) -> Result<(), PortError> {
+        self.networks.check(endpoint(wanted.clone())?).await.map_err(refused)
     }
 }
 
