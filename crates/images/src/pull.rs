@@ -142,7 +142,8 @@ impl Pulling<'_> {
     async fn run(&self) -> Result<(Digest, Outcome), ImagesError> {
         let wanted = wanted(&self.reference);
         let target = self.repository.resolve(&wanted).await?;
-        self.progress.message(&wanted, messages::pulling_from(self.reference.path())).await;
+        let shown = self.reference.tag().map_or_else(|| self.reference.to_string(), str::to_owned);
+        self.progress.message(&shown, messages::pulling_from(self.reference.path())).await;
         let (steps, image) = self.follow(target.clone()).await?;
         let target = steps.first().map_or(target, |step| step.descriptor.clone());
         self.check_platform(&image)?;

@@ -102,6 +102,10 @@ fn pulled_image(world: &World) -> Result<()> {
     {
         ensure!(world.block_on(world.images.resolve(name))?.id == published.id, "{name}");
     }
+    let (again, progress) = world.pull(&format!("box@{}", published.manifest));
+    ensure!(again? == published.id);
+    let first = format!("127.0.0.1:5000/box@{}: Pulling from box", published.manifest);
+    ensure!(words(&progress)[0] == first, "{:?}", words(&progress));
     ensure!(world.leases()? == 0);
     Ok(())
 }
