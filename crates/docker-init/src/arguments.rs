@@ -12,6 +12,7 @@ Options:
   -s                Register as a process subreaper (as TINI_SUBREAPER does)
   -g                Send signals to the command's process group (as TINI_KILL_PROCESS_GROUP does)
   -e EXIT_CODE      Remap this exit code to 0, may be given again and again
+  -E FILE           Become the command, with the variables of FILE (NAME=VALUE, each ended by a zero byte)
 ";
 
 /// What the words ask for.
@@ -29,6 +30,8 @@ pub struct Options {
     pub whole_group: bool,
     /// Exit codes that count as 0.
     pub forgiven: Vec<u8>,
+    /// Variables that no record of the container may have: then there is no init, only the command.
+    pub environment: Option<OsString>,
     pub command: OsString,
     pub arguments: Vec<OsString>,
 }
@@ -49,6 +52,9 @@ pub fn parse(words: Vec<OsString>, is_set: impl Fn(&str) -> bool) -> Result<Aske
             Some("-h" | "--help") => return Ok(Asked::Help),
             Some("-s") => options.subreaper = true,
             Some("-g") => options.whole_group = true,
+            Some("-E") => {
+                options.environment = Some(words.next().ok_or("option requires an argument -- 'E'")?);
+            }
             Some("-e") => {
                 let code = words.next().ok_or("option requires an argument -- 'e'")?;
                 let code = code.to_str().and_then(|text| text.parse().ok());
@@ -95,6 +101,8 @@ mod tests {
         assert!(options.subreaper && options.whole_group);
         assert_eq!((options.forgiven, options.arguments), (vec![143], vec![OsString::from("-s")]));
         assert_eq!(asked(&["--version"]), Ok(Asked::Version));
+        let Ok(Asked::Run(options)) = asked(&["-E", "/env", "--", "true"]) else { panic!("no command") };
+        assert_eq!((options.environment, options.command), (Some("/env".into()), "true".into()));
     }
 
     #[test]

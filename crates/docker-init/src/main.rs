@@ -3,8 +3,12 @@
 //! It starts the container's command in a process group of its own, hands every signal on to it, reaps whatever is left to
 //! it (a first process inherits all orphans, pid_namespaces(7)), and ends as the command ended. It does nothing else: no
 //! files, no threads, one descriptor.
+//!
+//! With `-E` it only gives the command variables that no record of the container may have (secrets of a build's step), and
+//! becomes it.
 
 mod arguments;
+mod environment;
 mod forward;
 
 use std::process::{Command, ExitCode};
@@ -32,7 +36,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match run(&options) {
+    let done = match &options.environment {
+        Some(file) => environment::become_command(&options, file),
+        None => run(&options),
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("[FATAL tini ({})] {error}", std::process::id());
@@ -57,13 +65,7 @@ fn run(options: &Options) -> std::io::Result<u8> {
     command.args(&options.arguments);
     let child = match sys::spawn::in_foreground(&mut command) {
         Ok(child) => child,
-        Err(error) => {
-            // The words of the program in whose place this one is, which people look for; there a child says it.
-            let (own, command) = (std::process::id(), options.command.display());
-            eprintln!("[FATAL tini ({own})] exec {command} failed: {}", plain(&error));
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            return Ok(if missing { NOT_FOUND } else { NOT_EXECUTABLE });
-        }
+        Err(error) => return Ok(not_started(options, &error)),
     };
     let status = forward::until_end(signals, rustix::process::Pid::from_child(&child), options.whole_group)?;
     let code = match (status.exit_status(), status.terminating_signal()) {
@@ -73,6 +75,13 @@ fn run(options: &Options) -> std::io::Result<u8> {
     };
     let code = u8::try_from(code).unwrap_or(u8::MAX);
     Ok(if options.forgiven.contains(&code) { 0 } else { code })
+}
+
+/// Says it in the words of the program in whose place this one is, which people look for; answers a shell's code.
+fn not_started(options: &Options, error: &std::io::Error) -> u8 {
+    let (own, command) = (std::process::id(), options.command.display());
+    eprintln!("[FATAL tini ({own})] exec {command} failed: {}", plain(error));
+    if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE }
 }
 
 /// The system's words without Rust's "(os error 2)".
