@@ -20,8 +20,8 @@ use crate::arguments::{REVISION, VERSION};
 use crate::config::Config;
 use crate::notify;
 
-/// Threads that run asynchronous work.
-const WORKERS: usize = 2;
+/// Threads that run asynchronous work: what computes or blocks has others, and one need not wake the next.
+const WORKERS: usize = 1;
 /// Threads for work that blocks on the disk.
 const MAX_BLOCKING: usize = 128;
 /// Open files that this program needs at most.

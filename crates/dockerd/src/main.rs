@@ -25,8 +25,9 @@ use std::process::ExitCode;
 use engine_api::ApiVersion;
 use options::{Asked, Options};
 
-/// Requests wait for others most of the time; two workers serve them.
-const WORKERS: usize = 2;
+/// Requests wait for others most of the time, and what computes or blocks has threads of its own: one worker serves them
+/// all, and none has to be woken by another.
+const WORKERS: usize = 1;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
