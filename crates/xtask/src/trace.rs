@@ -36,16 +36,15 @@ const HOPS: [&str; 11] = [
 pub fn trace() -> Result<()> {
     let programs = crate::programs("release")?;
     ensure!(programs.join("dockerd").is_file(), "build the release programs first: make bench-trace does");
-    let docker = programs.join("docker");
-    let host = Host::enter_with(programs)?;
-    let measured = measure(&host, &docker);
+    let host = Host::enter_with(programs.clone())?;
+    let measured = measure(&host, &programs);
     host.end()?;
     print(&measured?);
     Ok(())
 }
 
-/// Of each round, the borders in microseconds. Others of this machine may run a `docker` of theirs meanwhile.
-fn measure(host: &Host, docker: &Path) -> Result<Vec<Vec<f64>>> {
+/// Of each round, the borders in microseconds. Others of this machine may run containers of theirs meanwhile.
+fn measure(host: &Host, programs: &Path) -> Result<Vec<Vec<f64>>> {
     let engine = host.engine("traced")?;
     let image = engine.import_busybox("busybox")?;
     let run = || engine.docker.run(&["run", "--rm", &image, "true"]);
@@ -59,11 +58,12 @@ fn measure(host: &Host, docker: &Path) -> Result<Vec<Vec<f64>>> {
     }
     // Looking into the buffer or emptying it holds up whoever runs meanwhile: once, at the end.
     let events = kernel.read()?;
+    let docker = programs.join("docker");
     let is_begin = |event: &Event| matches!(&event.what, What::Executed(path) if Path::new(path) == docker);
     let begins: Vec<usize> = (0..events.len()).filter(|&at| is_begin(&events[at])).collect();
     ensure!(begins.len() == ROUNDS, "{} of {ROUNDS} runs are in the trace", begins.len());
     let ends = begins.iter().skip(1).copied().chain([events.len()]);
-    begins.iter().zip(ends).map(|(&begin, end)| borders(&events[begin..end])).collect()
+    begins.iter().zip(ends).map(|(&begin, end)| borders(programs, &events[begin..end])).collect()
 }
 
 /// A buffer of our own among the kernel's traces.
@@ -130,9 +130,10 @@ impl Event {
 }
 
 /// Finds the processes of one run by who forked whom.
-fn borders(events: &[Event]) -> Result<Vec<f64>> {
+fn borders(programs: &Path, events: &[Event]) -> Result<Vec<f64>> {
     let executed = |name: &str| {
-        events.iter().find(|event| matches!(&event.what, What::Executed(path) if Path::new(path).ends_with(name)))
+        let program = programs.join(name);
+        events.iter().find(|event| matches!(&event.what, What::Executed(path) if Path::new(path) == program))
     };
     let mut children: HashMap<u32, Vec<(u32, f64)>> = HashMap::new();
     for event in events {
@@ -209,6 +210,6 @@ mod tests {
     #[test]
     fn a_run_without_its_processes_is_no_measurement() {
         let event = Event { at_us: 1.0, pid: 5, what: What::Executed("/bin/docker".to_owned()) };
-        assert!(borders(&[event]).is_err());
+        assert!(borders(Path::new("/bin"), &[event]).is_err());
     }
 }
