@@ -136,6 +136,11 @@ impl Host {
 
     /// Debian's Docker Engine on roots of its own, as Docker's own client reaches it.
     pub fn docker_of_debian(&self, name: &str) -> Result<Docker> {
+        self.docker_of_debian_with(name, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn docker_of_debian_with(&self, name: &str, arguments: &[&str]) -> Result<Docker> {
         let socket = self.path(&format!("{name}.sock"));
         let mut command = Command::new("/usr/sbin/dockerd");
         command
@@ -147,7 +152,8 @@ impl Host {
             .arg("--pidfile")
             .arg(self.path(&format!("{name}.pid")))
             .arg("--host")
-            .arg(format!("unix://{}", socket.display()));
+            .arg(format!("unix://{}", socket.display()))
+            .args(arguments);
         self.spawn(&format!("dockerd-{name}"), &mut command)?;
         wait_until("Debian's dockerd", || std::os::unix::net::UnixStream::connect(&socket).ok())?;
         let config = self.path("client");
@@ -163,7 +169,7 @@ impl Host {
     }
 
     /// What is here now is no leak.
-    pub(crate) fn expect_traces(&self) -> Result<()> {
+    pub fn expect_traces(&self) -> Result<()> {
         self.before.borrow_mut().add(Traces::take(self)?.without_processes());
         Ok(())
     }

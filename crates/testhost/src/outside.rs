@@ -37,6 +37,11 @@ impl<'h> Outside<'h> {
         Ok(outside)
     }
 
+    /// A process in its network namespace.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Runs a program there; its output.
     pub fn command(&self, words: &[&str]) -> Result<String> {
         let pid = self.pid.to_string();

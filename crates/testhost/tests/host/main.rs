@@ -17,8 +17,12 @@ mod lifecycle;
 mod log_drivers;
 mod logs;
 mod networks;
+mod networks_at_once;
+mod networks_of_debian;
 mod networks_of_running;
+mod probes;
 mod processes;
+mod reachability;
 mod run;
 mod statistics;
 mod storage;
@@ -50,6 +54,13 @@ const TLS: &[Needs] = &[Needs::Program("curl", "curl"), Needs::Program("openssl"
 const CURL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Program("curl", "curl")];
 const JOURNAL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Path("/run/systemd")];
 const RSYSLOG: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Program("rsyslogd", "rsyslog")];
+const DOCKERD: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Path("/usr/sbin/dockerd"), DOCKER_OF_DOCKER];
+const MIRROR: &[Needs] = &[
+    Needs::Path("/bin/busybox"),
+    Needs::Path(networks_of_debian::DEBIAN),
+    Needs::Path(networks_of_debian::MIRROR),
+    Needs::Program("curl", "curl"),
+];
 const CLIENTS: &[Needs] = &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER];
 const DOCKER_OF_DOCKER: Needs = Needs::Program("docker", "docker.io");
 
@@ -107,6 +118,11 @@ const TESTS: &[Test] = &[
     test("events_tell_a_container_s_life_in_order", CLIENTS, events::life),
     test("a_published_port_answers_the_host_and_the_outside", CURL, networks::published),
     test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
+    test("debian_s_packages_come_by_name_and_serve_the_world", MIRROR, networks_of_debian::packages),
+    test("a_hundred_starts_share_nothing_and_outlive_the_daemon", BUSYBOX, networks_at_once::hundred_starts),
+    test("a_killed_daemon_leaves_no_network_half_joined", BUSYBOX, networks_at_once::killed_in_changes),
+    test("who_reaches_whom_in_a_container_s_networks", BUSYBOX, reachability::longshore),
+    test("who_reaches_whom_in_docker_s_own_networks", DOCKERD, reachability::docker),
     test("networks_are_joined_and_left_while_a_container_runs", CURL, networks_of_running::joined_and_left),
     test("networks_are_made_in_every_way_and_pruned", CLIENTS, networks_of_running::made_and_pruned),
     test("a_killed_daemon_finds_who_is_in_which_network", BUSYBOX, networks_of_running::killed_daemon),
