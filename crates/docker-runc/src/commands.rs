@@ -9,7 +9,8 @@ use runtime::create::{CreateRequest, Mode};
 use runtime::delete::Force;
 use runtime::exec::{Changes, ExecRequest, ProcessSource};
 use runtime::{
-    Notes, Root, RuntimeError, bundle, create, delete, exec, features, kill, list, pause, protect, start, statistics, update,
+    Notes, Root, RuntimeError, bundle, create, delete, exec, features, kill, list, pause, protect, start, statistics,
+    update,
 };
 use runtime_core::spec_resources::Resources;
 use runtime_core::template::{self, Audience, CgroupVersion};
@@ -54,9 +55,7 @@ pub fn run(command: &Command, global: &Parsed, parsed: &Parsed, log: &Log) -> Re
     let id = parsed.positionals.first().map_or("", String::as_str);
     let mut notes = Notes { wants_details: global.is_set("debug"), ..Notes::default() };
     let answer = match command.name {
-        Name::Create => {
-            run_create(&root, parsed, Mode::Create, &mut notes).map_err(prefixed("runc create failed", 1))
-        }
+        Name::Create => run_create(&root, parsed, Mode::Create, &mut notes).map_err(prefixed("runc create failed", 1)),
         Name::Run => run_run(&root, parsed, &mut notes).map_err(prefixed("runc run failed", 1)),
         Name::Exec => run_exec(&root, parsed, &mut notes).map_err(prefixed("exec failed", EXEC_FAILED)),
         Name::Start => done(start::start(&root, id)),

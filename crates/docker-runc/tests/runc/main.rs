@@ -1,6 +1,7 @@
 //! docker-runc against a real kernel: busybox bundles in a temporary folder, as root, in a mount and a network namespace of
 //! the test's own. Each test leaves no process, cgroup or folder behind, and says so by checking.
 
+mod breakout;
 mod bundle;
 mod ids;
 mod isolation;
@@ -17,8 +18,16 @@ type Test = (&'static str, fn() -> Result<(), Failed>);
 
 fn main() {
     let arguments = Arguments::from_args();
-    let tests: Vec<Test> =
-        [lifecycle::TESTS, processes::TESTS, isolation::TESTS, ids::TESTS, security::TESTS, specials::TESTS].concat();
+    let tests: Vec<Test> = [
+        lifecycle::TESTS,
+        processes::TESTS,
+        isolation::TESTS,
+        ids::TESTS,
+        security::TESTS,
+        breakout::TESTS,
+        specials::TESTS,
+    ]
+    .concat();
     let missing = missing();
     if missing.is_none() && !arguments.list {
         // Before any thread exists.

@@ -33,6 +33,8 @@ pub const TESTS: &[Test] = &[
     ("a_created_container_keeps_no_descriptor_of_its_creator", kept_descriptors),
     ("a_kill_ends_all_processes_of_a_container_without_a_pid_namespace", kill_all),
     ("a_cgroup_with_processes_is_not_shared", used_cgroup),
+    ("a_container_in_the_mounts_of_the_host_has_a_root_of_its_own", shared_mounts),
+    ("the_callers_processors_and_repeated_variables_do_not_bind", inherited_surroundings),
 ];
 
 fn copy_up() -> Result<(), Failed> {
@@ -341,6 +343,45 @@ fn used_cgroup() -> Result<(), Failed> {
     contains(&second.run()?.stderr, "container's cgroup is not empty: 1 process(es) found")?;
     check(!first.cgroups().is_empty(), "the first one's cgroup stays")?;
     second.is_gone()
+}
+
+fn shared_mounts() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("ls -d /bin/sh /etc; sleep 1000")?;
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().ok_or("namespaces are a list")?;
+    namespaces.retain(|namespace| namespace["type"] != "mount");
+    contains(&bundle.run()?.stderr, "without a private MNT namespace")?;
+    bundle.config["linux"]["maskedPaths"] = json!([]);
+    bundle.config["linux"]["readonlyPaths"] = json!([]);
+    bundle.config["process"]["args"] = json!(["/nosuch"]);
+    let mounted = |bundle: &Bundle| -> Result<bool, Failed> {
+        Ok(fs::read_to_string("/proc/self/mountinfo")?.contains(&format!(" {} ", bundle.rootfs().display())))
+    };
+    contains(&bundle.run()?.stderr, "/nosuch")?;
+    check(!mounted(&bundle)?, "what a failed run has mounted is gone")?;
+    bundle.config["process"]["args"] = json!(["/bin/sh", "-c", "sleep 1000"]);
+    bundle.create()?;
+    same("start", &bundle.runc(&["start", &bundle.id])?.code, &0)?;
+    let said = bundle.runc(&["exec", &bundle.id, "ls", "-d", "/bin/busybox", "/proc/self", "/etc/passwd"])?;
+    same("an exec's root", said.stdout.as_str(), "/bin/busybox\n/proc/self\n")?;
+    same("delete", &bundle.runc(&["delete", "--force", &bundle.id])?.code, &0)?;
+    nix::mount::umount2(&bundle.rootfs(), nix::mount::MntFlags::MNT_DETACH)?;
+    bundle.is_gone()
+}
+
+fn inherited_surroundings() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("grep Cpus_allowed_list /proc/self/status; env | grep -c ^A=; echo $A $HOME")?;
+    bundle.config["process"]["env"] = json!(["PATH=/bin", "A=1", "HOME=", "A=2"]);
+    bundle.save()?;
+    let all = fs::read_to_string("/proc/self/status")?;
+    let all = all.lines().find(|line| line.starts_with("Cpus_allowed_list")).ok_or("a list")?;
+    let runc = format!(
+        "exec taskset -c 0 {} --root {} run {}",
+        env!("CARGO_BIN_EXE_docker-runc"),
+        bundle.root().display(),
+        bundle.id
+    );
+    let output = std::process::Command::new("sh").args(["-c", &runc]).current_dir(bundle.path()).output()?;
+    same("what the program sees", said(output).stdout.as_str(), &format!("{all}\n1\n2 /\n"))
 }
 
 fn dangling_link() -> Result<(), Failed> {
