@@ -6,6 +6,7 @@
 mod engines;
 mod images;
 mod memory;
+mod network;
 mod output;
 mod runtimes;
 mod scale;
@@ -32,8 +33,9 @@ pub struct Row {
 
 /// Runs the rows whose name contains the word (all of them for none) and prints them.
 pub fn bench(workspace: &Path, wanted: Option<&str>) -> Result<()> {
-    // The programs under test are the optimised ones.
-    let programs = crate::programs("release")?;
+    // The programs under test are the optimised ones, or those that are named.
+    let named = std::env::var_os("LONGSHORE_PROGRAMS").map(std::path::PathBuf::from);
+    let programs = named.map_or_else(|| crate::programs("release"), Ok)?;
     ensure!(programs.join("dockerd").is_file(), "build the release programs first: make bench does");
     let host = Host::enter_with(programs)?;
     let measured = measure(&host, workspace, wanted);
@@ -56,6 +58,9 @@ fn measure(host: &Host, workspace: &Path, wanted: Option<&str>) -> Result<Vec<Ro
     }
     if is_wanted("memory") {
         rows.extend(memory::rows(host)?);
+    }
+    if is_wanted("network") {
+        rows.extend(network::rows(host)?);
     }
     if is_wanted("output") {
         rows.extend(output::rows(host)?);

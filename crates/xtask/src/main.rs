@@ -21,7 +21,7 @@ usage: cargo xtask CHORE
   up         start an engine below .longshore/ and run a first container (make run)
   down       stop it (make stop)
   env        print what a shell exports to use it
-  bench [W]  measure the budgets beside the originals (W: runtime, engine, memory, output or scale)
+  bench [W]  measure the budgets beside the originals (W: runtime, engine, images, memory, network, output, scale)
   trace      show where the time of one docker run goes, hop by hop (make bench-trace)
   vm [P]     run, exec and stop on Debian's stock kernel under emulation, with the programs of profile P
   host [F]   T2: each test on a host of its own (those that are called F)

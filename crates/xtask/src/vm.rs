@@ -1,6 +1,6 @@
 //! `xtask vm`: Debian's stock kernel under QEMU's software emulation, with our programs in it.
 //!
-//! What this machine's own kernel cannot show is shown there: control groups v2 alone, AppArmor in the kernel. The guest is
+//! What this machine's own kernel cannot show is shown there: control groups v2 alone, AppArmor in the kernel, networks by ipvlan and VLAN. The guest is
 //! one archive in memory: busybox, our static programs, the few kernel modules that containers need, and a script.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ const PREPARE: &str = include_str!("vm/prepare.sh");
 const TEST: &str = include_str!("vm/test.sh");
 const PROGRAMS: [&str; 7] =
     ["docker", "dockerd", "docker-containerd", "docker-containerd-shim", "docker-runc", "docker-netd", "docker-init"];
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 18] = [
     "overlay",
     "veth",
     "bridge",
@@ -31,6 +31,10 @@ const MODULES: [&str; 14] = [
     "nft_reject_inet",
     "nf_conntrack",
     "nft_log",
+    "macvlan",
+    "ipvlan",
+    "8021q",
+    "dummy",
 ];
 /// Software emulation is slow, and the machine may be busy.
 const LIMIT_S: u32 = 600;

@@ -9,7 +9,7 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mount -t securityfs securityfs /sys/kernel/security
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-for module in overlay veth bridge br_netfilter nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_redir nft_fib_inet nft_reject_inet; do
+for module in overlay veth bridge br_netfilter nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_redir nft_fib_inet nft_reject_inet macvlan ipvlan 8021q dummy; do
     modprobe "$module" 2>/dev/null || echo "vm: no module $module"
 done
 ip link set lo up
