@@ -1,6 +1,7 @@
 //! The service, and a build from its beginning to its end.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -14,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{Cache, CacheRecord, MAX_ENTRIES, PruneFilter, Pruned};
 use crate::context::{self, Incoming};
 use crate::error::BuildError;
+use crate::made::Made;
 use crate::output::Output;
 use crate::ports::{Images, Runs};
 use crate::request::{BuildRequest, ContextSource};
-use crate::state::Build;
+use crate::state::{Build, StageResult};
 use crate::tree::Tree;
 use crate::{messages, parallel, remote};
 
@@ -30,6 +32,8 @@ pub struct BuilderConfig {
     pub folder: PathBuf,
     /// Where the secrets of a step lie while it runs.
     pub secrets: PathBuf,
+    /// `docker-init`, which gives a step its secret variables.
+    pub init: PathBuf,
     /// Bytes of layers that are kept for later builds; 0: a default.
     pub keep_bytes: u64,
     /// RUN may be privileged.
@@ -94,7 +98,11 @@ impl Builder {
                     .map_err(|error| BuildError::file("clear what builds have left", error))?;
             }
         }
-        std::fs::create_dir_all(&scratch).map_err(|error| BuildError::file("make a folder for builds", error))?;
+        let made = std::fs::create_dir_all(&scratch).and_then(|()| {
+            // Nobody else looks for what the folders below are called.
+            std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&config.secrets)
+        });
+        made.map_err(|error| BuildError::file("make a folder for builds", error))?;
         let cache = Cache::open(database)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -128,20 +136,41 @@ impl Builder {
     /// runs on then.
     pub async fn build(
         &self,
-        mut request: BuildRequest,
+        request: BuildRequest,
         output: &Output,
         token: &CancellationToken,
     ) -> Result<String, BuildError> {
+        let tags = request.tags.clone();
+        let made = self.make(request, output, token).await?;
+        let id = self.store(&made).await?;
+        if output.is_quiet() {
+            output.result(format!("{id}\n")).await;
+        }
+        output.text(format!("Successfully built {}\n", crate::state::short(&id))).await;
+        for tag in &tags {
+            self.tag(&made, tag).await?;
+            output.text(format!("Successfully tagged {tag}\n")).await;
+        }
+        Ok(id)
+    }
+
+    /// Builds, and leaves it to the caller what becomes of the result. The request's tags are none of its business.
+    pub async fn make(
+        &self,
+        mut request: BuildRequest,
+        output: &Output,
+        token: &CancellationToken,
+    ) -> Result<Made, BuildError> {
         if request.squash {
             return Err(messages::squash());
         }
-        let source = std::mem::replace(&mut request.context, ContextSource::Remote(String::new()));
+        let source = std::mem::take(&mut request.context);
         let mut context = self.take_context(source, &mut request, output, token).await?;
         let file = self.read_dockerfile(&context, &request)?;
         context::hide_ignored(&mut context, &request.dockerfile)?;
-        let id = self.build_file(&request, &file, Arc::new(context), output, token).await;
+        let made = self.build_file(&request, &file, Arc::new(context), output, token).await;
         self.collect().await;
-        id
+        made
     }
 
     async fn build_file(
@@ -151,7 +180,7 @@ impl Builder {
         context: Arc<Tree>,
         output: &Output,
         token: &CancellationToken,
-    ) -> Result<String, BuildError> {
+    ) -> Result<Made, BuildError> {
         let arguments = Arguments::new(request.arguments.clone(), platform_arguments(request)?);
         let epoch = match arguments.given_value(EPOCH) {
             Some(text) if !text.is_empty() => {
@@ -195,19 +224,18 @@ impl Builder {
         built?;
         let result = build.results.get(&target.target).cloned();
         warn_of_unused(&build).await;
-        let Some(result) = result.filter(|result| !result.id.is_empty()) else {
+        let Some(StageResult { id, image, is_new, .. }) = result.filter(|result| !result.id.is_empty()) else {
             return Err(BuildError::invalid("No image was generated. Is your Dockerfile empty?"));
         };
-        let id = if result.is_new { self.shared.images.store(&result.image).await? } else { result.id.clone() };
-        if output.is_quiet() {
-            output.result(format!("{id}\n")).await;
-        }
-        output.text(format!("Successfully built {}\n", crate::state::short(&id))).await;
-        for tag in &request.tags {
-            self.shared.images.tag(&id, &result.image, tag).await?;
-            output.text(format!("Successfully tagged {tag}\n")).await;
-        }
-        Ok(id)
+        Ok(Made { id, image, is_new })
+    }
+
+    pub(crate) fn images(&self) -> &Arc<dyn Images> {
+        &self.shared.images
+    }
+
+    pub(crate) fn empty_tree(&self) -> Result<Tree, BuildError> {
+        context::empty(&self.shared.config.folder.join("tmp"))
     }
 
     /// What the cache has.
@@ -262,6 +290,7 @@ impl Builder {
         match source {
             ContextSource::Archive(pieces) => blocking(move || context::read(Incoming::new(pieces), &spool)).await?,
             ContextSource::Remote(address) => remote::fetch(&address, request, &spool, output, token).await,
+            ContextSource::Files(files) => blocking(move || context::of_files(files)).await?,
         }
     }
 
@@ -270,7 +299,10 @@ impl Builder {
             let bytes = context.read(name, dockerfile::MAX_BYTES as u64);
             bytes.map_err(|error| BuildError::file(format!("read the Dockerfile {name:?}"), error))
         };
-        let mut found = read(&request.dockerfile)?;
+        let mut found = match &request.definition {
+            Some(definition) => Some(definition.clone()),
+            None => read(&request.dockerfile)?,
+        };
         if found.is_none() && request.dockerfile == "Dockerfile" {
             found = read("dockerfile")?;
         }

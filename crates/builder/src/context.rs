@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 
 use crate::error::BuildError;
+use crate::lent::{ContextFiles, ContextKind};
 use crate::paths::{clean, parents};
 use crate::tree::{Node, NodeKind, Store, Tree};
 
@@ -46,6 +47,25 @@ pub(crate) fn of_file(name: &str, content: &[u8], spool_folder: &Path) -> Result
     let kind = NodeKind::File { size: content.len() as u64, offset: 0, digest: None };
     tree.nodes.insert(name.to_owned(), Node { kind, mode: 0o644, ..Node::folder() });
     Ok(tree)
+}
+
+/// A context whose contents lie here.
+pub(crate) fn of_files(files: ContextFiles) -> Result<Tree, BuildError> {
+    let mut nodes = BTreeMap::new();
+    for entry in files.entries {
+        let kind = match entry.kind {
+            ContextKind::File { size, digest } => NodeKind::File { size, offset: 0, digest: Some(digest) },
+            ContextKind::Folder => NodeKind::Directory,
+            ContextKind::Link(target) => NodeKind::Symlink(target),
+            ContextKind::Fifo => NodeKind::Special(EntryKind::Fifo),
+            ContextKind::CharacterDevice { major, minor } => NodeKind::Special(EntryKind::Character { major, minor }),
+            ContextKind::BlockDevice { major, minor } => NodeKind::Special(EntryKind::Block { major, minor }),
+        };
+        let Some(path) = name(entry.path.as_bytes())? else { continue };
+        let (mode, mtime, xattrs) = (entry.mode & 0o7777, entry.mtime, entry.xattrs);
+        nodes.insert(path, Node { kind, mode, uid: 0, gid: 0, mtime, xattrs });
+    }
+    Ok(Tree { nodes, store: Store::Contents(files.contents) })
 }
 
 pub(crate) fn empty(spool_folder: &Path) -> Result<Tree, BuildError> {

@@ -48,6 +48,17 @@ impl BuildError {
         Self::File { action: action.into(), source: source.into() }
     }
 
+    /// The same in the words of BuildKit, whose clients show where it was by themselves.
+    pub fn of_step(&self) -> String {
+        match self {
+            Self::Step { source, .. } => source.of_step(),
+            Self::Exit { command, code } => {
+                format!("process {command:?} did not complete successfully: exit code: {code}")
+            }
+            other => errors::chain(other),
+        }
+    }
+
     /// The exit code of the program that failed; 0 where none did.
     pub fn exit_code(&self) -> i32 {
         match self {

@@ -10,6 +10,7 @@
 //! The cache is the one thing that this crate owns, in the table `build-cache`; it can be rebuilt. A secret is in no key,
 //! layer, history or log.
 
+mod agents;
 mod builder;
 mod cache;
 mod cancel;
@@ -17,6 +18,8 @@ mod context;
 mod error;
 mod fetch;
 mod layer;
+mod lent;
+mod made;
 mod messages;
 mod metadata_steps;
 mod mounts;
@@ -39,6 +42,8 @@ mod tree;
 pub use builder::{Builder, BuilderConfig};
 pub use cache::{CacheRecord, PruneFilter, Pruned};
 pub use error::BuildError;
+pub use lent::{Agent, ClientSession, Contents, ContextEntry, ContextFiles, ContextKind};
+pub use made::{ImageFile, ImageFiles, Made};
 pub use output::{Line, Output, Stream, lines, steps};
 pub use ports::{Image, Images, LayerStream, PortError, RunRequest, Runs, View};
 pub use progress::{Progress, StepId};

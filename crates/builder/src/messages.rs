@@ -70,10 +70,10 @@ pub(crate) fn insecure() -> BuildError {
     )
 }
 
-pub(crate) fn no_ssh() -> BuildError {
+pub(crate) fn no_agent(id: &str) -> BuildError {
     BuildError::refused(
-        ErrorKind::NotImplemented,
-        "RUN --mount=type=ssh needs a client's agent, which this builder cannot reach: it has no build sessions",
+        ErrorKind::FailedPrecondition,
+        format!("unset ssh forward key {id}: the client that builds forwards no such SSH agent"),
     )
 }
 

@@ -13,8 +13,10 @@ use container_core::{MountKind as RequestKind, MountRequest};
 use dockerfile::{Mount, MountKind, Sharing};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::agents::{self, Forward};
 use crate::builder::{Shared, blocking};
 use crate::error::BuildError;
+use crate::lent::Agent;
 use crate::messages;
 use crate::paths::absolute;
 use crate::ports::LayerStream;
@@ -32,6 +34,10 @@ pub(crate) type Locks = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
 /// The largest secret, as in Docker.
 const MAX_SECRET: usize = 500 << 10;
 
+/// Where a step finds the program that knows its secret variables, and them.
+const INIT_PLACE: &str = "/dev/.docker-build/init";
+const ENVIRONMENT_PLACE: &str = "/dev/.docker-build/environment";
+
 /// The mounts of one RUN.
 pub(crate) struct Mounted {
     mounts: Vec<One>,
@@ -40,20 +46,31 @@ pub(crate) struct Mounted {
     folder: PathBuf,
     /// Apart from everything else: in memory, where the daemon's runtime folder is.
     secrets: PathBuf,
+    /// Sockets of the client's agents, to be made, and those that lead there.
+    forwards: Vec<Forward>,
+    agents: Vec<Agent>,
     _alone: Vec<OwnedMutexGuard<()>>,
 }
 
 struct One {
     request: Option<MountRequest>,
-    env: Option<String>,
+    /// A variable that nothing but the step's process may have.
+    env: Option<Variable>,
     key: String,
     /// What its source is filled with.
     fill: Option<Fill>,
 }
 
+struct Variable {
+    name: String,
+    value: BuildSecret,
+}
+
 enum Fill {
     Tree { gathered: Gathered, path: PathBuf, is_file: bool },
     Secret { value: BuildSecret, path: PathBuf, mode: u32, owner: (u32, u32) },
+    /// One file of all variables.
+    Environment { variables: Vec<Variable>, path: PathBuf },
 }
 
 /// Finds out what the mounts are of. Nothing is made yet: the step may be known already.
@@ -64,7 +81,15 @@ pub(crate) async fn prepare(
 ) -> Result<Mounted, BuildError> {
     let (config, name) = (&build.shared.config, random_name());
     let (folder, secrets) = (config.folder.join("tmp").join(&name), config.secrets.join(&name));
-    let mut mounted = Mounted { mounts: Vec::new(), places: Vec::new(), folder, secrets, _alone: Vec::new() };
+    let mut mounted = Mounted {
+        mounts: Vec::new(),
+        places: Vec::new(),
+        folder,
+        secrets,
+        forwards: Vec::new(),
+        agents: Vec::new(),
+        _alone: Vec::new(),
+    };
     for (place, mount) in wanted.iter().enumerate() {
         let mut mount = mount.clone();
         for text in [&mut mount.target, &mut mount.from, &mut mount.source, &mut mount.id] {
@@ -73,6 +98,9 @@ pub(crate) async fn prepare(
         let base = state.image.config.config.working_dir.clone();
         if mount.kind == MountKind::Secret && mount.target.is_empty() && mount.env.is_none() {
             mount.target = format!("/run/secrets/{}", mount.id);
+        }
+        if mount.kind == MountKind::Ssh && mount.target.is_empty() {
+            mount.target = agents::default_target(mounted.forwards.len());
         }
         if !mount.target.is_empty() {
             mount.target = absolute(&base, &mount.target);
@@ -85,37 +113,75 @@ pub(crate) async fn prepare(
             MountKind::Bind => bind(build, state, &mount, &mounted.folder.join(place.to_string())).await?,
             MountKind::Cache => cache(build, state, &mount, &mut mounted).await?,
             MountKind::Tmpfs => tmpfs(&mount),
-            MountKind::Secret => match secret(build, &mount, &mounted.secrets.join(place.to_string()))? {
+            MountKind::Secret => match secret(build, &mount, &mounted.secrets.join(place.to_string())).await? {
                 Some(one) => one,
                 None => continue,
             },
-            MountKind::Ssh if mount.required => return Err(messages::no_ssh()),
-            // Without an agent it is as if it were not there, as the reference has it.
-            MountKind::Ssh => continue,
+            MountKind::Ssh => {
+                let path = mounted.secrets.join(place.to_string());
+                let Some((request, key, forward)) = agents::prepare(build, &mount, &path).await? else { continue };
+                mounted.forwards.push(forward);
+                One { request: Some(request), env: None, key, fill: None }
+            }
         };
         mounted.mounts.push(one);
     }
+    mounted.hide_variables(&config.init);
     Ok(mounted)
 }
 
 impl Mounted {
+    /// Variables that are secrets stand in no record of the container: `docker-init` reads them from a file and becomes the
+    /// step's program. Both are mounted where the container's own /dev is, so that nothing of them is in the layer.
+    fn hide_variables(&mut self, init: &Path) {
+        let variables: Vec<Variable> = self.mounts.iter_mut().filter_map(|one| one.env.take()).collect();
+        if variables.is_empty() {
+            return;
+        }
+        let path = self.secrets.join("environment");
+        let mount = |source: &Path, target: &str| MountRequest {
+            kind: RequestKind::Bind,
+            source: source.display().to_string(),
+            target: target.to_owned(),
+            read_only: true,
+            ..MountRequest::default()
+        };
+        for request in [mount(init, INIT_PLACE), mount(&path, ENVIRONMENT_PLACE)] {
+            self.mounts.push(One { request: Some(request), env: None, key: String::new(), fill: None });
+        }
+        let one = One { request: None, env: None, key: String::new(), fill: None };
+        self.mounts.push(One { fill: Some(Fill::Environment { variables, path }), ..one });
+    }
+
+    /// The words that start the step's program.
+    pub fn command(&self, words: &[String]) -> Vec<String> {
+        let hides = self.mounts.iter().any(|one| matches!(&one.request, Some(made) if made.target == INIT_PLACE));
+        let before = [INIT_PLACE, "-E", ENVIRONMENT_PLACE, "--"];
+        before.iter().filter(|_| hides).map(|word| (*word).to_owned()).chain(words.iter().cloned()).collect()
+    }
+
     pub fn requests(&self) -> Vec<MountRequest> {
         self.mounts.iter().filter_map(|one| one.request.clone()).collect()
     }
 
-    pub fn env(&self) -> Vec<String> {
-        self.mounts.iter().filter_map(|one| one.env.clone()).collect()
-    }
-
     pub fn keys(&self) -> Vec<String> {
-        self.mounts.iter().map(|one| one.key.clone()).collect()
+        self.mounts.iter().map(|one| one.key.clone()).filter(|key| !key.is_empty()).collect()
     }
 
     /// Makes what is mounted.
     pub async fn fill(&mut self) -> Result<(), BuildError> {
         let fills: Vec<Fill> = self.mounts.iter_mut().filter_map(|one| one.fill.take()).collect();
         let failed = |error| BuildError::file("make what RUN mounts", error);
-        blocking(move || fills.into_iter().try_for_each(Fill::make)).await?.map_err(failed)
+        blocking(move || fills.into_iter().try_for_each(Fill::make)).await?.map_err(failed)?;
+        for forward in &self.forwards {
+            self.agents.push(forward.begin().await?);
+        }
+        Ok(())
+    }
+
+    /// Where programs find the first agent.
+    pub fn agent_variable(&self) -> Option<String> {
+        self.forwards.first().map(|forward| format!("SSH_AUTH_SOCK={}", forward.target()))
     }
 
     /// Removes what was made for this one run.
@@ -161,7 +227,7 @@ impl Mounted {
 
 impl Fill {
     fn make(self) -> io::Result<()> {
-        let (Self::Tree { path, .. } | Self::Secret { path, .. }) = &self;
+        let (Self::Tree { path, .. } | Self::Secret { path, .. } | Self::Environment { path, .. }) = &self;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
             fs::set_permissions(folder, fs::Permissions::from_mode(0o711))?;
@@ -172,6 +238,15 @@ impl Fill {
                 let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
                 io::Write::write_all(&mut file, value.reveal())?;
                 chown(&path, Some(owner.0), Some(owner.1))
+            }
+            Self::Environment { variables, path } => {
+                // For whichever user the step has; only who knows the folder's name gets here.
+                let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path)?;
+                for Variable { name, value } in variables {
+                    let parts: [&[u8]; 4] = [name.as_bytes(), b"=", value.reveal(), b"\0"];
+                    parts.iter().try_for_each(|part| io::Write::write_all(&mut file, part))?;
+                }
+                Ok(())
             }
         }
     }
@@ -291,18 +366,31 @@ fn tmpfs(mount: &Mount) -> One {
 }
 
 /// A secret's value is in no key: whoever has another one gets the same step.
-fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<One>, BuildError> {
-    let Some(value) = build.request.secrets.0.get(&mount.id) else {
+async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<One>, BuildError> {
+    let given = build.request.secrets.0.get(&mount.id).cloned();
+    let value = match (given, &build.request.session) {
+        (None, Some(session)) => session.secret(&mount.id).await?,
+        (given, _) => given,
+    };
+    let Some(value) = value else {
         return if mount.required { Err(messages::missing_secret(&mount.id)) } else { Ok(None) };
     };
     if value.reveal().len() > MAX_SECRET {
         return Err(BuildError::invalid(format!("invalid secret {}: it has more than {MAX_SECRET} bytes", mount.id)));
     }
-    let key = KeyMaker::new("secret").field(&mount.target).field(&mount.id).finish().to_string();
-    let env = mount.env.as_ref().map(|name| {
-        let name = if name.is_empty() { &mount.id } else { name };
-        format!("{name}={}", String::from_utf8_lossy(value.reveal()))
-    });
+    let name = mount.env.as_deref().unwrap_or_default();
+    let key = KeyMaker::new("secret").field(&mount.target).field(&mount.id).field(name).finish().to_string();
+    let env = match &mount.env {
+        Some(_) if value.reveal().contains(&0) => {
+            let id = &mount.id;
+            return Err(BuildError::invalid(format!("invalid secret {id}: a variable has no zero bytes")));
+        }
+        Some(name) => Some(Variable {
+            name: if name.is_empty() { mount.id.clone() } else { name.clone() },
+            value: value.clone(),
+        }),
+        None => None,
+    };
     if mount.target.is_empty() {
         return Ok(Some(One { request: None, env, key, fill: None }));
     }

@@ -125,7 +125,7 @@ impl Teller {
     }
 
     pub async fn end<T>(&self, done: &Result<T, BuildError>) {
-        let error = done.as_ref().err().map(|error| errors::chain(error));
+        let error = done.as_ref().err().map(BuildError::of_step);
         let cached = error.is_none() && self.now().cached;
         self.tell(Progress::Ended { step: self.step(), cached, error }).await;
     }

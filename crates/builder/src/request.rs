@@ -1,18 +1,23 @@
 //! What is to be built.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use container_core::{HostConfig, Ulimit};
 use registry_client::Credentials;
 use tokio::sync::mpsc;
 
+use crate::lent::{ClientSession, ContextFiles};
+
 /// One build.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BuildRequest {
     pub context: ContextSource,
     /// The Dockerfile's path in the context.
     pub dockerfile: String,
+    /// The Dockerfile itself, where it is no part of the context.
+    pub definition: Option<Vec<u8>>,
     /// `repository:tag`, normalised.
     pub tags: Vec<String>,
     pub arguments: BTreeMap<String, Option<String>>,
@@ -37,6 +42,8 @@ pub struct BuildRequest {
     pub secrets: Secrets,
     /// Further contexts by name: `docker-image://…`.
     pub contexts: BTreeMap<String, String>,
+    /// The client, where it can be asked for what is missing above.
+    pub session: Option<Arc<dyn ClientSession>>,
 }
 
 #[derive(Debug)]
@@ -45,6 +52,14 @@ pub enum ContextSource {
     Archive(mpsc::Receiver<std::io::Result<Bytes>>),
     /// A Git repository, an archive or a Dockerfile somewhere else.
     Remote(String),
+    /// Files that lie here already.
+    Files(ContextFiles),
+}
+
+impl Default for ContextSource {
+    fn default() -> Self {
+        Self::Remote(String::new())
+    }
 }
 
 /// Limits of the containers that RUN makes.

@@ -170,11 +170,11 @@ fn container(
     let mut env = image.env.clone();
     env.extend(arguments.iter().cloned());
     env.extend(build.arguments.proxies());
-    env.extend(mounted.env());
+    env.extend(mounted.agent_variable());
     let config = Config {
         user: image.user.clone(),
         env,
-        cmd: Some(words.to_vec()),
+        cmd: Some(mounted.command(words)),
         entrypoint: Some(Vec::new()),
         working_dir: image.working_dir.clone(),
         healthcheck: Some(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() }),

@@ -47,8 +47,8 @@ async fn attempt(build: &mut Build<'_>, place: usize, is_target: bool, looks_up:
     build.tell_result(&state).await;
     let id = state.id();
     let is_new = state.untouched.is_none();
-    if !is_target && is_new {
-        // As Docker's classic builder leaves it: an image without a name.
+    if !is_target && is_new && build.output.steps().is_none() {
+        // As Docker's classic builder leaves it, and BuildKit does not: an image without a name.
         build.shared.images.store(&state.image).await?;
     }
     let image = state.untouched.map_or(state.image, |(_, image)| image);
@@ -247,7 +247,7 @@ async fn find_stored(
 
 async fn pull_image(build: &Build<'_>, name: &str, platform: Option<&str>) -> Result<(String, Image), BuildError> {
     let (name, images) = (meant(build, name), &build.shared.images);
-    let credentials = credentials(build, name);
+    let credentials = credentials(build, name).await?;
     unless(build.token, images.pull(name, platform, credentials, build.output)).await?;
     Ok(images.find(name).await?)
 }
@@ -265,17 +265,22 @@ fn fits(image: &Image, platform: Option<&str>) -> bool {
 }
 
 /// Those for the registry in the name; Docker's own has three names.
-fn credentials(build: &Build<'_>, name: &str) -> Credentials {
+async fn credentials(build: &Build<'_>, name: &str) -> Result<Credentials, BuildError> {
     let domain = match ids::Reference::parse_familiar(name) {
         Ok(reference) => reference.domain().to_owned(),
-        Err(_) => return Credentials::Anonymous,
+        Err(_) => return Ok(Credentials::Anonymous),
     };
     let names: &[&str] = match domain.as_str() {
         "docker.io" => &["https://index.docker.io/v1/", "index.docker.io", "docker.io"],
         own => &[own],
     };
     let known = &build.request.credentials;
-    names.iter().find_map(|name| known.get(*name)).cloned().unwrap_or(Credentials::Anonymous)
+    if let Some(credentials) = names.iter().find_map(|name| known.get(*name)) {
+        return Ok(credentials.clone());
+    }
+    let Some(session) = &build.request.session else { return Ok(Credentials::Anonymous) };
+    let host = if domain == "docker.io" { "registry-1.docker.io" } else { &domain };
+    unless(build.token, session.credentials(host)).await
 }
 
 /// What every container of a build has.

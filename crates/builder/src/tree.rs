@@ -6,12 +6,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use archive::EntryKind;
 use dockerfile::Glob;
 use ids::{Digest, Hasher};
 
 use crate::error::BuildError;
+use crate::lent::Contents;
 use crate::paths::{clean, join};
 use crate::rootfs;
 
@@ -57,6 +59,8 @@ pub(crate) enum Store {
     Spool(File),
     /// An image's root.
     Root(OwnedFd),
+    /// Files by their digests.
+    Contents(Arc<dyn Contents>),
 }
 
 impl Node {
@@ -140,6 +144,9 @@ impl Tree {
                 Ok(Box::new(Part { file, at: *offset, end: offset.saturating_add(*size) }))
             }
             (Store::Root(root), NodeKind::File { .. }) => Ok(Box::new(rootfs::open_file(root.as_fd(), path)?)),
+            (Store::Contents(contents), NodeKind::File { digest: Some(digest), .. }) => {
+                Ok(Box::new(contents.open(digest)?))
+            }
             _ => Ok(Box::new(io::empty())),
         }
     }

@@ -92,7 +92,6 @@ async fn forward(session: &Session, id: AsciiMetadataValue, stream: UnixStream) 
     let mut request = Request::new(ReceiverStream::new(outgoing));
     request.metadata_mut().insert("buildkit.ssh.id", id);
     let mut client = SshClient::new(session.channel());
-    let mut incoming = session.in_time(client.forward_agent(request)).await?.into_inner();
     let (mut reader, mut writer) = stream.into_split();
     let to_agent = async {
         let mut buffer = vec![0; PIECE];
@@ -104,7 +103,9 @@ async fn forward(session: &Session, id: AsciiMetadataValue, stream: UnixStream) 
         }
         drop(sender);
     };
+    // The agent speaks when it is spoken to: not even the head of the answer comes before.
     let to_step = async {
+        let mut incoming = session.while_there(client.forward_agent(request)).await?.into_inner();
         while let Some(message) = incoming.message().await? {
             writer.write_all(&message.data).await.map_err(SessionError::file(failed))?;
         }

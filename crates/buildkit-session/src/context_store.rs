@@ -177,7 +177,7 @@ impl Contents {
     /// Notes the files of a folder; the index counts as used just now.
     pub(crate) fn put_index(&self, key: &str, index: &Index, is_new: bool) -> io::Result<()> {
         let path = self.index_path(key);
-        if !is_new {
+        if !is_new && path.exists() {
             return OpenOptions::new().write(true).open(&path)?.set_modified(SystemTime::now());
         }
         let bytes = serde_json::to_vec(index)?;

@@ -73,28 +73,37 @@ impl Session {
             let value = AsciiMetadataValue::try_from(value.as_str()).map_err(|_| wrong())?;
             request.metadata_mut().insert(name, value);
         }
-        let mut client = FileSendClient::new(self.channel());
-        let mut incoming = self.in_time(client.diff_copy(request)).await?.into_inner();
-        while let Some(piece) = pieces.recv().await {
-            let data = piece.map_err(SessionError::file("read the build's result"))?;
-            if sender.send(BytesMessage { data }).await.is_err() {
-                break;
+        let feed = async move {
+            while let Some(piece) = pieces.recv().await {
+                let data = piece.map_err(SessionError::file("read the build's result"))?;
+                if sender.send(BytesMessage { data }).await.is_err() {
+                    break;
+                }
             }
-        }
-        drop(sender);
-        // It answers when it has written everything.
-        while self.in_time(incoming.message()).await?.is_some() {}
-        Ok(())
+            Ok(())
+        };
+        // It answers when it has written everything: not even the head of its answer comes before.
+        let mut client = FileSendClient::new(self.channel());
+        let answer = async {
+            let mut incoming = self.while_there(client.diff_copy(request)).await?.into_inner();
+            while self.while_there(incoming.message()).await?.is_some() {}
+            Ok(())
+        };
+        let (fed, answered) = tokio::join!(feed, answer);
+        fed.and(answered)
     }
 
     /// Sends a folder.
     pub async fn send_folder(&self, folder: Arc<dyn FolderSource>) -> Result<(), SessionError> {
         self.require(METHOD)?;
         let (sender, outgoing) = mpsc::channel(QUEUE);
-        let incoming = self.in_time(open(self, ReceiverStream::new(outgoing))).await?.into_inner();
         let (numbers, asked) = mpsc::channel(MAX_ASKED);
         let working = tokio::task::spawn_blocking(move || send(folder.as_ref(), asked, &sender));
-        let followed = self.follow(incoming, numbers).await;
+        // The head of its answer comes with the first file that it asks for.
+        let followed = match self.while_there(open(self, ReceiverStream::new(outgoing))).await {
+            Ok(incoming) => self.follow(incoming.into_inner(), numbers).await,
+            Err(error) => Err(error),
+        };
         let sent = working.await.map_err(std::io::Error::other);
         let sent = sent.and_then(|sent| sent).map_err(SessionError::file("send the build's result"));
         followed.and(sent)
@@ -103,11 +112,7 @@ impl Session {
     /// Passes on which files the client wants, until it has them all.
     async fn follow(&self, mut incoming: Streaming<Packet>, numbers: mpsc::Sender<u32>) -> Result<(), SessionError> {
         loop {
-            // One large file may keep it busy for long: only its end is waited for.
-            let message = tokio::select! {
-                message = incoming.message() => message?.ok_or(SessionError::Over)?,
-                () = self.over() => return Err(SessionError::Over),
-            };
+            let message = self.while_there(incoming.message()).await?.ok_or(SessionError::Over)?;
             match message.r#type() {
                 // Who sends has a reason to stop, and tells it.
                 PacketType::PacketReq => drop(numbers.send(message.id).await),

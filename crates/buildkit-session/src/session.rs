@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use buildkit_api::health::HealthCheckRequest;
+use buildkit_api::health::health_client::HealthClient;
 use errors::ErrorKind;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -49,6 +51,12 @@ impl Session {
         &self.shared.shared_key
     }
 
+    /// Returns when the client serves its session, or fails when it does not.
+    pub async fn check(&self) -> Result<(), SessionError> {
+        let mut client = HealthClient::new(self.channel());
+        self.in_time(client.check(HealthCheckRequest::default())).await.map(drop)
+    }
+
     /// Returns when the client has gone.
     pub async fn over(&self) {
         self.shared.over.cancelled().await;
@@ -83,6 +91,17 @@ impl Session {
                 ErrorKind::FailedPrecondition,
                 format!("method {method} not supported by the client"),
             )),
+        }
+    }
+
+    /// A call of a client that may be busy for long: only its end is waited for.
+    pub(crate) async fn while_there<T>(
+        &self,
+        call: impl Future<Output = Result<T, tonic::Status>>,
+    ) -> Result<T, SessionError> {
+        tokio::select! {
+            answered = call => answered.map_err(Into::into),
+            () = self.over() => Err(SessionError::Over),
         }
     }
 

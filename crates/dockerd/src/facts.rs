@@ -90,6 +90,12 @@ impl Facts {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Who builds, for BuildKit's clients, which ask what version of BuildKit it is.
+    pub fn build_worker(&self) -> buildkit_grpc::Identity {
+        let (id, version, revision) = (self.id().to_owned(), build::BUILDKIT_VERSION.to_owned(), COMMIT.to_owned());
+        buildkit_grpc::Identity { id, version, revision }
+    }
+
     pub fn id(&self) -> &str {
         &self.info.id
     }

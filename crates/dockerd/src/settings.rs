@@ -56,6 +56,7 @@ pub fn builder(config: &Config, places: &Places) -> Result<BuilderConfig> {
     Ok(BuilderConfig {
         folder: places.data_root.join("build"),
         secrets: places.exec_root.join("build-secrets"),
+        init: sibling("docker-init"),
         keep_bytes,
         allows_insecure: insecure.unwrap_or(false),
     })

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use builder::Builder;
+use buildkit::BuildKit;
+use buildkit_session::ContextStore;
 use containerd_client::Client;
 use containers::{Neighbours, Service};
 use engine_api::ApiVersion;
@@ -119,6 +121,7 @@ impl Daemon {
             Arc::new(runs),
         )?;
         builder.recover().await.context("cannot clear what builds have left")?;
+        let contexts = ContextStore::open(places.data_root.join("build").join("contexts"))?;
         users.connect(&containers);
         let recovered = containers.recover().await.context("cannot compare containers with containerd's")?;
         tracing::info!(running = recovered.running, ended = recovered.ended, strays = recovered.strays, "recovered");
@@ -128,6 +131,8 @@ impl Daemon {
         let api = Arc::new(Api {
             containers: Arc::clone(&containers),
             images,
+            buildkit: BuildKit::new(builder.clone(), contexts),
+            build_worker: facts.build_worker(),
             builder,
             networks: networks.clone(),
             volumes,

@@ -52,6 +52,12 @@ impl IgnoreRules {
         Ok(())
     }
 
+    /// Its rules as they are told to a client that applies them itself.
+    pub fn patterns(&self) -> Vec<String> {
+        let pattern = |rule: &Rule| format!("{}{}", if rule.exception { "!" } else { "" }, rule.text);
+        self.rules.iter().map(pattern).collect()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

@@ -85,6 +85,8 @@ pub enum Operation {
     DistributionInspect,
     PluginList,
     Session,
+    Grpc,
+    BuildCancel,
 }
 
 /// A row of the table.
@@ -191,6 +193,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     row(Op::DistributionInspect,      Get,    "/distribution/{name}/json",     30),
     row(Op::PluginList,               Get,    "/plugins",                      25),
     row(Op::Session,                  Post,   "/session",                      31),
+    row(Op::Grpc,                     Post,   "/grpc",                         38),
+    row(Op::BuildCancel,              Post,   "/build/cancel",                 38),
 ];
 
 /// Cuts `/v1.24` off a path. A path without a version is served as the newest.

@@ -1,6 +1,6 @@
 //! `/build`: images from Dockerfiles, as the classic builder speaks it, and the cache that builds keep.
 
-mod parameters;
+pub mod parameters;
 
 use std::sync::Arc;
 
@@ -110,7 +110,8 @@ fn to_wire(line: Line) -> JsonMessage {
     }
 }
 
-async fn feed<S>(body: S, sender: mpsc::Sender<std::io::Result<bytes::Bytes>>)
+/// Passes a body on. What nobody wants any more is read for a while, so that its sender gets to see the answer.
+pub async fn feed<S>(body: S, sender: mpsc::Sender<std::io::Result<bytes::Bytes>>)
 where
     S: futures_util::Stream<Item = std::io::Result<bytes::Bytes>>,
 {
@@ -148,7 +149,11 @@ pub async fn prune(api: &Api, request: &Request) -> Answer {
     let keep = request.query.number::<u64>("reserved-space")?.or(request.query.number::<u64>("keep-storage")?);
     let pruned = api.builder.prune(PruneFilter { keep_bytes: keep.unwrap_or(0), unused_since }).await?;
     let ids: Vec<&str> = pruned.ids.iter().map(String::as_str).collect();
-    Ok(reply::ok(&json!({ "CachesDeleted": ids, "SpaceReclaimed": pruned.reclaimed })))
+    let mut reclaimed = pruned.reclaimed;
+    if keep.unwrap_or(0) == 0 && unused_since.is_none() {
+        reclaimed += api.buildkit.contexts().prune().await?;
+    }
+    Ok(reply::ok(&json!({ "CachesDeleted": ids, "SpaceReclaimed": reclaimed })))
 }
 
 /// What the cache has, for `GET /system/df`.

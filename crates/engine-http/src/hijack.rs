@@ -1,4 +1,4 @@
-//! Streams that take the connection over: attach and exec start.
+//! Streams that take the connection over: attach, exec start, and a build client's.
 //!
 //! A client that sends `Upgrade: tcp` gets 101 and the raw connection. One that does not gets 200 and the output as a
 //! body that ends with the process; what it sends as a body is the process's stdin.
@@ -17,6 +17,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
@@ -106,6 +107,21 @@ pub fn hijack(parts: Parts, body: Option<RequestBody>, framing: Framing) -> Hija
         // Without an upgrade the type says nothing of frames, in any version.
         None => as_body(body, HeaderValue::from_static(engine_api::RAW_STREAM), ending),
     }
+}
+
+/// A connection that is nothing but a stream of bytes, once the answer has been sent.
+pub struct Raw {
+    pub reply: Reply,
+    pub stream: Pin<Box<dyn Future<Output = Option<TokioIo<Upgraded>>> + Send>>,
+}
+
+/// Takes the connection of this request over, for a protocol of its own.
+pub fn raw(parts: Parts, protocol: &'static str) -> Raw {
+    let mut reply = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    reply.headers_mut().insert(UPGRADE, HeaderValue::from_static(protocol));
+    let stream = async move { hyper::upgrade::on(Request::from_parts(parts, ())).await.ok().map(TokioIo::new) };
+    Raw { reply, stream: Box::pin(stream) }
 }
 
 fn upgraded(parts: Parts, protocol: HeaderValue, content_type: HeaderValue, ending: CancellationToken) -> Hijack {

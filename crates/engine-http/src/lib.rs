@@ -7,6 +7,7 @@
 mod answer;
 mod authorization;
 mod build;
+mod buildkit;
 mod connection;
 mod containers;
 mod disk_usage;
@@ -20,6 +21,7 @@ mod reframe;
 mod reply;
 mod request;
 mod route;
+mod session;
 mod status;
 mod streams;
 mod system;
@@ -42,6 +44,9 @@ pub struct Api {
     pub containers: Arc<::containers::Service>,
     pub images: ::images::Images,
     pub builder: ::builder::Builder,
+    pub buildkit: ::buildkit::BuildKit,
+    /// Who builds, for BuildKit's clients.
+    pub build_worker: buildkit_grpc::Identity,
     pub networks: ::networks::Networks,
     pub volumes: ::volumes::Volumes,
     pub events: events::Bus,

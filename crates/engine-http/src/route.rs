@@ -7,7 +7,7 @@ use errors::ErrorKind;
 
 use crate::request::Request;
 use crate::status::{Answer, Failure};
-use crate::{Api, build, containers, disk_usage, exec, images, networks, system, volumes};
+use crate::{Api, build, buildkit, containers, disk_usage, exec, images, networks, session, system, volumes};
 
 /// Calls the function of the request's operation.
 pub async fn route(api: Arc<Api>, request: Request) -> Answer {
@@ -61,7 +61,11 @@ pub async fn route(api: Arc<Api>, request: Request) -> Answer {
 async fn route_to_things(api: Arc<Api>, request: Request) -> Answer {
     use Operation as Op;
     match request.operation {
+        Op::ImageBuild if buildkit::is_asked_for(&request) => buildkit::build(api, request).await,
         Op::ImageBuild => build::build(api, request).await,
+        Op::BuildCancel => buildkit::cancel(&api, &request),
+        Op::Session => session::session(&api, request),
+        Op::Grpc => session::grpc(api, request),
         Op::BuildPrune => build::prune(&api, &request).await,
         Op::ImageList => images::list(&api, &request).await,
         Op::ImageCreate => images::create(api, request).await,

@@ -2,6 +2,8 @@
 
 /// Docker Engine's version whose behaviour this engine has: tools compare it with what they need.
 pub const ENGINE_VERSION: &str = "28.5.2";
+/// The BuildKit that is in that Docker: its clients ask what they may use.
+pub const BUILDKIT_VERSION: &str = "v0.25.2";
 /// Longshore's own.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Of the working tree that was built, where the build says so.

@@ -33,10 +33,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The build, its context still to come, and whether it is a quiet one.
+/// The classic builder's build, its context still to come, and whether it is a quiet one.
 pub fn of(request: &Request) -> Result<(BuildRequest, bool), Failure> {
-    let query = &request.query;
     refuse_sessions(request)?;
+    read(request)
+}
+
+/// The same for either builder.
+pub fn read(request: &Request) -> Result<(BuildRequest, bool), Failure> {
+    let query = &request.query;
     let (_, nothing) = mpsc::channel(1);
     let context = match query.text("remote").filter(|remote| *remote != "client-session") {
         Some(remote) => ContextSource::Remote(remote.to_owned()),
@@ -72,21 +77,22 @@ pub fn of(request: &Request) -> Result<(BuildRequest, bool), Failure> {
         credentials: credentials(request)?,
         secrets: secrets(request)?,
         contexts: json(query.text(CONTEXTS), CONTEXTS)?,
+        definition: None,
+        session: None,
     };
     Ok((wanted, query.flag("q")))
 }
 
-/// What belongs to BuildKit.
+/// What belongs to BuildKit (version 2).
 fn refuse_sessions(request: &Request) -> Result<(), Failure> {
     let query = &request.query;
     let refused = |message: &str| Err(Failure::new(ErrorKind::NotImplemented, message));
     match query.text("version") {
         None | Some("1") => {}
-        Some("2") => return refused("BuildKit's builder (version 2) is not supported: build with DOCKER_BUILDKIT=0"),
         Some(other) => return Err(Failure::bad_request(format!("invalid version {other}"))),
     }
     if query.text("remote") == Some("client-session") || query.has("session") && query.text("session").is_some() {
-        return refused("build sessions are not supported by this engine: build with DOCKER_BUILDKIT=0");
+        return refused("a build session belongs to BuildKit's builder: build with DOCKER_BUILDKIT=1");
     }
     if let Some(outputs) = query.text("outputs").filter(|outputs| !matches!(*outputs, "null" | "[]")) {
         let message = format!("the builder makes images only: outputs {outputs} is not supported");

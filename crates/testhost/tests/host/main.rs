@@ -4,6 +4,7 @@
 mod api;
 mod authorization;
 mod build;
+mod build_sessions;
 mod daemon;
 mod daemon_options;
 mod events;
@@ -61,6 +62,12 @@ const MIRROR: &[Needs] = &[
     Needs::Path(networks_of_debian::MIRROR),
     Needs::Program("curl", "curl"),
 ];
+const SESSIONS: &[Needs] = &[
+    Needs::Path("/bin/busybox"),
+    Needs::Path(build_sessions::CLIENT),
+    Needs::Path(build_sessions::COMPOSE),
+    Needs::Program("python3", "python3"),
+];
 const CLIENTS: &[Needs] = &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER];
 const DOCKER_OF_DOCKER: Needs = Needs::Program("docker", "docker.io");
 
@@ -81,6 +88,12 @@ const TESTS: &[Test] = &[
     test("stages_are_built_beside_each_other_and_told_in_order", BUSYBOX, build::beside),
     test("a_build_ends_with_its_client", CLIENTS, build::cancelled),
     test("a_killed_daemon_leaves_nothing_of_a_step", BUSYBOX, build::killed),
+    test("a_build_s_steps_are_told_as_buildkit_tells_them", SESSIONS, build_sessions::progress),
+    test("only_files_that_changed_travel_and_results_come_back", SESSIONS, build_sessions::files_travel_once),
+    test("secrets_and_agents_of_a_build_are_its_client_s", SESSIONS, build_sessions::lent),
+    test("a_session_s_mistakes_are_told_at_their_step", SESSIONS, build_sessions::mistakes),
+    test("equal_inputs_make_the_equal_image_by_every_client", SESSIONS, build_sessions::same_bits),
+    test("strangers_at_the_session_s_door_are_refused", SESSIONS, build_sessions::hostile),
     test("an_image_goes_to_the_registry_and_comes_back", REGISTRY, images::push_and_pull),
     test("an_image_in_use_is_not_removed", CLIENTS, images::conflict),
     test("images_are_saved_and_loaded_with_every_digest_kept", CLIENTS, images_archives::saved_and_loaded),

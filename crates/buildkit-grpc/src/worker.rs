@@ -1,0 +1,54 @@
+//! Who builds, in BuildKit's terms: one worker.
+
+use buildkit_api::health::health_check_response::ServingStatus;
+use buildkit_api::health::health_server::Health;
+use buildkit_api::health::{HealthCheckRequest, HealthCheckResponse};
+use buildkit_api::pb::Platform;
+use buildkit_api::types::{BuildkitVersion, WorkerRecord};
+use tokio_stream::Once;
+use tonic::{Request, Response, Status};
+
+use crate::Identity;
+
+pub(crate) fn record(identity: &Identity) -> WorkerRecord {
+    let host = image_core::Platform::host();
+    let platform =
+        Platform { architecture: host.architecture, os: host.os, variant: host.variant, ..Platform::default() };
+    let executor = ("org.mobyproject.buildkit.worker.executor".to_owned(), "containerd".to_owned());
+    WorkerRecord {
+        id: identity.id.clone(),
+        labels: [executor].into(),
+        platforms: vec![platform],
+        buildkit_version: Some(version(identity)),
+        ..WorkerRecord::default()
+    }
+}
+
+pub(crate) fn version(identity: &Identity) -> BuildkitVersion {
+    BuildkitVersion {
+        package: "github.com/moby/buildkit".to_owned(),
+        version: identity.version.clone(),
+        revision: identity.revision.clone(),
+        dockerfile_version: String::new(),
+    }
+}
+
+/// Whoever can ask is answered.
+pub(crate) struct Healthy;
+
+fn serving() -> HealthCheckResponse {
+    HealthCheckResponse { status: ServingStatus::Serving.into() }
+}
+
+#[tonic::async_trait]
+impl Health for Healthy {
+    type WatchStream = Once<Result<HealthCheckResponse, Status>>;
+
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(serving()))
+    }
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(tokio_stream::once(Ok(serving()))))
+    }
+}

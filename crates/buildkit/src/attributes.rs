@@ -1,0 +1,214 @@
+//! What a front end is told: a map of texts, which becomes a build's request. What is not understood is refused.
+
+use std::collections::BTreeMap;
+
+use builder::BuildRequest;
+use container_core::Ulimit;
+use dockerfile::IgnoreRules;
+
+use crate::error::SolveError;
+use crate::messages;
+
+/// The build, without its files, and where these are.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub request: BuildRequest,
+    pub places: Places,
+}
+
+/// Where a build's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// The Dockerfile's path in its folder.
+    pub filename: String,
+    /// An address, where the context is not the client's folder.
+    pub context: Option<String>,
+    /// The client's names for its folders; the Dockerfile's where it was said.
+    pub context_name: String,
+    pub dockerfile_name: Option<String>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        let filename = "Dockerfile".to_owned();
+        Self { filename, context: None, context_name: "context".to_owned(), dockerfile_name: None }
+    }
+}
+
+/// Reads them all.
+pub(crate) fn read(attributes: &BTreeMap<String, String>) -> Result<Wanted, SolveError> {
+    let mut wanted = Wanted::default();
+    (wanted.request.remove, wanted.request.force_remove) = (true, true);
+    wanted.request.network_mode = "default".to_owned();
+    for (name, value) in attributes {
+        match name.split_once(':') {
+            Some((family, member)) => read_member(&mut wanted, family, member, name, value)?,
+            None => read_one(&mut wanted, name, value)?,
+        }
+    }
+    wanted.request.dockerfile.clone_from(&wanted.places.filename);
+    Ok(wanted)
+}
+
+fn read_member(wanted: &mut Wanted, family: &str, member: &str, name: &str, value: &str) -> Result<(), SolveError> {
+    let request = &mut wanted.request;
+    match family {
+        "build-arg" => drop(request.arguments.insert(member.to_owned(), Some(value.to_owned()))),
+        "label" => drop(request.labels.insert(member.to_owned(), value.to_owned())),
+        "context" if value.starts_with("docker-image://") => {
+            request.contexts.insert(member.to_owned(), value.to_owned());
+        }
+        // What a client's folder is a checkout of: nothing of it is in the image.
+        "vcs" | "local-sessionid" => {}
+        "attest" if value.split(',').any(|part| part == "disabled=true") => {}
+        _ => return Err(messages::no_attribute(name, value)),
+    }
+    Ok(())
+}
+
+fn read_one(wanted: &mut Wanted, name: &str, value: &str) -> Result<(), SolveError> {
+    let Wanted { request, places } = wanted;
+    let text = || value.to_owned();
+    match name {
+        "filename" => places.filename = text().trim_start_matches("./").to_owned(),
+        "context" => places.context = Some(text()).filter(|context| !context.is_empty()),
+        "contextkey" => places.context_name = text(),
+        "dockerfilekey" => places.dockerfile_name = Some(text()),
+        "target" => request.target = Some(text()).filter(|target| !target.is_empty()),
+        "no-cache" if value.is_empty() => request.no_cache = true,
+        "no-cache" => request.no_cache_filter = list(value),
+        "image-resolve-mode" => match value {
+            "" | "default" | "local" | "preferlocal" => {}
+            "pull" => request.pull = true,
+            other => return Err(SolveError::invalid(format!("invalid image-resolve-mode: {other}"))),
+        },
+        "platform" if value.contains(',') => {
+            return Err(SolveError::unsupported(format!("images of several platforms ({value}) are not supported")));
+        }
+        "platform" => request.platform = Some(text()).filter(|platform| !platform.is_empty()),
+        "multi-platform" if matches!(value, "" | "0" | "false") => {}
+        "force-network-mode" => match value {
+            "" | "sandbox" => {}
+            "host" | "none" => request.network_mode = text(),
+            other => return Err(SolveError::invalid(format!("invalid netmode {other}"))),
+        },
+        "add-hosts" => request.extra_hosts = hosts(value)?,
+        "cache-from" => request.cache_from = list(value),
+        "cache-imports" => request.cache_from.extend(imports(value)?),
+        "shm-size" => request.resources.shm_size = number(name, value)?,
+        "ulimit" => request.resources.ulimits = ulimits(value)?,
+        "cgroup-parent" => request.resources.cgroup_parent = text(),
+        // What the client's own front end would need, and how it names it.
+        "frontend.caps" | "source" | "cmdline" => {}
+        _ => return Err(messages::no_attribute(name, value)),
+    }
+    Ok(())
+}
+
+fn list(value: &str) -> Vec<String> {
+    value.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn number(name: &str, value: &str) -> Result<i64, SolveError> {
+    value.parse().map_err(|_| SolveError::invalid(format!("failed to parse {name}: {value:?}")))
+}
+
+/// `host=address`, as containers have it: `host:address`.
+fn hosts(value: &str) -> Result<Vec<String>, SolveError> {
+    let host = |entry: String| match entry.split_once('=') {
+        Some((host, address)) if !host.is_empty() => Ok(format!("{host}:{address}")),
+        _ => Err(SolveError::invalid(format!("failed to parse additional hosts: invalid key-value pair: {entry}"))),
+    };
+    list(value).into_iter().map(host).collect()
+}
+
+/// `nofile=1024:2048`.
+fn ulimits(value: &str) -> Result<Vec<Ulimit>, SolveError> {
+    let limit = |entry: String| {
+        let wrong = || SolveError::invalid(format!("failed to parse ulimit: {entry}"));
+        let (name, limits) = entry.split_once('=').ok_or_else(wrong)?;
+        let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+        let number = |text: &str| text.parse().map_err(|_| wrong());
+        Ok(Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? })
+    };
+    list(value).into_iter().map(limit).collect()
+}
+
+/// A JSON list of `{"Type": "registry", "Attrs": {"ref": …}}`.
+fn imports(value: &str) -> Result<Vec<String>, SolveError> {
+    let wrong = || SolveError::invalid(format!("failed to unmarshal cache-imports: {value}"));
+    let entries: serde_json::Value = serde_json::from_str(value).map_err(|_| wrong())?;
+    let entry = |entry: &serde_json::Value| match entry["Type"].as_str() {
+        Some("registry") => entry["Attrs"]["ref"].as_str().map(str::to_owned).ok_or_else(wrong),
+        other => Err(SolveError::unsupported(format!("cache imports of type {other:?} are not supported"))),
+    };
+    entries.as_array().ok_or_else(wrong)?.iter().map(entry).collect()
+}
+
+/// The lines of an ignore file as a client applies them: cleaned, without comments.
+pub(crate) fn ignore_patterns(text: &str) -> Result<Vec<String>, SolveError> {
+    let failed = |error: String| SolveError::invalid(format!("failed to parse dockerignore: {error}"));
+    Ok(IgnoreRules::parse(text).map_err(failed)?.patterns())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Result<Wanted, SolveError> {
+        read(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn attributes_become_a_request() {
+        let wanted = of(&[
+            ("filename", "./sub/My.Dockerfile"),
+            ("build-arg:A", "b=c"),
+            ("label:x.y", "z"),
+            ("add-hosts", "a=1.2.3.4,b=::1"),
+            ("ulimit", "nofile=10:20,nproc=5"),
+            ("no-cache", ""),
+            ("target", "out"),
+            ("image-resolve-mode", "pull"),
+            ("cache-imports", r#"[{"Type":"registry","Attrs":{"ref":"r/c"}}]"#),
+        ])
+        .unwrap();
+        let request = wanted.request;
+        assert_eq!(request.dockerfile, "sub/My.Dockerfile");
+        assert_eq!(request.arguments["A"].as_deref(), Some("b=c"));
+        assert_eq!((request.labels["x.y"].as_str(), request.target.as_deref()), ("z", Some("out")));
+        assert_eq!(request.extra_hosts, ["a:1.2.3.4", "b:::1"]);
+        assert_eq!((request.resources.ulimits[0].hard, request.resources.ulimits[1].soft), (20, 5));
+        assert!(request.no_cache && request.pull);
+        assert_eq!(request.cache_from, ["r/c"]);
+        assert_eq!(wanted.places.context_name, "context");
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused() {
+        for (name, value) in [
+            ("attest:sbom", ""),
+            ("platform", "linux/amd64,linux/arm64"),
+            ("context:base", "local:base"),
+            ("requestid", "frontend.outline"),
+            ("multi-platform", "true"),
+            ("add-hosts", "nothing"),
+            ("something-new", "x"),
+        ] {
+            assert!(of(&[(name, value)]).is_err(), "{name}");
+        }
+        of(&[
+            ("attest:provenance", "mode=min,disabled=true"),
+            ("vcs:source", "https://x"),
+            ("multi-platform", "false"),
+        ])
+        .unwrap();
+    }
+
+    #[test]
+    fn ignore_files_are_told_line_by_line() {
+        let text = "# no\n/node_modules/\n\n!node_modules/keep\n *.log \n";
+        assert_eq!(ignore_patterns(text).unwrap(), ["node_modules", "!node_modules/keep", "*.log"]);
+        assert!(ignore_patterns("!").is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! A build that its client leads: it asks for builds of Dockerfiles, and says in the end which result is the one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use builder::Made;
+use errors::ErrorKind;
+use tokio::sync::watch;
+
+use crate::error::SolveError;
+use crate::job::Job;
+use crate::messages;
+use crate::service::BuildKit;
+use crate::solve::{self, Work};
+
+/// Results of one build that its client may choose from.
+const MAX_RESULTS: usize = 64;
+
+/// What a build that was asked for came to.
+#[derive(Debug, Clone)]
+pub struct Led {
+    /// Names the result.
+    pub id: String,
+    /// The image's configuration, as JSON.
+    pub config: Vec<u8>,
+}
+
+type Choice = Result<Option<String>, SolveError>;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Bridge {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    service: BuildKit,
+    job: Arc<Job>,
+    session: String,
+    results: Mutex<HashMap<String, Made>>,
+    /// The last build that failed: its place is told once more with the client's own choice.
+    failure: Mutex<Option<SolveError>>,
+    choice: watch::Sender<Option<Choice>>,
+}
+
+impl Bridge {
+    pub(crate) fn new(service: BuildKit, job: Arc<Job>, session: String) -> Self {
+        let (results, failure) = (Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { service, job, session, results, failure, choice: watch::Sender::new(None) }) }
+    }
+
+    /// Builds a Dockerfile.
+    pub async fn solve(&self, frontend: &str, attributes: BTreeMap<String, String>) -> Result<Led, SolveError> {
+        solve::check_frontend(frontend)?;
+        let shared = &self.shared;
+        let work = Work { session: &shared.session, attributes: &attributes, upload: None };
+        let made = solve::make(&shared.service, &shared.job, work).await;
+        let made = made.inspect_err(|error| {
+            *shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        })?;
+        let id = solve::random_name()?;
+        let config = made.image.config.to_bytes();
+        let mut results = shared.results.lock().unwrap_or_else(PoisonError::into_inner);
+        if results.len() >= MAX_RESULTS {
+            let message = format!("a build has {MAX_RESULTS} results at most");
+            return Err(SolveError::refused(ErrorKind::ResourceExhausted, message));
+        }
+        results.insert(id.clone(), made);
+        Ok(Led { id, config })
+    }
+
+    /// The client's last word: a result (or none), or why there is none.
+    pub fn choose(&self, choice: Choice) {
+        let choice = choice.map_err(|told| {
+            let failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*failure {
+                Some(known) if told.message.ends_with(&known.message) => {
+                    SolveError { source_place: known.source_place.clone(), ..told }
+                }
+                _ => told,
+            }
+        });
+        self.shared.choice.send_replace(Some(choice));
+    }
+
+    /// Whether there is a result of this name.
+    pub fn has(&self, id: &str) -> bool {
+        self.shared.results.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    }
+
+    /// Waits for the client's last word.
+    pub(crate) async fn chosen(&self) -> Result<Option<Made>, SolveError> {
+        let mut choice = self.shared.choice.subscribe();
+        let chosen = choice.wait_for(Option::is_some).await.map_err(|_| messages::cancelled())?.clone();
+        let Some(id) = chosen.unwrap_or(Ok(None))? else { return Ok(None) };
+        let results = self.shared.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = || SolveError::refused(ErrorKind::NotFound, format!("no such ref: {id}"));
+        results.get(&id).cloned().map(Some).ok_or_else(missing)
+    }
+}
