@@ -39,6 +39,7 @@ impl Reloading {
         }
         let registries = settings::registry_options(&config);
         self.api.images.configure(registries, settings::downloads(&config), settings::uploads(&config));
+        self.api.images.set_limit(settings::image_store_limit(&config));
         if let Err(error) = self.api.containers.configure(settings::defaults(&config)) {
             return tracing::error!(error = errors::chain(&error), "Error reconfiguring the daemon");
         }
@@ -70,6 +71,7 @@ fn merged(running: &Config, new: &Config, keys: &BTreeSet<String>) -> Config {
         default_ipc_mode = "default-ipc-mode",
         default_runtime = "default-runtime",
         default_shm_size = "default-shm-size",
+        image_store_limit = "image-store-limit",
         insecure_registries = "insecure-registries",
         labels = "labels",
         live_restore = "live-restore",
@@ -100,6 +102,7 @@ fn attributes(config: &Config, host: &str) -> BTreeMap<String, String> {
         ("default-runtime", word(&config.default_runtime, "runc")),
         ("default-shm-size", number(config.default_shm_size, 64 << 20)),
         ("features", format!("map[{}]", features.join(" "))),
+        ("image-store-limit", number(config.image_store_limit, 0)),
         ("insecure-registries", json!(config.insecure_registries).to_string()),
         ("labels", json!(config.labels).to_string()),
         ("live-restore", config.live_restore().to_string()),

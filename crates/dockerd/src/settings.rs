@@ -37,6 +37,7 @@ pub fn open_images(config: &Config, client: &Client, users: &UsersOfImages, even
     images.registries = registry_options(config);
     images.max_concurrent_downloads = concurrent(config.max_concurrent_downloads, DOWNLOADS);
     images.max_concurrent_uploads = concurrent(config.max_concurrent_uploads, UPLOADS);
+    images.limit_bytes = image_store_limit(config);
     Images::new(images, Arc::new(users.clone()), Arc::new(events.clone()))
 }
 
@@ -79,6 +80,11 @@ pub fn registry_options(config: &Config) -> RegistryOptions {
     set(&mut options.proxies.https, &config.https_proxy);
     set(&mut options.proxies.none, &config.no_proxy);
     options
+}
+
+/// Bytes; 0 for no limit.
+pub fn image_store_limit(config: &Config) -> u64 {
+    config.image_store_limit.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default()
 }
 
 pub fn downloads(config: &Config) -> usize {

@@ -28,6 +28,7 @@ use crate::places::{Places, sibling};
 use crate::reload::Reloading;
 use crate::wiring::{
     BuildImages, BuildRuns, BusSinks, ImageLookup, NetworkSandboxes, StepImages, UsersOfImages, VolumeProvider,
+    keep_images,
 };
 use crate::{activation, descriptors, listen, metrics, network_settings, remap, serve, settings, tls};
 
@@ -128,6 +129,7 @@ impl Daemon {
 
         let facts = Arc::new(Facts::gather(Arc::clone(config), places, &containerd, oldest)?);
         let watch_netd = networks.clone();
+        let keeping = keep_images(images.clone(), events.0.clone());
         let api = Arc::new(Api {
             containers: Arc::clone(&containers),
             images,
@@ -148,7 +150,7 @@ impl Daemon {
             containers,
             networks,
             following: tokio::spawn(async move {
-                tokio::join!(watch_netd.follow_netd(), watch_netd.follow_firewall());
+                tokio::join!(watch_netd.follow_netd(), watch_netd.follow_firewall(), keeping);
             }),
             containerd: own,
         })

@@ -206,5 +206,17 @@ wire! {
         containers: Option<Vec<crate::container::Summary>> = "Containers",
         volumes: Option<Vec<crate::volume::Volume>> = "Volumes",
         build_cache: Option<Vec<serde_json::Value>> = "BuildCache",
+        /// Longshore's own, for who asks with `why`: who holds each byte of the store.
+        stored: Option<Vec<Stored>> = "Stored" | "empty",
+    }
+
+    /// Something in the store.
+    pub struct Stored {
+        /// `snapshot`, `blob`, `ingest` (a part of a blob) or `volume`.
+        kind: String = "Kind",
+        id: String = "ID",
+        size: i64 = "Size",
+        /// `image busybox:latest`, `container web`, `pull under way`.
+        held_by: Vec<String> = "HeldBy",
     }
 }

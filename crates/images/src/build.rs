@@ -66,6 +66,8 @@ impl Images {
         let found = self.find(name).await?;
         self.ensure_unpacked(&self.backend, &found.image).await?;
         let image = &found.image;
+        self.note_use(image.id);
+        self.shared.limit.note_base(image.id);
         let oci = image.manifest.media_type == media_type::OCI_MANIFEST;
         let layers = image.manifest.layers.clone();
         Ok((image.id, BuildImage { config: image.config.clone(), layers, oci }))
@@ -117,9 +119,9 @@ impl Images {
         Ok(layer)
     }
 
-    /// Lets go of a layer; it goes unless an image has it.
+    /// Lets go of a layer; it goes at once unless an image has it.
     pub async fn forget_build_layer(&self, owner: &str) -> Result<(), ImagesError> {
-        match self.backend.delete_lease(&lease_name(owner), Collect::Later).await {
+        match self.backend.delete_lease(&lease_name(owner), Collect::Now).await {
             Err(error) if error.is_not_found() => Ok(()),
             answer => answer,
         }
@@ -202,6 +204,6 @@ impl Images {
 
 const LEASE: &str = "longshore-build-";
 
-fn lease_name(owner: &str) -> String {
+pub(crate) fn lease_name(owner: &str) -> String {
     format!("{LEASE}{owner}")
 }

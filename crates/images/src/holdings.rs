@@ -50,6 +50,12 @@ pub enum ManifestKind {
 
 /// What a file takes at least.
 const BLOCK: u64 = 4096;
+
+/// Bytes that a blob takes on disk.
+pub(crate) fn on_disk(size: u64) -> u64 {
+    size.next_multiple_of(BLOCK)
+}
+
 /// Says of which manifest an attestation speaks.
 const ATTESTED: &str = "vnd.docker.reference.digest";
 
@@ -114,7 +120,7 @@ impl Images {
 
     /// Bytes of these on disk.
     pub(crate) async fn bytes_of(&self, held: &Holdings) -> Result<u64, ImagesError> {
-        let mut bytes: u64 = held.blobs.values().map(|size| size.next_multiple_of(BLOCK)).sum();
+        let mut bytes: u64 = held.blobs.values().map(|size| on_disk(*size)).sum();
         for chain in &held.chains {
             bytes += self.layer_bytes(chain).await?;
         }

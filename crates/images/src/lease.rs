@@ -9,7 +9,7 @@ use crate::error::ImagesError;
 use crate::service::{Images, lock};
 
 /// The first words of our leases' ids; the operation stands behind them.
-const PREFIX: &str = "longshore-";
+pub(crate) const PREFIX: &str = "longshore-";
 /// Operations that begin anew after a daemon's death: what they have left is of no use. A pull is gone on with.
 const PASSING: [&str; 6] = ["commit", "image", "import", "load", "push", "save"];
 /// How often the end of a lease is tried while containerd is away, a second each time.
@@ -105,6 +105,11 @@ impl Images {
             }
         }
     }
+}
+
+/// By which the lease of a pull says what it pulls: of the full reference.
+pub(crate) fn pull_word(reference: &str) -> String {
+    ids::Digest::of(reference).hex()[..16].to_owned()
 }
 
 /// 16 random bytes; the clock stands in where the kernel has none to give.

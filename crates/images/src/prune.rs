@@ -65,7 +65,7 @@ impl Images {
     }
 
     /// The image with all its names, unless a container has been made of it meanwhile.
-    async fn remove_unused(&self, id: &Digest) -> Result<Vec<Removed>, ImagesError> {
+    pub(crate) async fn remove_unused(&self, id: &Digest) -> Result<Vec<Removed>, ImagesError> {
         let Some(found) = self.all().await?.remove(id) else { return Ok(Vec::new()) };
         if !self.shared.users.users_of(id).is_empty() {
             return Ok(Vec::new());

@@ -12,7 +12,7 @@ use crate::backend::{Backend, Collect, Record};
 use crate::blobs::{fetch_small, ingest_key};
 use crate::error::ImagesError;
 use crate::events::ImageEventKind;
-use crate::lease::Lease;
+use crate::lease::{Lease, pull_word};
 use crate::loaded::{LoadedImage, MAX_DEPTH};
 use crate::messages;
 use crate::name::dangling;
@@ -111,7 +111,7 @@ impl Images {
         request: &PullRequest,
         progress: &ProgressSender,
     ) -> Result<(Digest, Outcome), ImagesError> {
-        let word = Digest::of(reference.to_string()).hex()[..16].to_owned();
+        let word = pull_word(&reference.to_string());
         let lease = Lease::new(&self.backend, &format!("pull-{word}")).await?;
         let backend = lease.backend();
         let (repository, reference) = (repository.clone(), reference.clone());

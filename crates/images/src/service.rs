@@ -12,6 +12,8 @@ use crate::backend::Backend;
 use crate::error::ImagesError;
 use crate::events::{EventSink, ImageEvent, ImageEventKind, ImageUsers};
 use crate::flights::Flights;
+use crate::last_use::LastUses;
+use crate::limit::Limit;
 use crate::loaded::LoadedImage;
 use crate::slots::Slots;
 
@@ -28,6 +30,8 @@ pub struct ImagesConfig {
     /// Layers at a time, over all pulls (and pushes): 3 and 5 in Docker.
     pub max_concurrent_downloads: usize,
     pub max_concurrent_uploads: usize,
+    /// Bytes of disk above which images that nobody uses go; 0 for no limit.
+    pub limit_bytes: u64,
 }
 
 impl ImagesConfig {
@@ -39,6 +43,7 @@ impl ImagesConfig {
             registries: RegistryOptions::default(),
             max_concurrent_downloads: 3,
             max_concurrent_uploads: 5,
+            limit_bytes: 0,
         }
     }
 }
@@ -64,11 +69,15 @@ pub(crate) struct Shared {
     pub loaded: Mutex<HashMap<Digest, Arc<LoadedImage>>>,
     /// Bytes by chain id.
     pub sizes: Mutex<HashMap<Digest, u64>>,
+    pub last_uses: LastUses,
+    pub limit: Limit,
 }
 
 impl Images {
     /// A service over a containerd that may not be there yet: the first operation finds out.
     pub fn new(config: ImagesConfig, users: Arc<dyn ImageUsers>, events: Arc<dyn EventSink>) -> Self {
+        let limit = Limit::default();
+        limit.set(config.limit_bytes);
         Self {
             backend: Backend::new(config.client, &config.snapshotter),
             platform: Platform::host(),
@@ -82,8 +91,15 @@ impl Images {
                 left: Mutex::default(),
                 loaded: Mutex::default(),
                 sizes: Mutex::default(),
+                last_uses: LastUses::default(),
+                limit,
             }),
         }
+    }
+
+    /// From now on: this limit of the store, 0 for none.
+    pub fn set_limit(&self, bytes: u64) {
+        self.shared.limit.set(bytes);
     }
 
     /// From now on: these registries' options, and so many layers at a time. What is under way goes on as it began.
@@ -97,6 +113,7 @@ impl Images {
         let mut attributes: BTreeMap<String, String> = config.config.labels.clone();
         attributes.insert("name".to_owned(), name.to_owned());
         self.shared.events.image_event(ImageEvent { kind, id: id.to_owned(), attributes });
+        self.shared.limit.look();
     }
 
     /// Bytes that a layer takes on disk, without those below.

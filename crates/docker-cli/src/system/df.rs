@@ -2,7 +2,7 @@
 
 use engine_api::container::Summary as Container;
 use engine_api::image::Summary as Image;
-use engine_api::system::DiskUsage;
+use engine_api::system::{DiskUsage, Stored};
 use engine_api::volume::Volume;
 use engine_client::Request;
 use serde::Deserialize;
@@ -18,10 +18,13 @@ use crate::text::size::{human_size, human_size_with_precision};
 use crate::text::time;
 use crate::{container, image, volume};
 
+use super::why;
+
 #[rustfmt::skip]
 const FLAGS: &[Flag] = &[
     flag("format", NONE, Kind::Text, "", FORMAT_USAGE),
     flag("verbose", 'v', Kind::Bool, "", "Show detailed information on space usage"),
+    flag("why", NONE, Kind::Bool, "", "Show who holds each byte (with --verbose)"),
 ];
 
 pub const COMMAND: Command = Command {
@@ -95,7 +98,14 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     };
     let format = Format::new(asked, TABLE, "diskUsageContext");
     format.check()?;
-    let usage: DiskUsage = context.client.call(Request::get("/system/df")).await?;
+    let why = flags.is_set("why");
+    if why && !verbose {
+        return Err(Failure::text("the --why option requires --verbose"));
+    }
+    let usage: DiskUsage = context.client.call(Request::get("/system/df").with_flag("why", why)).await?;
+    if why && usage.stored.is_none() {
+        return Err(Failure::text("this daemon does not tell who holds what: --why needs one of Longshore"));
+    }
     let images = usage.images.unwrap_or_default();
     let containers = usage.containers.unwrap_or_default();
     let volumes = usage.volumes.unwrap_or_default();
@@ -103,7 +113,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let mut cache: Vec<Cached> = records.collect::<Result<_, _>>().map_err(|error| Failure::Text(error.to_string()))?;
     let text = if verbose {
         cache.sort_by(|a, b| (&a.last_used_at, &a.id).cmp(&(&b.last_used_at, &b.id)));
-        details(asked, &images, containers, &volumes, &cache)?
+        details(asked, &images, containers, &volumes, &cache, usage.stored.as_deref())?
     } else {
         let rows = vec![
             images_row(usage.layers_size, &images),
@@ -178,6 +188,7 @@ fn details(
     containers: Vec<Container>,
     volumes: &[Volume],
     cache: &[Cached],
+    stored: Option<&[Stored]>,
 ) -> Result<String, Failure> {
     let is_table = matches!(asked, "" | "table");
     let full = !is_table;
@@ -190,12 +201,13 @@ fn details(
     let volume_rows: Vec<Vec<Field>> = volumes.iter().map(volume::list::row).collect();
     let cache_rows: Vec<Vec<Field>> = cache.iter().map(|one| cached_row(one, full)).collect();
     if !is_table {
-        return template(asked, [image_rows, container_rows, volume_rows, cache_rows]);
+        let stored = stored.map(|stored| stored.iter().map(|one| why::row(one, true)).collect());
+        return template(asked, [Some(image_rows), Some(container_rows), Some(volume_rows), Some(cache_rows), stored]);
     }
     let table = |title: &str, template: &str, row_type, columns, rows| -> Result<String, Failure> {
         Ok(format!("{title}\n\n{}", Format::new("", template, row_type).render(columns, rows)?))
     };
-    let tables = [
+    let mut tables = vec![
         table("Images space usage:", IMAGES, "imageContext", image::list::COLUMNS, image_rows)?,
         table("Containers space usage:", CONTAINERS, "ContainerContext", container::list::COLUMNS, container_rows)?,
         table("Local Volumes space usage:", VOLUMES, "volumeContext", volume::list::COLUMNS, volume_rows)?,
@@ -207,10 +219,13 @@ fn details(
             cache_rows,
         )?,
     ];
+    if let Some(stored) = stored {
+        tables.push(why::table(stored)?);
+    }
     Ok(tables.join("\n"))
 }
 
-fn template(asked: &str, rows: [Vec<Vec<Field>>; 4]) -> Result<String, Failure> {
+fn template(asked: &str, rows: [Option<Vec<Vec<Field>>>; 5]) -> Result<String, Failure> {
     let text = if asked == "json" { "{{json .}}" } else { asked };
     let template =
         Template::parse(text).map_err(|error| Failure::Text(format!("failed to parse template: {error}")))?;
@@ -221,8 +236,8 @@ fn template(asked: &str, rows: [Vec<Vec<Field>>; 4]) -> Result<String, Failure> 
         };
         Value::List(rows.into_iter().map(row).collect())
     };
-    let names = ["Images", "Containers", "Volumes", "BuildCache"];
-    let members = names.into_iter().zip(rows).map(|(name, rows)| (name.to_owned(), list(rows)));
+    let names = ["Images", "Containers", "Volumes", "BuildCache", "Stored"];
+    let members = names.into_iter().zip(rows).filter_map(|(name, rows)| Some((name.to_owned(), list(rows?))));
     let value = Value::structure(members.collect());
     template.render(&value, Mode::Row).map_err(|error| Failure::Text(error.to_string()))
 }

@@ -7,6 +7,7 @@ pub mod info;
 pub mod prune;
 mod swarm;
 pub mod version;
+mod why;
 
 use crate::command::{Args, Command};
 

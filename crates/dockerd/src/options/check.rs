@@ -78,6 +78,7 @@ fn numbers(config: &Config) -> Result<(), String> {
         _ => Ok(()),
     };
     least("default MTU", config.mtu)?;
+    least("image store limit", config.image_store_limit)?;
     least("max concurrent downloads", config.max_concurrent_downloads)?;
     least("max concurrent uploads", config.max_concurrent_uploads)?;
     least("max download attempts", config.max_download_attempts)?;

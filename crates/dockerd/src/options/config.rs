@@ -60,6 +60,8 @@ pub struct Config {
     pub http_proxy: Option<String>,
     pub https_proxy: Option<String>,
     pub icc: Option<bool>,
+    #[serde(deserialize_with = "super::bytes::from_json")]
+    pub image_store_limit: Option<i64>,
     pub init: Option<bool>,
     pub init_path: Option<PathBuf>,
     pub insecure_registries: Vec<String>,

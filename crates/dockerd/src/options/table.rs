@@ -154,6 +154,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("http-proxy", Text, "HTTP proxy URL to use for outgoing traffic"),
     opt("https-proxy", Text, "HTTPS proxy URL to use for outgoing traffic"),
     opt("icc", Switch, "Enable inter-container communication for the default bridge network").default("true"),
+    opt("image-store-limit", Bytes, "Remove the images unused for longest while images take more space (0 for no limit)").default("0"),
     opt("init", Switch, "Run an init in the container to forward signals and reap processes"),
     opt("init-path", Text, "Path to the docker-init binary"),
     opt("insecure-registry", List, "Enable insecure registry communication").key("insecure-registries"),

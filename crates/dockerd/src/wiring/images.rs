@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use container_core::{Config, Healthcheck, ImageDefaults};
 use containers::{Image, ImageCommit, ImageSource, PortError};
 use errors::Kind;
+use events::{Bus, Event, Filter};
 use futures_util::stream;
 use ids::{Digest, Reference};
 use image_core::{ContainerConfig, ImageError};
@@ -26,7 +27,10 @@ impl ImageSource for ImageLookup {
             return Ok(image);
         }
         match self.images.resolve(name).await {
-            Ok(image) => Ok(to_image(image)),
+            Ok(image) => {
+                self.images.note_use(image.id);
+                Ok(to_image(image))
+            }
             Err(error) => Err(refused(error)),
         }
     }
@@ -118,6 +122,34 @@ fn to_image(image: ResolvedImage) -> Image {
         defaults,
         chain_id: image.chain_id,
         os: image.config.os.clone(),
+    }
+}
+
+/// Keeps the image store within its limit, for as long as it is awaited. With a container an image may become free to go.
+pub async fn keep_images(images: Images, bus: Bus) {
+    let freed = async {
+        loop {
+            let destroyed = [("type", "container"), ("event", "destroy")];
+            let wanted = destroyed.map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
+            let mut events = bus.subscribe(None, Filter::new(wanted.into()));
+            while let Some(event) = events.next().await {
+                if images.is_limited() {
+                    note_end_of_use(&images, &event).await;
+                    images.look_at_limit();
+                }
+            }
+            // Fallen behind: what was missed may have been the last user.
+            images.look_at_limit();
+        }
+    };
+    tokio::join!(images.keep_within_limit(), freed);
+}
+
+async fn note_end_of_use(images: &Images, event: &Event) {
+    if let Some(name) = event.attributes.get("image")
+        && let Ok(id) = images.id_of(name).await
+    {
+        images.note_use(id);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every request carries the namespace, and the lease that keeps what it makes from containerd's garbage collector.
 
 mod content;
+mod listing;
 mod records;
 mod snapshots;
 

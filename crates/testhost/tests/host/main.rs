@@ -11,6 +11,7 @@ mod events;
 mod file_systems;
 mod host_config;
 mod hostile;
+mod image_store;
 mod images;
 mod images_archives;
 mod images_broken;
@@ -106,6 +107,9 @@ const TESTS: &[Test] = &[
     test("a_client_that_reads_no_archive_holds_up_nobody", REGISTRY, images_broken::stalled_save),
     test("images_that_nobody_uses_are_pruned_with_their_space", CLIENTS, images_archives::pruned),
     test("the_space_that_images_are_said_to_take_is_what_they_take", BUSYBOX, images_archives::measured),
+    test("the_image_store_keeps_within_its_limit", BUSYBOX, image_store::limited),
+    test("a_limit_of_the_image_store_that_is_none_is_refused", NOTHING, image_store::mistakes),
+    test("what_is_told_of_the_disk_is_what_du_finds_and_comes_back", REGISTRY, image_store::measured),
     test("mirrors_are_asked_before_docker_hub", REGISTRY, images_archives::mirrored),
     test("a_list_of_platforms_is_made_pushed_and_pulled", REGISTRY, images_archives::platforms),
     test("an_image_is_imported_from_a_url", CLIENTS, images_archives::from_a_url),
