@@ -1,5 +1,7 @@
 //! Blobs: streamed, resumed where they broke off, verified.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
@@ -20,6 +22,9 @@ pub enum Verify {
 
 /// Bytes after which a connection counts as a good one: the next that breaks off is the first again.
 const GOOD_CONNECTION: u64 = 1 << 20;
+
+/// Before a registry that has sent a part is looked for again: it may be restarting.
+const RESTART_PAUSE: Duration = Duration::from_secs(2);
 
 /// A blob on its way.
 pub struct BlobReader {
@@ -103,7 +108,13 @@ impl BlobReader {
                 _ => return Err(error),
             };
             tracing::debug!(digest = %self.digest, received = self.received, %error, "blob broke off, going on");
-            self.open().await?;
+            match self.open().await {
+                Err(error) if self.tries > 0 && (error.is_transient() || error.is_refusal()) => {
+                    self.body = None;
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                }
+                opened => opened?,
+            }
         }
     }
 

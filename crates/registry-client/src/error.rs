@@ -68,6 +68,11 @@ impl RegistryError {
     }
 
     /// Whether the same request may succeed in a moment.
+    /// Nobody listens: final for who asks for the first time, and what a restarting server looks like to the others.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Transport { source, .. } => !matches!(

@@ -285,6 +285,46 @@ async fn a_connection_that_brought_something_is_not_counted_when_it_breaks_off()
 }
 
 #[tokio::test]
+async fn a_registry_that_is_restarted_meanwhile_is_waited_for() {
+    let content: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sent = content.clone();
+    let serving = tokio::spawn(async move {
+        // One after the other: a greeting, half of the blob, nobody, the rest.
+        let (mut listener, mut from) = (listener, 0);
+        while from < sent.len() {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while request.first() != Some(&22) && !request.ends_with(b"\r\n\r\n") {
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            if request.starts_with(b"GET /v2/ ") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.unwrap();
+            } else if request.starts_with(b"GET ") {
+                let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", sent.len() - from);
+                let to = if from == 0 { 100_000 } else { sent.len() };
+                stream.write_all(&[head.as_bytes(), &sent[from..to]].concat()).await.unwrap();
+                let was_first = from == 0;
+                from = to;
+                if was_first {
+                    drop((stream, listener));
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    listener = TcpListener::bind(address).await.unwrap();
+                }
+            }
+        }
+    });
+    let reference = Reference::parse_familiar(&format!("{address}/app")).unwrap();
+    let repository = Registries::new(RegistryOptions::default()).repository(&reference, Credentials::Anonymous);
+    assert!(read(&repository, &content, Verify::Here).await.unwrap() == content);
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn other_bytes_too_many_and_too_few_are_told_apart() {
     let content = b"what it should be";
     for (answer, expected) in
