@@ -171,6 +171,8 @@ fn forward_rules(config: &FirewallConfig) -> Vec<Rule> {
         [&into(INTERNAL)[..], &drop].concat(),
         [&out(INTERNAL)[..], &drop].concat(),
         [&out(BRIDGES)[..], &answers, &accept].concat(),
+        // They would pass at the end, too: most packets need not get there.
+        [&into(BRIDGES)[..], &answers, &accept].concat(),
     ]);
     let families = [
         (IPV4, ICMP, UNPROTECTED4, ROUTED4, [OPEN4, DIRECT4], Payload::DestinationAddress4, [9, 10]),
