@@ -147,13 +147,18 @@ fn to_networks(request: SandboxRequest) -> Result<networks::SandboxRequest, Port
 }
 
 fn endpoint(wanted: EndpointRequest) -> Result<networks::EndpointRequest, PortError> {
-    let address =
-        |text: Option<String>| text.map(|text| text.parse().map_err(|_| invalid("address", &text))).transpose();
+    let address = |text: Option<String>, family: &str| {
+        let wrong = |text: &str| PortError {
+            kind: ErrorKind::InvalidArgument,
+            message: format!("invalid endpoint settings:\ninvalid {family} address: {text}"),
+        };
+        text.map(|text| text.parse().map_err(|_| wrong(&text))).transpose()
+    };
     Ok(networks::EndpointRequest {
         network: wanted.network,
         aliases: wanted.aliases,
-        ipv4: address(wanted.ipv4)?,
-        ipv6: address(wanted.ipv6)?,
+        ipv4: address(wanted.ipv4, "IPv4")?,
+        ipv6: address(wanted.ipv6, "IPv6")?,
         mac: wanted.mac.map(|text| text.parse().map_err(refused)).transpose()?,
         link_local: wanted
             .link_local
