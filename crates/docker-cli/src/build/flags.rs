@@ -59,16 +59,8 @@ pub fn refuse_what_is_not_done(flags: &Matches) -> Result<(), Failure> {
     if !matches!(flags.text("progress"), "auto" | "plain" | "tty") {
         return refuse(&format!("--progress={}", flags.text("progress")));
     }
-    if let Some(output) =
-        flags.list("output").iter().find(|output| !matches!(output.as_str(), "type=docker" | "type=image"))
-    {
-        return refuse(&format!("--output {output}"));
-    }
     if !flags.list("ssh").is_empty() {
         return refuse("--ssh");
-    }
-    if flags.is_set("push") {
-        return refuse("--push");
     }
     if !flags.is_set("disable-content-trust") {
         return refuse("--disable-content-trust=false");

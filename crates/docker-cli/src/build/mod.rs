@@ -3,14 +3,17 @@
 mod context;
 mod flags;
 mod mistake;
+mod outputs;
 mod prune;
 mod request;
+mod result;
 mod show;
 
 use std::io::Read;
 use std::path::Path;
 
 use self::context::{DOCKERFILE, Source};
+use self::outputs::Outputs;
 use crate::command::{Args, Command, Matches};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -42,19 +45,24 @@ pub const BUILDER: Command = Command {
 
 async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     flags::refuse_what_is_not_done(flags)?;
+    let outputs = Outputs::of(flags)?;
     let source = Source::of(flags.arg(0), flags.text("file"))?;
     if flags.is_set("check") {
         return mistake::check(&source);
     }
     let file = source.dockerfile_text();
-    let request = request::of(context, flags, file.as_ref())?;
+    let mut request = request::of(context, flags, file.as_ref())?;
+    for name in outputs.more_names() {
+        request = request.with("t", name);
+    }
     let id_file = flags.text("iidfile");
     if !id_file.is_empty() && Path::new(id_file).exists() {
         std::fs::remove_file(id_file).map_err(|error| Failure::Text(format!("Removing image ID file: {error}")))?;
     }
     let quiet = flags.is_set("quiet");
-    let (request, upload) = source.attach(request, quiet, flags.is_set("compress"))?;
-    let mut shown = show::Shown::new(quiet);
+    let aside = outputs.takes_stdout();
+    let (request, upload) = source.attach(request, quiet || aside, flags.is_set("compress"))?;
+    let mut shown = show::Shown::new(quiet, aside);
     let answered = async {
         let lines = context.client.stream(request).await?.lines();
         shown.show(lines).await
@@ -68,7 +76,12 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         mistake::show(file.as_ref(), &shown, &failure);
         return Err(failure);
     }
-    shown.finish(id_file, flags.text("metadata-file"))?;
+    shown.write_id(id_file)?;
+    outputs.write(context, flags, &shown.id).await?;
+    match flags.text("metadata-file") {
+        "" => {}
+        path => outputs.write_metadata(context, flags, &shown.id, path).await?,
+    }
     Ok(0)
 }
 

@@ -1,8 +1,9 @@
 //! A build's progress, and what is left of it for programs.
 
+use std::io::Write;
+
 use engine_api::json_message::JsonMessage;
 use engine_client::Lines;
-use serde_json::json;
 
 use crate::context::print;
 use crate::failure::Failure;
@@ -12,14 +13,16 @@ use crate::progress::{Display, error_of};
 pub struct Shown {
     quiet: bool,
     /// The image of the last stage that was finished.
-    id: String,
+    pub id: String,
+    /// Standard output is somebody else's.
+    aside: bool,
     /// The text of the step under way.
     pub step: String,
 }
 
 impl Shown {
-    pub fn new(quiet: bool) -> Self {
-        Self { quiet, id: String::new(), step: String::new() }
+    pub fn new(quiet: bool, aside: bool) -> Self {
+        Self { quiet, id: String::new(), aside, step: String::new() }
     }
 
     /// Shows a stream to its end; an error in it is the command's, with the code of the program that failed.
@@ -39,27 +42,25 @@ impl Shown {
             if let Some((_, step)) = message.stream.strip_prefix("Step ").and_then(|text| text.split_once(" : ")) {
                 step.trim_end().clone_into(&mut self.step);
             }
-            print(&display.show(&message))?;
+            let text = display.show(&message);
+            if self.aside {
+                std::io::stderr().lock().write_all(text.as_bytes())?;
+            } else {
+                print(&text)?;
+            }
         }
         Ok(())
     }
 
-    /// Writes what was asked for about the image.
-    pub fn finish(&self, id_file: &str, metadata_file: &str) -> Result<(), Failure> {
-        if !id_file.is_empty() {
-            if self.id.is_empty() {
-                return Err(Failure::Text(format!(
-                    "cannot write {id_file} because server did not provide an image ID"
-                )));
-            }
-            std::fs::write(id_file, &self.id)?;
+    /// `--iidfile`.
+    pub fn write_id(&self, id_file: &str) -> Result<(), Failure> {
+        if id_file.is_empty() {
+            return Ok(());
         }
-        if !metadata_file.is_empty() {
-            let metadata = json!({ "containerimage.config.digest": self.id, "containerimage.digest": self.id });
-            let text = serde_json::to_string_pretty(&metadata).unwrap_or_default();
-            std::fs::write(metadata_file, text)?;
+        if self.id.is_empty() {
+            return Err(Failure::Text(format!("cannot write {id_file} because server did not provide an image ID")));
         }
-        Ok(())
+        Ok(std::fs::write(id_file, &self.id)?)
     }
 
     pub fn is_quiet(&self) -> bool {
