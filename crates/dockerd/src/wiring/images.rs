@@ -131,7 +131,7 @@ pub async fn keep_images(images: Images, bus: Bus) {
         loop {
             let destroyed = [("type", "container"), ("event", "destroy")];
             let wanted = destroyed.map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
-            let mut events = bus.subscribe(None, Filter::new(wanted.into()));
+            let mut events = bus.watch(Filter::new(wanted.into()));
             while let Some(event) = events.next().await {
                 if images.is_limited() {
                     note_end_of_use(&images, &event).await;
