@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use testhost::{Docker, Engine, Host};
 
 /// A context of its own for each build.
-fn context(host: &Host, name: &str, files: &[(&str, &str)]) -> Result<PathBuf> {
+pub fn context(host: &Host, name: &str, files: &[(&str, &str)]) -> Result<PathBuf> {
     let folder = host.path(name);
     for (path, text) in files {
         let path = folder.join(path);
@@ -17,7 +17,7 @@ fn context(host: &Host, name: &str, files: &[(&str, &str)]) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 

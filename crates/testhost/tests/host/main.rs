@@ -4,6 +4,8 @@
 mod api;
 mod authorization;
 mod build;
+mod build_outputs;
+mod build_secrets;
 mod build_sessions;
 mod daemon;
 mod daemon_options;
@@ -89,6 +91,9 @@ const TESTS: &[Test] = &[
     test("stages_are_built_beside_each_other_and_told_in_order", BUSYBOX, build::beside),
     test("a_build_ends_with_its_client", CLIENTS, build::cancelled),
     test("a_killed_daemon_leaves_nothing_of_a_step", BUSYBOX, build::killed),
+    test("a_build_s_result_goes_into_files_and_archives", BUSYBOX, build_outputs::files_and_archives),
+    test("a_build_s_result_is_pushed_and_noted", REGISTRY, build_outputs::pushed),
+    test("secret_variables_of_a_build_are_in_no_file", BUSYBOX, build_secrets::variables),
     test("a_build_s_steps_are_told_as_buildkit_tells_them", SESSIONS, build_sessions::progress),
     test("only_files_that_changed_travel_and_results_come_back", SESSIONS, build_sessions::files_travel_once),
     test("secrets_and_agents_of_a_build_are_its_client_s", SESSIONS, build_sessions::lent),
