@@ -202,7 +202,10 @@ pub struct CapabilitySets {
 /// One thing that the child does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    ResetSignals,
+    /// `ending_on`: signals that end the process while it waits for its start, as the first of a pid namespace too.
+    ResetSignals {
+        ending_on: &'static [i32],
+    },
     HideFromTracers,
     JoinCgroup {
         tasks: Slot,

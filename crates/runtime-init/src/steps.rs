@@ -23,7 +23,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
     let Plan { steps, .. } = plan;
     let Some(step) = steps.get(progress.step) else { return Ok(()) };
     match step {
-        Step::ResetSignals => signal::reset()?,
+        Step::ResetSignals { ending_on } => signal::reset_ending_on(ending_on)?,
         Step::HideFromTracers => process::set_dumpable(false)?,
         Step::JoinCgroup { tasks } => file::write(fds.get(*tasks), b"0").map(drop)?,
         Step::WaitParent(point) => wait_parent(fds.get(Slot::SYNC), *point as u32)?,

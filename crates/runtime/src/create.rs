@@ -5,7 +5,7 @@ use crate::fd::{self, Fd};
 use crate::foreground::{self, Terminal};
 use crate::launch::{self, Given, Launched, Wish};
 use crate::record::{FIFO, FILTER, Record, process_stat};
-use crate::{Root, RuntimeError, Status, Notes, delete, hooks, idmaps, notify, time};
+use crate::{Notes, Root, RuntimeError, Status, delete, hooks, idmaps, notify, time};
 use cgroup::{Group, Layout};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::device_rules;
@@ -264,7 +264,9 @@ impl Container<'_> {
     /// In the host's mount namespace nothing ends with the process.
     fn unmount_root(&self) {
         let root = self.bundle.rootfs().ok().and_then(|path| CString::new(path).ok());
-        if let Some(root) = root.filter(|root| bundle::mount_point_of(&root.to_string_lossy()).is_some_and(|at| at.as_bytes() == root.as_bytes())) {
+        if let Some(root) = root.filter(|root| {
+            bundle::mount_point_of(&root.to_string_lossy()).is_some_and(|at| at.as_bytes() == root.as_bytes())
+        }) {
             let _ = sys::mount::umount(&root, sys::mount::MNT_DETACH);
         }
     }

@@ -1,6 +1,6 @@
 //! `delete`: everything that a container has left behind.
 
-use crate::{Record, Root, RuntimeError, Status, Notes, hooks};
+use crate::{Notes, Record, Root, RuntimeError, Status, hooks};
 use sys::process;
 
 /// How long a killed first process may need to end.

@@ -3,7 +3,7 @@
 use crate::create::{console_ends, load_filter, send_pidfd, write_pid_file};
 use crate::launch::{self, Given, Wish};
 use crate::record::FILTER;
-use crate::{Record, Root, RuntimeError, Status, Notes, bundle, fd, foreground, idmaps, notify};
+use crate::{Notes, Record, Root, RuntimeError, Status, bundle, fd, foreground, idmaps, notify};
 use runtime_core::plan::exec::{self as planner, ExecOptions};
 use runtime_core::plan::namespaces::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER};
 use runtime_core::plan::{Plan, Step};
@@ -131,8 +131,7 @@ pub fn exec(root: &Root, request: &ExecRequest, notes: &mut Notes) -> Result<i32
 
 /// The processors that an exec has before it is in its cgroup; of the first 64.
 fn initial_affinity(plan: &Plan) -> Option<u64> {
-    let early = plan.steps.iter().take_while(|step| !matches!(step, Step::JoinCgroup { .. }));
-    let mut early = early;
+    let mut early = plan.steps.iter().take_while(|step| !matches!(step, Step::JoinCgroup { .. }));
     early.find_map(|step| match step {
         Step::SetAffinity(mask) => mask.first().copied(),
         _ => None,

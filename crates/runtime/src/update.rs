@@ -1,6 +1,6 @@
 //! `update`: other limits for a running container.
 
-use crate::{Root, RuntimeError, Status, Notes};
+use crate::{Notes, Root, RuntimeError, Status};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::spec_resources::Resources;
 

@@ -59,10 +59,18 @@ pub fn send(pid: i32, signal: i32) -> Result<()> {
 
 /// What a new program expects: nothing blocked, nothing ignored. Real-time signals are left, nobody ignores them.
 pub fn reset() -> Result<()> {
+    reset_ending_on(&[])
+}
+
+/// The same for a process that waits before it executes its program: these signals end it even as the first of a pid
+/// namespace, which has no default actions (pid_namespaces(7)).
+pub fn reset_ending_on(signals: &[i32]) -> Result<()> {
     for signal in 1..32 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: the default action runs no code of ours.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            let end = end as extern "C" fn(i32) as libc::sighandler_t;
+            let action = if signals.contains(&signal) { end } else { libc::SIG_DFL };
+            // SAFETY: the default action runs no code of ours, and the other one only _exit(2).
+            unsafe { libc::signal(signal, action) };
         }
     }
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
@@ -71,4 +79,8 @@ pub fn reset() -> Result<()> {
         libc::sigemptyset(set.as_mut_ptr());
         check_unit(libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut()).into())
     }
+}
+
+extern "C" fn end(signal: i32) {
+    crate::process::exit_now(128 + signal)
 }

@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("a_program_that_is_not_there_is_told_in_runcs_words", missing_program),
     ("a_program_that_cannot_be_executed_says_so_after_start", bad_program),
     ("only_one_of_many_creates_gets_an_id", one_create_wins),
+    ("a_created_container_is_ended_by_a_polite_signal", kill_created),
     ("a_killed_container_is_deleted_with_all_its_processes", kill_and_delete),
     ("a_paused_container_stands_still_and_goes_on", pause_and_resume),
     ("limits_are_set_and_updated", limits),
@@ -95,6 +96,15 @@ fn one_create_wins() -> Result<(), Failed> {
     }
     same("creates that succeed", &winners, &1)?;
     same("status", bundle.status()?.as_str(), "created")
+}
+
+fn kill_created() -> Result<(), Failed> {
+    let bundle = Bundle::new("sleep 1000")?;
+    bundle.create()?;
+    same("kill", &bundle.runc(&["kill", &bundle.id, "TERM"])?.code, &0)?;
+    until("it has ended", || bundle.status().is_ok_and(|status| status == "stopped"))?;
+    same("delete", &bundle.runc(&["delete", &bundle.id])?.code, &0)?;
+    bundle.is_gone()
 }
 
 fn kill_and_delete() -> Result<(), Failed> {

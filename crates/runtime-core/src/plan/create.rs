@@ -16,6 +16,8 @@ use crate::spec::{Process, Spec};
 use crate::{SpecError, validate};
 
 const MS_REC: u64 = 1 << 14;
+/// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+const ENDING: [i32; 4] = [1, 2, 3, 15];
 
 /// What the command line adds to `config.json`.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +95,7 @@ fn push_identity(
 ) -> Result<(), SpecError> {
     let (facts, namespaces) = (context.facts, context.namespaces);
     let maps_itself = namespaces.is_new(CLONE_NEWUSER) && facts.setgroups_denied;
-    plan.push(Step::ResetSignals);
+    plan.push(Step::ResetSignals { ending_on: if options.wait_for_start { &ENDING } else { &[] } });
     if !maps_itself {
         plan.push(Step::HideFromTracers);
     }

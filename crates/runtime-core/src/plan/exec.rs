@@ -34,7 +34,7 @@ pub fn plan(
     if let Some(filter) = filter {
         finish::set_filter(&mut plan, filter);
     }
-    plan.push(Step::ResetSignals);
+    plan.push(Step::ResetSignals { ending_on: &[] });
     // Nobody in the container may look into this process until it is one of theirs (CVE-2016-9962).
     plan.push(Step::HideFromTracers);
     let affinity = process.exec_cpu_affinity.clone().unwrap_or_default();

@@ -208,8 +208,12 @@ fn push_program(plan: &mut Plan, process: &Process) -> Result<(), SpecError> {
 fn environment(wanted: &[String]) -> Vec<&str> {
     let mut seen = std::collections::HashSet::new();
     let name = |pair: &'_ str| pair.split_once('=').map(|(name, _)| name.to_string());
-    let mut env: Vec<&str> =
-        wanted.iter().rev().filter(|pair| name(pair).is_none_or(|name| seen.insert(name))).map(String::as_str).collect();
+    let mut env: Vec<&str> = wanted
+        .iter()
+        .rev()
+        .filter(|pair| name(pair).is_none_or(|name| seen.insert(name)))
+        .map(String::as_str)
+        .collect();
     env.retain(|pair| *pair != "HOME=");
     env.reverse();
     env
