@@ -9,7 +9,7 @@ use super::play::Part;
 /// Members whose numbers are times, process ids and what an engine happens to hold open.
 const NUMBERS: [&str; 7] = ["Created", "time", "timeNano", "Pid", "NEventsListener", "NFd", "NGoroutines"];
 /// Members that are sizes of layers and what is made of them.
-const SIZES: [&str; 6] = ["Size", "VirtualSize", "SizeRootFs", "SizeRw", "LayersSize", "SpaceReclaimed"];
+const SIZES: [&str; 7] = ["Size", "SharedSize", "VirtualSize", "SizeRootFs", "SizeRw", "LayersSize", "SpaceReclaimed"];
 /// The time that is none.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
