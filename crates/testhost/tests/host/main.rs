@@ -24,10 +24,13 @@ mod networks;
 mod networks_at_once;
 mod networks_of_debian;
 mod networks_of_running;
+mod old_clients;
 mod probes;
 mod processes;
 mod reachability;
+mod refused_at_creation;
 mod run;
+mod shared_containerd;
 mod statistics;
 mod storage;
 mod terminal;
@@ -79,6 +82,11 @@ const TESTS: &[Test] = &[
     test("standard_input_reaches_the_process_and_ends_with_the_client_s", BUSYBOX, run::standard_input),
     test("a_stopped_container_still_has_its_data_when_it_starts_again", BUSYBOX, run::data_survives),
     test("mistakes_get_docker_s_words_and_exit_codes", BUSYBOX, run::mistakes),
+    test("old_clients_settings_go_to_the_endpoint_and_are_told", BUSYBOX, old_clients::endpoint_settings),
+    test("engines_on_one_containerd_load_what_the_other_has", BUSYBOX, shared_containerd::saved_and_loaded),
+    test("what_cannot_work_is_refused_at_creation", CLIENTS, refused_at_creation::mistakes),
+    test("an_endpoint_that_cannot_be_is_refused_before_the_start", CLIENTS, refused_at_creation::endpoints),
+    test("a_relative_volume_of_an_image_is_relative_to_the_root", CLIENTS, refused_at_creation::relative_volumes),
     test("version_and_info_tell_of_the_engine", CLIENTS, images::version_and_info),
     test("the_book_s_dockerfile_is_built_and_found_again", CLIENTS, build::book),
     test("the_last_stage_takes_what_it_needs_of_the_others", CLIENTS, build::stages),
@@ -140,11 +148,11 @@ const TESTS: &[Test] = &[
     test("events_tell_a_container_s_life_in_order", CLIENTS, events::life),
     test("a_published_port_answers_the_host_and_the_outside", CURL, networks::published),
     test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
+    test("who_reaches_whom_in_a_container_s_networks", BUSYBOX, reachability::longshore),
+    test("who_reaches_whom_in_docker_s_own_networks", DOCKERD, reachability::docker),
     test("debian_s_packages_come_by_name_and_serve_the_world", MIRROR, networks_of_debian::packages),
     test("a_hundred_starts_share_nothing_and_outlive_the_daemon", BUSYBOX, networks_at_once::hundred_starts),
     test("a_killed_daemon_leaves_no_network_half_joined", BUSYBOX, networks_at_once::killed_in_changes),
-    test("who_reaches_whom_in_a_container_s_networks", BUSYBOX, reachability::longshore),
-    test("who_reaches_whom_in_docker_s_own_networks", DOCKERD, reachability::docker),
     test("networks_are_joined_and_left_while_a_container_runs", CURL, networks_of_running::joined_and_left),
     test("networks_are_made_in_every_way_and_pruned", CLIENTS, networks_of_running::made_and_pruned),
     test("a_killed_daemon_finds_who_is_in_which_network", BUSYBOX, networks_of_running::killed_daemon),
