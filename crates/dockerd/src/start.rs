@@ -27,8 +27,8 @@ use crate::pid_file::PidFile;
 use crate::places::{Places, sibling};
 use crate::reload::Reloading;
 use crate::wiring::{
-    BuildImages, BuildRuns, BusSinks, ImageLookup, NetworkSandboxes, StepImages, UsersOfImages, VolumeProvider,
-    keep_images,
+    BuildImages, BuildRuns, BusSinks, EventsOfContainers, ImageLookup, NetworkSandboxes, StepImages, UsersOfImages,
+    VolumeProvider,
 };
 use crate::{activation, descriptors, listen, metrics, network_settings, remap, serve, settings, tls};
 
@@ -109,7 +109,7 @@ impl Daemon {
             images: Arc::new(ImageLookup { images: images.clone(), steps: steps.clone() }),
             sandboxes: Arc::new(NetworkSandboxes::new(networks.clone(), config)),
             volumes: Arc::new(VolumeProvider(volumes.clone())),
-            events: Arc::new(events.clone()),
+            events: Arc::new(EventsOfContainers { bus: events.clone(), images: images.clone() }),
         };
         let built = database.clone();
         let service = Service::open(wanted, database, client, neighbours).await?;
@@ -129,7 +129,7 @@ impl Daemon {
 
         let facts = Arc::new(Facts::gather(Arc::clone(config), places, &containerd, oldest)?);
         let watch_netd = networks.clone();
-        let keeping = keep_images(images.clone(), events.0.clone());
+        let watch_images = images.clone();
         let api = Arc::new(Api {
             containers: Arc::clone(&containers),
             images,
@@ -150,7 +150,7 @@ impl Daemon {
             containers,
             networks,
             following: tokio::spawn(async move {
-                tokio::join!(watch_netd.follow_netd(), watch_netd.follow_firewall(), keeping);
+                tokio::join!(watch_netd.follow_netd(), watch_netd.follow_firewall(), watch_images.keep_within_limit());
             }),
             containerd: own,
         })

@@ -8,6 +8,6 @@ mod volumes;
 
 pub use builds::{BuildImages, BuildRuns, StepImages};
 pub use events::BusSinks;
-pub use images::{ImageLookup, UsersOfImages, keep_images};
+pub use images::{EventsOfContainers, ImageLookup, UsersOfImages};
 pub use sandboxes::NetworkSandboxes;
 pub use volumes::VolumeProvider;

@@ -24,6 +24,8 @@ const SETTLING: Duration = Duration::from_secs(10);
 const BUILDING: Duration = Duration::from_secs(3600);
 /// Bases of builds that are remembered.
 const MAX_BASES: usize = 4096;
+/// Ends of uses that wait for a look; above it only the beginning of a use counts.
+const MAX_FREED: usize = 1024;
 /// How long a look waits for the store after an error.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -35,6 +37,8 @@ pub(crate) struct Limit {
     changed: Notify,
     /// When builds began on images last: nothing says when such a build has ended.
     bases: Mutex<HashMap<Digest, SystemTime>>,
+    /// Names of images whose containers went since the last look.
+    freed: Mutex<Vec<String>>,
 }
 
 impl Limit {
@@ -82,19 +86,28 @@ struct Held {
 }
 
 impl Images {
-    /// Whether there is a limit.
-    pub fn is_limited(&self) -> bool {
-        self.shared.limit.bytes.load(Ordering::Relaxed) > 0
-    }
-
-    /// Looks at the limit again: a container that used an image is gone.
-    pub fn look_at_limit(&self) {
-        self.shared.limit.look();
+    /// A container that was made of this image is gone.
+    pub fn note_end_of_use(&self, name: &str) {
+        let limit = &self.shared.limit;
+        if limit.bytes.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut freed = lock(&limit.freed);
+        if freed.len() < MAX_FREED {
+            freed.push(name.to_owned());
+        }
+        limit.changed.notify_one();
     }
 
     /// Keeps the store within its limit for as long as it is awaited; it never returns.
     pub async fn keep_within_limit(&self) {
         loop {
+            let freed = std::mem::take(&mut *lock(&self.shared.limit.freed));
+            for name in freed {
+                if let Ok(id) = self.id_of(&name).await {
+                    self.note_use(id);
+                }
+            }
             let again = match self.enforce_limit().await {
                 Ok(again) => again,
                 Err(error) => {

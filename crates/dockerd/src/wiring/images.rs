@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::StepImages;
+use super::{BusSinks, StepImages};
 use async_trait::async_trait;
 use container_core::{Config, Healthcheck, ImageDefaults};
-use containers::{Image, ImageCommit, ImageSource, PortError};
+use containers::{ContainerEvent, EventSink, EventSubject, Image, ImageCommit, ImageSource, PortError};
 use errors::Kind;
-use events::{Bus, Event, Filter};
 use futures_util::stream;
 use ids::{Digest, Reference};
 use image_core::{ContainerConfig, ImageError};
@@ -125,31 +124,19 @@ fn to_image(image: ResolvedImage) -> Image {
     }
 }
 
-/// Keeps the image store within its limit, for as long as it is awaited. With a container an image may become free to go.
-pub async fn keep_images(images: Images, bus: Bus) {
-    let freed = async {
-        loop {
-            let destroyed = [("type", "container"), ("event", "destroy")];
-            let wanted = destroyed.map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
-            let mut events = bus.watch(Filter::new(wanted.into()));
-            while let Some(event) = events.next().await {
-                if images.is_limited() {
-                    note_end_of_use(&images, &event).await;
-                    images.look_at_limit();
-                }
-            }
-            // Fallen behind: what was missed may have been the last user.
-            images.look_at_limit();
-        }
-    };
-    tokio::join!(images.keep_within_limit(), freed);
+/// Events of containers, which the images service hears of as well: with a container an image may become free to go.
+pub struct EventsOfContainers {
+    pub bus: BusSinks,
+    pub images: Images,
 }
 
-async fn note_end_of_use(images: &Images, event: &Event) {
-    if let Some(name) = event.attributes.get("image")
-        && let Ok(id) = images.id_of(name).await
-    {
-        images.note_use(id);
+impl EventSink for EventsOfContainers {
+    fn publish(&self, event: ContainerEvent) {
+        let is_end = event.subject == EventSubject::Container && event.action == "destroy";
+        if let Some(image) = event.attributes.get("image").filter(|_| is_end) {
+            self.images.note_end_of_use(image);
+        }
+        EventSink::publish(&self.bus, event);
     }
 }
 
