@@ -7,7 +7,7 @@
 mod filter;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
@@ -66,17 +66,6 @@ struct Shared {
     kept: Mutex<VecDeque<Arc<Event>>>,
     live: broadcast::Sender<Arc<Event>>,
     published: AtomicU64,
-    /// How many of those that listen are parts of the daemon.
-    own: AtomicUsize,
-}
-
-/// A part of the daemon that listens, for as long as it does.
-struct Own(Arc<Shared>);
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        self.0.own.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What a subscriber reads from.
@@ -84,14 +73,13 @@ pub struct Subscription {
     past: VecDeque<Arc<Event>>,
     live: broadcast::Receiver<Arc<Event>>,
     filter: Filter,
-    _own: Option<Own>,
 }
 
 impl Default for Bus {
     fn default() -> Self {
         let (live, _) = broadcast::channel(QUEUED);
         let kept = Mutex::new(VecDeque::with_capacity(KEPT));
-        Self { shared: Arc::new(Shared { kept, live, published: AtomicU64::new(0), own: AtomicUsize::new(0) }) }
+        Self { shared: Arc::new(Shared { kept, live, published: AtomicU64::new(0) }) }
     }
 }
 
@@ -114,16 +102,9 @@ impl Bus {
         self.shared.published.load(Ordering::Relaxed)
     }
 
-    /// How many clients listen now.
+    /// How many listen now.
     pub fn subscribers(&self) -> usize {
-        self.shared.live.receiver_count().saturating_sub(self.shared.own.load(Ordering::Relaxed))
-    }
-
-    /// What comes, for a part of the daemon, which is none of the subscribers that are counted.
-    pub fn watch(&self, filter: Filter) -> Subscription {
-        self.shared.own.fetch_add(1, Ordering::Relaxed);
-        let own = Own(Arc::clone(&self.shared));
-        Subscription { _own: Some(own), ..self.subscribe(None, filter) }
+        self.shared.live.receiver_count()
     }
 
     /// The kept events since a time (`None`: none of them), then what comes.
@@ -134,7 +115,7 @@ impl Bus {
             Some(since) => kept.iter().filter(|event| event.time_ns >= since).cloned().collect(),
             None => VecDeque::new(),
         };
-        Subscription { past, live, filter, _own: None }
+        Subscription { past, live, filter }
     }
 }
 
@@ -175,19 +156,6 @@ mod tests {
             attributes: BTreeMap::new(),
             time_ns,
         }
-    }
-
-    #[test]
-    fn parts_of_the_daemon_listen_without_being_counted() {
-        let bus = Bus::default();
-        let client = bus.subscribe(None, Filter::default());
-        let own = bus.watch(Filter::default());
-        assert_eq!(bus.subscribers(), 1);
-        drop(client);
-        assert_eq!(bus.subscribers(), 0);
-        drop(own);
-        let _client = bus.subscribe(None, Filter::default());
-        assert_eq!(bus.subscribers(), 1);
     }
 
     #[test]
