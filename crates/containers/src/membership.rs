@@ -82,7 +82,20 @@ pub(crate) async fn look_again(shared: &Shared, containers: &[Arc<Container>]) {
         }
         let current = shared.neighbours.sandboxes.current(&record.id).await;
         if let Some(current) = current.filter(|current| record.sandbox.as_deref() != Some(current)) {
-            container.change(|record| record.sandbox = Some(Arc::new(current)));
+            container.change(|record| {
+                // A disconnect that was cut off behind its first half has happened.
+                let has = |wanted: &EndpointRequest| {
+                    let mut found = current.endpoints.iter();
+                    found.any(|it| it.network_name == wanted.network || it.network_id.starts_with(&wanted.network))
+                };
+                if !record.endpoints.iter().all(has) {
+                    Arc::make_mut(&mut record.endpoints).retain(has);
+                }
+                record.sandbox = Some(Arc::new(current));
+            });
+            if let Err(error) = container.store(&shared.database, Durability::Lazy).await {
+                tracing::warn!(container = record.id, error = errors::chain(&error), "networks are not written down");
+            }
         }
     }
 }
