@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use go_text::duration::go_duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -104,7 +105,7 @@ impl Check {
 
     /// The result of a probe that was ended because it took too long.
     pub fn too_long(&self, start: Timestamp, end: Timestamp, output: &str) -> ProbeResult {
-        let limit = go_duration(self.timeout);
+        let limit = go_duration(i64::try_from(self.timeout.as_nanos()).unwrap_or(i64::MAX));
         let output = match output {
             "" => format!("Health check exceeded timeout ({limit})"),
             text => format!("Health check exceeded timeout ({limit}): {text}"),
@@ -139,35 +140,6 @@ impl Health {
 }
 
 /// As Go prints a time: `1m30s`, `1.5s`, `200ms`.
-fn go_duration(time: Duration) -> String {
-    let nanos = time.as_nanos();
-    if nanos < 1_000_000_000 {
-        let (unit, name) = match nanos {
-            0 => return "0s".to_owned(),
-            ..1_000 => (1, "ns"),
-            ..1_000_000 => (1_000, "µs"),
-            _ => (1_000_000, "ms"),
-        };
-        return format!("{}{name}", decimal(nanos, unit));
-    }
-    let (hours, minutes) = (nanos / 3_600_000_000_000, nanos / 60_000_000_000 % 60);
-    let seconds = decimal(nanos % 60_000_000_000, 1_000_000_000);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
-    }
-}
-
-fn decimal(number: u128, unit: u128) -> String {
-    let (whole, rest) = (number / unit, number % unit);
-    if rest == 0 {
-        return whole.to_string();
-    }
-    let width = unit.ilog10() as usize;
-    format!("{whole}.{}", format!("{rest:0width$}").trim_end_matches('0'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,8 +214,5 @@ mod tests {
         let check = Check { timeout: Duration::from_millis(1500), ..check(&["CMD", "x"], 0, 0) };
         assert_eq!(check.too_long(at(0), at(2), "").output, "Health check exceeded timeout (1.5s)");
         assert_eq!(check.too_long(at(0), at(2), "abc").output, "Health check exceeded timeout (1.5s): abc");
-        assert_eq!(go_duration(Duration::from_secs(90)), "1m30s");
-        assert_eq!(go_duration(Duration::from_secs(3600)), "1h0m0s");
-        assert_eq!(go_duration(Duration::from_micros(1_250)), "1.25ms");
     }
 }

@@ -46,6 +46,6 @@ pub use signal::{Signal, parse_signal};
 pub use state::{Ending, Event, Forbidden, State};
 pub use status::status;
 pub use stop::{StopSequence, StopStep};
-pub use time::{NEVER, Timestamp, human_duration, rfc3339};
+pub use time::{NEVER, Timestamp, rfc3339};
 pub use user::{ResolvedUser, UserError, resolve_user};
 pub use validate::{NetworkMode, check_resources, validate};

@@ -1,8 +1,10 @@
 //! The STATUS column of `docker ps`.
 
+use go_text::duration::human_duration;
+
 use crate::health::HealthStatus;
 use crate::state::State;
-use crate::time::{Timestamp, human_duration};
+use crate::time::Timestamp;
 
 /// "Up 2 seconds (healthy)", "Exited (0) 3 hours ago", … at `now`.
 pub fn status(state: &State, health: Option<HealthStatus>, now: Timestamp) -> String {

@@ -66,27 +66,6 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// A span in the words of `docker ps`: "2 seconds", "About a minute", "3 weeks".
-pub fn human_duration(span: std::time::Duration) -> String {
-    let seconds = span.as_secs();
-    let minutes = seconds / 60;
-    // Docker rounds hours to the nearest and cuts everything else.
-    let hours = (seconds + 1800) / 3600;
-    match () {
-        () if seconds < 1 => "Less than a second".to_owned(),
-        () if seconds == 1 => "1 second".to_owned(),
-        () if seconds < 60 => format!("{seconds} seconds"),
-        () if minutes == 1 => "About a minute".to_owned(),
-        () if minutes < 60 => format!("{minutes} minutes"),
-        () if hours == 1 => "About an hour".to_owned(),
-        () if hours < 48 => format!("{hours} hours"),
-        () if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        () if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        () if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        () => format!("{} years", seconds / 3600 / 24 / 365),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -100,23 +79,6 @@ mod tests {
         assert_eq!(Timestamp::from_parts(1_732_424_255, 1).to_string(), "2024-11-24T04:57:35.000000001Z");
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999999999Z");
         assert_eq!(rfc3339(None), NEVER);
-    }
-
-    #[test]
-    fn spans_are_told_as_docker_ps_tells_them() {
-        let told = |s: u64| human_duration(Duration::from_secs(s));
-        assert_eq!(human_duration(Duration::from_millis(900)), "Less than a second");
-        assert_eq!(told(1), "1 second");
-        assert_eq!(told(59), "59 seconds");
-        assert_eq!(told(60), "About a minute");
-        assert_eq!(told(119), "About a minute");
-        assert_eq!(told(120), "2 minutes");
-        assert_eq!(told(3600), "About an hour");
-        assert_eq!(told(5400), "2 hours");
-        assert_eq!(told(3 * 86_400), "3 days");
-        assert_eq!(told(20 * 86_400), "2 weeks");
-        assert_eq!(told(90 * 86_400), "3 months");
-        assert_eq!(told(800 * 86_400), "2 years");
     }
 
     #[test]

@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-pub use bytes::parse as bytes;
 pub use check::unsupported;
 pub use config::{BUILTIN_PROFILE, Config};
 pub use help::help;

@@ -47,7 +47,7 @@ pub fn builder(config: &Config, places: &Places) -> Result<BuilderConfig> {
     let text = |key: &str| gc.and_then(|gc| gc.get(key)).and_then(serde_json::Value::as_str);
     let kept = text("defaultKeepStorage").or_else(|| text("defaultReservedSpace"));
     let keep_bytes = match kept {
-        Some(kept) => crate::options::bytes(kept)
+        Some(kept) => go_text::size::parse_bytes(kept)
             .and_then(|bytes| u64::try_from(bytes).ok())
             .ok_or_else(|| anyhow!("invalid size in builder.gc: {kept}"))?,
         None => 0,

@@ -8,7 +8,6 @@
 
 mod checks;
 mod directives;
-mod duration;
 mod error;
 mod expand;
 mod flags;

@@ -1,5 +1,7 @@
 //! `RUN --mount=type=…`.
 
+use go_text::size::parse_bytes;
+
 use crate::flags::FlagError;
 use crate::names::closest;
 
@@ -109,7 +111,7 @@ impl Mount {
                     _ => return Err(FlagError::new(format!("unsupported sharing value \"{value}\""))),
                 }
             }
-            "size" => self.size = bytes(value).ok_or_else(invalid)?,
+            "size" => self.size = parse_bytes(value).and_then(|bytes| u64::try_from(bytes).ok()).ok_or_else(invalid)?,
             "mode" => self.mode = Some(u32::from_str_radix(value, 8).map_err(|_| invalid())?),
             "uid" => self.uid = Some(value.parse().map_err(|_| invalid())?),
             "gid" => self.gid = Some(value.parse().map_err(|_| invalid())?),
@@ -200,21 +202,6 @@ fn truth(key: &str, value: Option<&str>) -> Result<bool, FlagError> {
         Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
         Some(value) => Err(FlagError::new(format!("invalid value for {key}: {value}"))),
     }
-}
-
-/// `64m`, `1GiB`, `1000`.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: u64 = text[..digits].parse().ok()?;
-    let shift = match text[digits..].to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
 }
 
 #[cfg(test)]

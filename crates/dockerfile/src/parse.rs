@@ -1,5 +1,7 @@
 //! One instruction's text into its typed form.
 
+use go_text::duration::read_duration;
+
 use crate::error::ParseError;
 use crate::flags::{self, FlagError, Flags};
 use crate::heredoc;
@@ -9,7 +11,7 @@ use crate::instruction::{
 use crate::lines::{Lines, Node, is_blank};
 use crate::mount::Mount;
 use crate::names::closest;
-use crate::{duration, words};
+use crate::words;
 
 /// Every keyword.
 pub(crate) const KEYWORDS: [&str; 18] = [
@@ -324,7 +326,7 @@ fn healthcheck(text: &Text<'_>) -> Result<Healthcheck, ParseError> {
         let Some(given) = flags.text(name).map_err(|error| text.flag(error))?.filter(|given| !given.is_empty()) else {
             continue;
         };
-        let time = duration::parse(given).ok_or_else(|| text.fail(format!("time: invalid duration {given:?}")))?;
+        let time = read_duration(given).map_err(|why| text.fail(why))?;
         if time != 0 && time < SHORTEST_PROBE {
             return Err(text.fail(format!("Interval {name:?} cannot be less than 1ms")));
         }

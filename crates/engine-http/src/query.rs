@@ -101,34 +101,7 @@ pub fn parse_time_ns(text: &str) -> Option<i64> {
 
 /// The same, or a duration before `now_ns`: `24h`, `1h30m`.
 pub fn parse_time_before_ns(text: &str, now_ns: i64) -> Option<i64> {
-    parse_time_ns(text).or_else(|| now_ns.checked_sub(parse_duration_ns(text)?))
-}
-
-/// Go's durations.
-fn parse_duration_ns(text: &str) -> Option<i64> {
-    let (sign, mut rest) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
-    let mut total = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let unit = match &rest[..end] {
-            "ns" => 1.0,
-            "us" | "\u{b5}s" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            _ => return None,
-        };
-        total += number * unit;
-        rest = &rest[end..];
-    }
-    (total < 9e18).then_some((sign * total) as i64)
+    parse_time_ns(text).or_else(|| now_ns.checked_sub(go_text::duration::parse_duration(text)?))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use go_text::quote;
+
 use crate::value::Value;
 
 /// Widest field.
@@ -187,19 +189,15 @@ fn of_text(verb: char, spec: &Spec, text: &str) -> String {
         digits.join(if spec.blank { " " } else { "" })
     };
     let shown = match verb {
-        'v' if spec.sharp => quoted(&cut()),
+        'v' if spec.sharp => quote(&cut()),
         'v' | 's' => cut(),
         'q' if spec.sharp && !text.contains('`') => format!("`{}`", cut()),
-        'q' => quoted(&cut()),
+        'q' => quote(&cut()),
         'x' => hexadecimal(false),
         'X' => hexadecimal(true),
         _ => return format!("%!{verb}(string={text})"),
     };
     padded(&shown, spec)
-}
-
-fn quoted(text: &str) -> String {
-    format!("{text:?}").replace("\\'", "'")
 }
 
 fn of_int(verb: char, spec: &Spec, number: i64) -> String {

@@ -199,28 +199,9 @@ fn health_test(config: &ContainerConfig, text: &str) -> Vec<String> {
     }
 }
 
-/// Go's durations (`1m30s`, `500ms`) in nanoseconds; at least a millisecond, as Docker wants of health checks.
+/// At least a millisecond, as Docker wants of health checks; in nanoseconds.
 fn duration(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total = 0_f64;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        rest = &rest[end..];
-        let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let unit = match &rest[..unit_end] {
-            "ns" => 1.0,
-            "us" | "\u{b5}s" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            _ => return None,
-        };
-        total += number * unit;
-        rest = &rest[unit_end..];
-    }
-    ((1e6..9e18).contains(&total)).then_some(total as i64)
+    go_text::duration::parse_duration(text).filter(|nanoseconds| *nanoseconds >= 1_000_000)
 }
 
 /// A relative directory is below the one before; the result is clean.

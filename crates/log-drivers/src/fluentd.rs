@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use go_text::size::Base;
 use logs::{Entry, Timestamp};
 
 use crate::address::Address;
@@ -169,7 +170,7 @@ impl Settings {
     fn read(options: &Options) -> Result<Self, Error> {
         let value = |name: &str| options.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let flag = |name: &str| value(name).map_or(Ok(false), parse_bool).map_err(wrong);
-        let buffer_limit = value("fluentd-buffer-limit").map(|text| parse_size(text, 1024)).transpose();
+        let buffer_limit = value("fluentd-buffer-limit").map(|text| parse_size(text, Base::Binary)).transpose();
         let buffer_limit = buffer_limit.map_err(wrong)?.map_or(BATCH_MESSAGES, |limit| limit.max(1) as usize);
         let wait = value("fluentd-retry-wait").map(parse_duration).transpose().map_err(wrong)?;
         let attempts = value("fluentd-max-retries").map(max_retries).transpose()?;

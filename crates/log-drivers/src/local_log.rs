@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use go_text::size::Base;
 use logs::Format;
 
 use crate::messages::{bad_value, wrapped, wrong};
@@ -63,7 +64,7 @@ pub fn local_log(driver: &str, info: &Info, folder: &Path) -> Result<Option<Loca
         }
     }
     if info.option("mode") == Some("non-blocking") {
-        let size = info.option("max-buffer-size").map(|size| parse_size(size, 1024)).transpose().map_err(wrong)?;
+        let size = info.option("max-buffer-size").map(|size| parse_size(size, Base::Binary)).transpose().map_err(wrong)?;
         log.buffer = Some(size.unwrap_or(BUFFER).min(MAX_BUFFER));
     }
     Ok(Some(log))
@@ -114,7 +115,7 @@ fn json_file(log: &mut LocalLog, info: &Info) -> Result<(), Error> {
         log.max_file = 1;
         log.max_size = match text.as_str() {
             "-1" => None,
-            text => Some(parse_size(text, 1000).map_err(wrong)?),
+            text => Some(parse_size(text, Base::Decimal).map_err(wrong)?),
         };
         if log.max_size == Some(0) {
             return Err(wrong("max-size must be a positive number"));
@@ -139,7 +140,7 @@ fn json_file(log: &mut LocalLog, info: &Info) -> Result<(), Error> {
 fn local(log: &mut LocalLog, info: &Info, prefix: &str) -> Result<(), Error> {
     let option = |name: &str| info.options.get(&format!("{prefix}{name}"));
     if let Some(text) = option("max-size") {
-        let size = parse_size(text, 1000).map_err(|why| bad_value("max-size", text, &why))?;
+        let size = parse_size(text, Base::Decimal).map_err(|why| bad_value("max-size", text, &why))?;
         log.max_size = Some(size.max(1));
     }
     if let Some(text) = option("max-file") {

@@ -1,5 +1,7 @@
 //! Which options a driver takes: checked when a container is created, and for the daemon's own defaults.
 
+use go_text::size::Base;
+
 use crate::fluentd::Fluentd;
 use crate::messages::{
     bad_buffer_size, bad_option, buffer_without_mode, unknown_driver, unknown_option, unsupported_mode,
@@ -29,7 +31,7 @@ pub fn validate(driver: &str, options: &Options) -> Result<(), Error> {
         if mode != "non-blocking" {
             return Err(buffer_without_mode());
         }
-        parse_size(size, 1024).map_err(|why| bad_buffer_size(&why))?;
+        parse_size(size, Base::Binary).map_err(|why| bad_buffer_size(&why))?;
     }
     if let Some(disabled) = options.get("cache-disabled").filter(|value| !value.is_empty()) {
         parse_bool(disabled).map_err(|_| bad_option("cache-disabled", disabled))?;

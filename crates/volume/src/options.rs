@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use go_text::size::parse_bytes;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use serde::{Deserialize, Serialize};
 
@@ -183,24 +184,6 @@ fn host_of(device: &str) -> Option<&str> {
 fn has_port(device: &str) -> bool {
     let port = authority(device).filter(|authority| !authority.starts_with('[')).and_then(|text| text.split_once(':'));
     port.is_some_and(|(_, port)| !port.is_empty())
-}
-
-/// `10m`, `1GiB`, `512` (docker/go-units, RAMInBytes).
-fn parse_bytes(text: &str) -> Option<i64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(lower.len());
-    let number: f64 = lower[..digits].parse().ok()?;
-    let unit = lower[digits..].trim();
-    let power = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return None,
-    };
-    Some((number * 1024_f64.powi(power)) as i64)
 }
 
 #[cfg(test)]

@@ -196,8 +196,7 @@ impl Flag {
             }
             Kind::Decimal => crate::text::size::parse_nano_cpus(value).map(drop)?,
             Kind::Duration => {
-                crate::text::duration::parse_duration(value)
-                    .ok_or_else(|| crate::text::duration::duration_refusal(value))?;
+                crate::text::duration::read_duration(value)?;
             }
             Kind::Pairs => {
                 if let Some(pair) = value.split(',').find(|pair| !pair.contains('=')) {

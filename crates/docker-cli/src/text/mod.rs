@@ -1,10 +1,7 @@
-//! Text as people read it: durations, sizes, times, tables, quotes.
+//! Text as people read it: times, tables, and what Go writes as everywhere.
 
-pub mod duration;
 pub mod ellipsis;
-mod quote;
-pub mod size;
 pub mod table;
 pub mod time;
 
-pub use quote::quote;
+pub use go_text::{duration, quote, size};

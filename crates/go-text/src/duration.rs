@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::quote;
+use crate::quote;
 
 /// How long, as Docker says it in tables.
 pub fn human_duration(span: Duration) -> String {
@@ -36,7 +36,12 @@ const UNITS: &[(&str, u128)] = &[
     ("h", 3_600_000_000_000),
 ];
 
-/// Nanoseconds of a duration as Go writes it; `None` for anything else.
+/// Nanoseconds of a duration as Go writes it; what is none is refused in Go's words.
+pub fn read_duration(text: &str) -> Result<i64, String> {
+    parse_duration(text).ok_or_else(|| duration_refusal(text))
+}
+
+/// The same; `None` for what is none.
 pub fn parse_duration(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -63,7 +68,7 @@ pub fn parse_duration(text: &str) -> Option<i64> {
 }
 
 /// Why Go would not read a duration.
-pub fn duration_refusal(text: &str) -> String {
+fn duration_refusal(text: &str) -> String {
     let shown = quote(text);
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     while rest.starts_with(|c: char| c.is_ascii_digit() || c == '.') {

@@ -1,5 +1,7 @@
 //! Bytes and processors, as people write and read them.
 
+use crate::quote;
+
 const DECIMAL: &[&str] = &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
 const BINARY: &[&str] = &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
 
@@ -50,27 +52,51 @@ fn general(value: f64, digits: usize) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// `512m`, `1.5GiB`, `1024`: powers of 1024 whatever the unit is called.
-pub fn parse_bytes(text: &str) -> Option<i64> {
-    let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.')? + 1;
-    let (number, unit) = text.split_at(end);
-    let number = number.strip_suffix(' ').unwrap_or(number);
-    if number.starts_with(['-', '+']) {
-        return None;
+/// What the units of a size are powers of, whatever their spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// A thousand: sizes of logs.
+    Decimal,
+    /// 1024: sizes of memory.
+    Binary,
+}
+
+/// `10m`, `1.5 GB`, `7KiB`; what is no size is refused in Docker's words.
+pub fn read_size(text: &str, base: Base) -> Result<i64, String> {
+    let invalid = || format!("invalid size: '{text}'");
+    let last = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(invalid)?;
+    let suffix = &text[last + 1..];
+    let number = if text.as_bytes()[last] == b' ' { &text[..last] } else { &text[..=last] };
+    let size: f64 =
+        number.parse().map_err(|_| format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(number)))?;
+    if size < 0.0 {
+        return Err(invalid());
     }
-    let value: f64 = number.parse().ok()?;
-    let unit = unit.trim_start().to_ascii_lowercase();
-    let power = match unit.as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        "p" | "pb" | "pib" => 5,
-        _ => return None,
+    let bad_suffix = || format!("invalid suffix: '{suffix}'");
+    let lower = suffix.to_ascii_lowercase();
+    let power = match lower.as_bytes() {
+        [] | b"b" => 0,
+        [unit] | [unit, b'b'] | [unit, b'i', b'b'] => match unit {
+            b'k' => 1,
+            b'm' => 2,
+            b'g' => 3,
+            b't' => 4,
+            b'p' => 5,
+            _ => return Err(bad_suffix()),
+        },
+        _ => return Err(bad_suffix()),
     };
-    let bytes = value * 1024_f64.powi(power);
-    (bytes.is_finite() && bytes < i64::MAX as f64).then_some(bytes as i64)
+    let factor = match base {
+        Base::Decimal => 1000_f64,
+        Base::Binary => 1024_f64,
+    };
+    let bytes = size * factor.powi(power);
+    if bytes.is_finite() && bytes < i64::MAX as f64 { Ok(bytes as i64) } else { Err(invalid()) }
+}
+
+/// A size of memory; `None` for what is none.
+pub fn parse_bytes(text: &str) -> Option<i64> {
+    read_size(text, Base::Binary).ok()
 }
 
 /// Longest number of processors that is read, and the largest power of ten in one.
@@ -156,6 +182,19 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(parse_bytes(text), bytes, "{text}");
         }
+    }
+
+    #[test]
+    fn sizes_are_decimal_or_binary_whatever_their_suffix_says() {
+        let decimal = |text| read_size(text, Base::Decimal);
+        assert_eq!(decimal("10m"), Ok(10_000_000));
+        assert_eq!(decimal("10MiB"), Ok(10_000_000));
+        assert_eq!(read_size("1.5 kB", Base::Binary), Ok(1536));
+        assert_eq!(decimal("big"), Err("invalid size: 'big'".to_owned()));
+        assert_eq!(decimal("-1"), Err("invalid size: '-1'".to_owned()));
+        assert_eq!(decimal("1x"), Err("invalid suffix: 'x'".to_owned()));
+        assert_eq!(decimal("1mm"), Err("invalid suffix: 'mm'".to_owned()));
+        assert_eq!(decimal("x1"), Err("strconv.ParseFloat: parsing \"x1\": invalid syntax".to_owned()));
     }
 
     #[test]
