@@ -148,6 +148,7 @@ const TESTS: &[Test] = &[
     test("events_tell_a_container_s_life_in_order", CLIENTS, events::life),
     test("a_published_port_answers_the_host_and_the_outside", CURL, networks::published),
     test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
+    test("names_are_answered_to_containers_started_while_docker_netd_starts", BUSYBOX, networks::names_from_the_first),
     test("who_reaches_whom_in_a_container_s_networks", BUSYBOX, reachability::longshore),
     test("who_reaches_whom_in_docker_s_own_networks", DOCKERD, reachability::docker),
     test("debian_s_packages_come_by_name_and_serve_the_world", MIRROR, networks_of_debian::packages),

@@ -1,6 +1,6 @@
 //! Networks as containers and the outside see them.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use testhost::{HOST_ADDRESS, Host, Outside, wait_until};
 
 use crate::clients;
@@ -42,6 +42,32 @@ pub fn published(host: &Host) -> Result<()> {
         assert!(taken.stderr.contains("port is already allocated"), "{}", taken.stderr);
         docker.run(&["rm", "-f", "served"])?;
         assert!(fetch("http://127.0.0.1:8080/group").is_err(), "a removed container's port is closed");
+    }
+    Ok(())
+}
+
+/// A docker-netd that starts hears of every sandbox, also of those that are just being made.
+pub fn names_from_the_first(host: &Host) -> Result<()> {
+    const ROUNDS: usize = 6;
+    const AT_ONCE: usize = 6;
+    let engine = host.engine("e")?;
+    let image = engine.import_busybox("busybox")?;
+    let docker = &engine.docker;
+    docker.run(&["network", "create", "town"])?;
+    for round in 0..ROUNDS {
+        if round > 0 {
+            testhost::kill_process(engine.netd_pid()?)?;
+        }
+        std::thread::scope(|scope| {
+            let start = |_| scope.spawn(|| docker.run(&["run", "-d", "--network", "town", &image, "sleep", "1000"]));
+            let starts: Vec<_> = (0..AT_ONCE).map(start).collect();
+            let ids = starts.into_iter().map(|start| start.join().expect("a start")).collect::<Result<Vec<_>>>()?;
+            for id in &ids {
+                let asked = ["exec", id, "timeout", "5", "nslookup", &id[..12]];
+                docker.run(&asked).with_context(|| format!("round {round}"))?;
+            }
+            docker.run(&[&["rm", "-f"], &*ids.iter().map(String::as_str).collect::<Vec<_>>()].concat()).map(drop)
+        })?;
     }
     Ok(())
 }
