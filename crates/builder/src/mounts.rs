@@ -67,10 +67,22 @@ struct Variable {
 }
 
 enum Fill {
-    Tree { gathered: Gathered, path: PathBuf, is_file: bool },
-    Secret { value: BuildSecret, path: PathBuf, mode: u32, owner: (u32, u32) },
+    Tree {
+        gathered: Gathered,
+        path: PathBuf,
+        is_file: bool,
+    },
+    Secret {
+        value: BuildSecret,
+        path: PathBuf,
+        mode: u32,
+        owner: (u32, u32),
+    },
     /// One file of all variables.
-    Environment { variables: Vec<Variable>, path: PathBuf },
+    Environment {
+        variables: Vec<Variable>,
+        path: PathBuf,
+    },
 }
 
 /// Finds out what the mounts are of. Nothing is made yet: the step may be known already.
@@ -385,10 +397,9 @@ async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<
             let id = &mount.id;
             return Err(BuildError::invalid(format!("invalid secret {id}: a variable has no zero bytes")));
         }
-        Some(name) => Some(Variable {
-            name: if name.is_empty() { mount.id.clone() } else { name.clone() },
-            value: value.clone(),
-        }),
+        Some(name) => {
+            Some(Variable { name: if name.is_empty() { mount.id.clone() } else { name.clone() }, value: value.clone() })
+        }
         None => None,
     };
     if mount.target.is_empty() {

@@ -47,10 +47,7 @@ impl http_body::Body for Last {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = match std::mem::replace(&mut self.next, Next::Unknown) {
             Next::Frame(frame) => frame,
             Next::Failure(status) => return Poll::Ready(Some(Err(status))),

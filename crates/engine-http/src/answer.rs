@@ -108,7 +108,9 @@ fn course(operation: Operation) -> Course {
     use Operation as Op;
     match operation {
         Op::Events | Op::ContainerLogs | Op::ContainerStats | Op::ContainerWait | Op::ImageBuild => Course::Tells,
-        Op::ContainerAttach | Op::ContainerAttachWebsocket | Op::ExecStart | Op::Session | Op::Grpc => Course::Converses,
+        Op::ContainerAttach | Op::ContainerAttachWebsocket | Op::ExecStart | Op::Session | Op::Grpc => {
+            Course::Converses
+        }
         _ => Course::Ends,
     }
 }

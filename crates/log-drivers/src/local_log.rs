@@ -64,7 +64,8 @@ pub fn local_log(driver: &str, info: &Info, folder: &Path) -> Result<Option<Loca
         }
     }
     if info.option("mode") == Some("non-blocking") {
-        let size = info.option("max-buffer-size").map(|size| parse_size(size, Base::Binary)).transpose().map_err(wrong)?;
+        let size =
+            info.option("max-buffer-size").map(|size| parse_size(size, Base::Binary)).transpose().map_err(wrong)?;
         log.buffer = Some(size.unwrap_or(BUFFER).min(MAX_BUFFER));
     }
     Ok(Some(log))

@@ -140,7 +140,15 @@ mod tests {
 
     #[test]
     fn missing_and_hostile_values_are_refused() {
-        for line in ["-id a start", "-namespace a start", "-namespace .. -id a start", "-namespace a -id b", "-namespace a -id b/c start", "-x", "-id"] {
+        for line in [
+            "-id a start",
+            "-namespace a start",
+            "-namespace .. -id a start",
+            "-namespace a -id b",
+            "-namespace a -id b/c start",
+            "-x",
+            "-id",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("-namespace a -id b explode").is_err());

@@ -147,7 +147,9 @@ fn value(option: &Opt, text: &str) -> Result<Value, OptionsError> {
             let _: std::net::IpAddr = text.parse().map_err(|_| invalid(&format!("failed to parse IP: {text:?}")))?;
             json!(text)
         }
-        Kind::Bytes => json!(go_text::size::parse_bytes(text).ok_or_else(|| invalid(&format!("invalid size: '{text}'")))?),
+        Kind::Bytes => {
+            json!(go_text::size::parse_bytes(text).ok_or_else(|| invalid(&format!("invalid size: '{text}'")))?)
+        }
         Kind::List => json!([text]),
         Kind::Map => {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
