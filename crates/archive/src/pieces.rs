@@ -1,6 +1,6 @@
-//! Bytes that leave a thread that blocks.
+//! Bytes that leave a thread that blocks, and bytes that come to one.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 /// Bytes of a piece; the last one is smaller.
 const PIECE: usize = 256 << 10;
@@ -39,6 +39,45 @@ impl Write for Pieces {
     }
 }
 
+/// Pieces that come one after the other, as a reader. `next` may block; an error of its own ends the reading.
+pub struct Incoming<B> {
+    next: Box<dyn FnMut() -> Option<io::Result<B>> + Send>,
+    piece: Option<B>,
+    /// Bytes of the piece that have been read.
+    at: usize,
+}
+
+impl<B> Incoming<B> {
+    pub fn new(next: impl FnMut() -> Option<io::Result<B>> + Send + 'static) -> Self {
+        Self { next: Box::new(next), piece: None, at: 0 }
+    }
+}
+
+impl<B> std::fmt::Debug for Incoming<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incoming").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl<B: AsRef<[u8]>> Read for Incoming<B> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let rest = self.piece.as_ref().map_or(&[][..], |piece| &piece.as_ref()[self.at..]);
+            if !rest.is_empty() {
+                let length = buffer.len().min(rest.len());
+                buffer[..length].copy_from_slice(&rest[..length]);
+                self.at += length;
+                return Ok(length);
+            }
+            (self.piece, self.at) = (None, 0);
+            match (self.next)() {
+                Some(piece) => self.piece = Some(piece?),
+                None => return Ok(0),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +97,17 @@ mod tests {
         assert!(pieces.len() > 1 && pieces.iter().all(|piece| !piece.is_empty()));
         let whole: Vec<u8> = (0..10u8).flat_map(|number| vec![number; 100_000]).collect();
         assert_eq!(pieces.concat(), whole);
+    }
+
+    #[test]
+    fn what_comes_is_read_to_its_end_or_its_error() {
+        let mut pieces = vec!["c", "", "ab"];
+        let mut text = String::new();
+        Incoming::new(move || pieces.pop().map(Ok)).read_to_string(&mut text).expect("read");
+        assert_eq!(text, "abc");
+        let mut pieces = vec![Err(io::Error::other("torn")), Ok("ab")];
+        let mut torn = Incoming::new(move || pieces.pop());
+        assert_eq!(torn.read_to_string(&mut String::new()).expect_err("torn").to_string(), "torn");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reads an archive member by member: ustar, PAX (POSIX.1-2001) and GNU long names, joined into [`Entry`].
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -82,6 +82,11 @@ impl<R: BufRead> TarReader<R> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// The same, as a reader.
+    pub fn member(&mut self) -> Member<'_, R> {
+        Member { reader: self, piece: Vec::new(), at: 0 }
     }
 
     /// Reads to the end of the source, so that a digest over it is complete.
@@ -312,5 +317,32 @@ fn broken(error: io::Error) -> ArchiveError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => ArchiveError::Truncated,
         _ => ArchiveError::Read(error),
+    }
+}
+
+/// What the current member of an archive has.
+pub struct Member<'a, R> {
+    reader: &'a mut TarReader<R>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl<R: BufRead> Read for Member<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.piece.len() {
+            self.piece.clear();
+            self.at = 0;
+            // One piece at a time: the error stops the reader, which has taken the piece.
+            let taken = self.reader.content(|piece| {
+                self.piece.extend_from_slice(piece);
+                Err(())
+            });
+            // Either it was stopped, or there is nothing more.
+            let _ = taken.map_err(|error| io::Error::other(errors::chain(&error)))?;
+        }
+        let length = buffer.len().min(self.piece.len() - self.at);
+        buffer[..length].copy_from_slice(&self.piece[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Cache, CacheRecord, MAX_ENTRIES, PruneFilter, Pruned};
-use crate::context::{self, Incoming};
+use crate::context;
 use crate::error::BuildError;
 use crate::made::Made;
 use crate::output::Output;
@@ -288,7 +288,9 @@ impl Builder {
     ) -> Result<Tree, BuildError> {
         let spool = self.shared.config.folder.join("tmp");
         match source {
-            ContextSource::Archive(pieces) => blocking(move || context::read(Incoming::new(pieces), &spool)).await?,
+            ContextSource::Archive(pieces) => {
+                blocking(move || context::read(context::incoming(pieces), &spool)).await?
+            }
             ContextSource::Remote(address) => remote::fetch(&address, request, &spool, output, token).await,
             ContextSource::Files(files) => blocking(move || context::of_files(files)).await?,
         }

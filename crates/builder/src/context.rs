@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use archive::{ArchiveError, Decompressed, Entry, EntryKind, Limits, TarReader};
+use archive::{ArchiveError, Decompressed, Entry, EntryKind, Incoming, Limits, TarReader};
 use bytes::Bytes;
 use dockerfile::IgnoreRules;
 use ids::Hasher;
@@ -186,29 +186,8 @@ fn text(bytes: &[u8]) -> Result<String, BuildError> {
 }
 
 /// What a client sends, as a reader for code that blocks.
-pub(crate) struct Incoming {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
-    piece: Bytes,
-}
-
-impl Incoming {
-    pub fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> BufReader<Self> {
-        BufReader::with_capacity(256 << 10, Self { pieces, piece: Bytes::new() })
-    }
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece?,
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.piece.len());
-        buffer[..length].copy_from_slice(&self.piece.split_to(length));
-        Ok(length)
-    }
+pub(crate) fn incoming(mut pieces: mpsc::Receiver<io::Result<Bytes>>) -> BufReader<Incoming<Bytes>> {
+    BufReader::with_capacity(256 << 10, Incoming::new(move || pieces.blocking_recv()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Layers between code that blocks and code that waits.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 
 use archive::{Entry, EntryKind, Limits, Pieces, TarReader, TarWriter};
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub(crate) fn rewritten(mut layer: LayerStream, epoch: Option<i64>, places: Vec<
         }
     });
     make(move |out| {
-        let source = crate::context::Incoming::new(receiver);
+        let source = crate::context::incoming(receiver);
         let mut reader = TarReader::new(BufReader::with_capacity(PIECE, source), Limits::default());
         let mut writer = TarWriter::new(out);
         let told = |error: archive::ArchiveError| io::Error::other(errors::chain(&error));
@@ -65,7 +65,7 @@ pub(crate) fn rewritten(mut layer: LayerStream, epoch: Option<i64>, places: Vec<
             for folder in pending.drain(..) {
                 writer.append(&folder, &mut io::empty()).map_err(told)?;
             }
-            let mut content = Content { reader: &mut reader, rest: Vec::new(), at: 0 };
+            let mut content = reader.member();
             writer.append(&entry, &mut content).map_err(told)?;
         }
         writer.finish().map(drop).map_err(told)
@@ -75,33 +75,6 @@ pub(crate) fn rewritten(mut layer: LayerStream, epoch: Option<i64>, places: Vec<
 fn is_below(path: &str, folder: &Entry) -> bool {
     let folder = String::from_utf8_lossy(&folder.path);
     path.starts_with(&format!("{}/", folder.trim_matches('/').trim_start_matches("./")))
-}
-
-/// What a member of an archive has, as a reader.
-struct Content<'a, R> {
-    reader: &'a mut TarReader<R>,
-    rest: Vec<u8>,
-    at: usize,
-}
-
-impl<R: io::BufRead> Read for Content<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.rest.len() {
-            self.rest.clear();
-            self.at = 0;
-            // One piece at a time: the error stops the reader, which has taken the piece.
-            let taken = self.reader.content(|piece| {
-                self.rest.extend_from_slice(piece);
-                Err(())
-            });
-            // Either it was stopped, or there is nothing more.
-            let _ = taken.map_err(|error| io::Error::other(errors::chain(&error)))?;
-        }
-        let length = buffer.len().min(self.rest.len() - self.at);
-        buffer[..length].copy_from_slice(&self.rest[self.at..self.at + length]);
-        self.at += length;
-        Ok(length)
-    }
 }
 
 fn stream(receiver: mpsc::Receiver<io::Result<Bytes>>) -> LayerStream {

@@ -17,7 +17,7 @@ use crate::record::{Container, Record};
 use crate::request::PutArchive;
 use crate::rootfs::{self, Layers};
 use crate::service::{Shared, blocking};
-use crate::tar_stream::{ArchiveSource, Incoming};
+use crate::tar_stream::{ArchiveSource, incoming};
 use crate::view::{self, Access, View, is_directory, open_inside};
 
 pub(crate) async fn put(
@@ -45,7 +45,7 @@ pub(crate) async fn put(
             ..ExtractOptions::default()
         };
         let _acting = view.act_as_root().map_err(|error| PutError::Refused(Error::file("write to", &place, error)))?;
-        archive::extract(Incoming::new(source), view.root(), &place, &options).map_err(PutError::Archive)
+        archive::extract(incoming(source), view.root(), &place, &options).map_err(PutError::Archive)
     });
     let extracted = extracted.await?;
     drop(gate);

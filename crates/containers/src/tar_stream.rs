@@ -1,8 +1,8 @@
 //! Archives between code that blocks and code that waits: a few pieces on their way, no more.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
-use archive::Pieces;
+use archive::{Incoming, Pieces};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -54,33 +54,14 @@ impl TarStream {
 }
 
 /// What comes in, as a reader for code that blocks.
-pub(crate) struct Incoming {
-    pieces: ArchiveSource,
-    piece: Bytes,
-}
-
-impl Incoming {
-    pub fn new(pieces: ArchiveSource) -> Self {
-        Self { pieces, piece: Bytes::new() }
-    }
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece?,
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.piece.len());
-        buffer[..length].copy_from_slice(&self.piece.split_to(length));
-        Ok(length)
-    }
+pub(crate) fn incoming(mut source: ArchiveSource) -> Incoming<Bytes> {
+    Incoming::new(move || source.blocking_recv())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     /// More than a piece has.
@@ -102,7 +83,7 @@ mod tests {
         let (sender, source) = archive_channel();
         let read = tokio::task::spawn_blocking(move || {
             let mut text = String::new();
-            Incoming::new(source).read_to_string(&mut text).map(|_| text)
+            incoming(source).read_to_string(&mut text).map(|_| text)
         });
         for piece in ["ab", "", "c"] {
             sender.send(Ok(Bytes::from(piece))).await.unwrap();

@@ -1,10 +1,10 @@
 //! Layers between their plain and their compressed form, streamed through a thread that may block.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::pin::Pin;
 
-use archive::{Compressor, Decompressed, Limits, Pieces};
+use archive::{Compressor, Decompressed, Incoming, Limits, Pieces};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -74,7 +74,7 @@ async fn recode<T: Send + 'static>(
     backend: &Backend,
     key: &str,
     mut source: ByteStream,
-    work: impl FnOnce(&mut Input, &mut Pieces) -> io::Result<(Digest, T)> + Send + 'static,
+    work: impl FnOnce(&mut Incoming<Bytes>, &mut Pieces) -> io::Result<(Digest, T)> + Send + 'static,
 ) -> Result<T, ImagesError> {
     // What an attempt before has left cannot be continued: compression has a state.
     backend.abort_write(key).await?;
@@ -84,7 +84,7 @@ async fn recode<T: Send + 'static>(
     let (to_work, received) = mpsc::channel(QUEUE);
     let (sent, mut from_work) = mpsc::channel(QUEUE);
     let work = tokio::task::spawn_blocking(move || {
-        let mut input = Input::new(received);
+        let mut input = incoming(received);
         let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the bytes");
         let mut output = Pieces::new(move |piece| sent.blocking_send(Bytes::from(piece)).map_err(gone));
         work(&mut input, &mut output)
@@ -128,27 +128,6 @@ async fn commit(writer: BlobWriter, digest: Digest) -> Result<(), ImagesError> {
 }
 
 /// What comes in, as a reader for code that blocks.
-pub(crate) struct Input {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
-    piece: Bytes,
-}
-
-impl Input {
-    pub fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
-        Self { pieces, piece: Bytes::new() }
-    }
-}
-
-impl Read for Input {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece?,
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.piece.len());
-        buffer[..length].copy_from_slice(&self.piece.split_to(length));
-        Ok(length)
-    }
+pub(crate) fn incoming(mut pieces: mpsc::Receiver<io::Result<Bytes>>) -> Incoming<Bytes> {
+    Incoming::new(move || pieces.blocking_recv())
 }

@@ -40,35 +40,9 @@ pub fn copy(source: impl Read, out: impl Write) -> Result<(), ArchiveError> {
         for folder in pending.drain(..) {
             writer.append(&folder, &mut io::empty())?;
         }
-        writer.append(&entry, &mut Content { reader: &mut reader, piece: Vec::new(), at: 0 })?;
+        writer.append(&entry, &mut reader.member())?;
     }
     writer.finish().map(drop)
-}
-
-/// What a member has, as a reader.
-struct Content<'a, R> {
-    reader: &'a mut TarReader<R>,
-    piece: Vec<u8>,
-    at: usize,
-}
-
-impl<R: io::BufRead> Read for Content<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.piece.len() {
-            self.piece.clear();
-            self.at = 0;
-            // One piece at a time: the error stops the reader, which has taken the piece.
-            let taken = self.reader.content(|piece| {
-                self.piece.extend_from_slice(piece);
-                Err(())
-            });
-            let _ = taken.map_err(|error| io::Error::other(errors::chain(&error)))?;
-        }
-        let length = buffer.len().min(self.piece.len() - self.at);
-        buffer[..length].copy_from_slice(&self.piece[self.at..self.at + length]);
-        self.at += length;
-        Ok(length)
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 
-use archive::{ArchiveError, Compression, Decompressed, EntryKind, Limits, TarReader};
+use archive::{ArchiveError, Compression, Decompressed, EntryKind, Incoming, Limits, TarReader};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use ids::{Digest, Hasher};
@@ -18,7 +18,7 @@ use crate::backend::{Backend, BlobWriter, Committed};
 use crate::blobs::is_mismatch;
 use crate::error::ImagesError;
 use crate::lease::{Lease, random_hex};
-use crate::recode::{ByteStream, Input};
+use crate::recode::{ByteStream, incoming};
 
 /// Pieces on their way, and their size.
 const QUEUE: usize = 4;
@@ -95,7 +95,7 @@ enum Event {
 pub(crate) async fn receive(backend: &Backend, lease: &Lease, mut source: ByteStream) -> Result<Members, ImagesError> {
     let (to_reader, received) = mpsc::channel(QUEUE);
     let (sent, mut events) = mpsc::channel(QUEUE);
-    let reading = tokio::task::spawn_blocking(move || read(Input::new(received), &sent));
+    let reading = tokio::task::spawn_blocking(move || read(incoming(received), &sent));
     let feed = async move {
         while let Some(piece) = source.next().await {
             let broken = piece.is_err();
@@ -242,7 +242,7 @@ impl Storing<'_> {
 }
 
 /// Runs on a thread that may block.
-fn read(input: Input, events: &mpsc::Sender<Event>) -> Result<(), ArchiveError> {
+fn read(input: Incoming<Bytes>, events: &mpsc::Sender<Event>) -> Result<(), ArchiveError> {
     let plain = Decompressed::new(input, Limits::default().archive_bytes).map_err(ArchiveError::Read)?;
     let mut reader = TarReader::new(plain, Limits::default());
     while let Some(entry) = reader.next_entry()? {
