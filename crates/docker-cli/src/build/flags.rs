@@ -1,5 +1,7 @@
 //! The flags of `build`: Docker's, and those of its newer builder that this one has.
 
+use ids::Reference;
+
 use crate::command::{Flag, Kind, Matches, NONE, flag};
 use crate::container::hosts;
 use crate::failure::Failure;
@@ -33,7 +35,7 @@ pub const FLAGS: &[Flag] = &[
     flag("security-opt", NONE, Kind::Strings, "", "Security options"),
     flag("shm-size", NONE, Kind::Bytes, "", "Size of \"/dev/shm\""),
     flag("squash", NONE, Kind::Bool, "", "Squash newly built layers into a single new layer"),
-    flag("tag", 't', Kind::List, "", "Name and optionally a tag in the \"name:tag\" format"),
+    flag("tag", 't', Kind::List, "", "Name and optionally a tag in the \"name:tag\" format").checked(check_tag),
     flag("target", NONE, Kind::Text, "", "Set the target build stage to build."),
     flag("ulimit", NONE, Kind::Ulimit, "[]", "Ulimit options"),
 ];
@@ -53,6 +55,10 @@ pub const MORE: &[Flag] = &[
     flag("ssh", NONE, Kind::List, "", "SSH agent socket or keys to expose to the build").hidden(),
 ];
 
+fn check_tag(text: &str) -> Result<(), String> {
+    Reference::parse_familiar(text).map(drop).map_err(|error| error.to_string())
+}
+
 /// What is not done is refused, never taken and forgotten.
 pub fn refuse_what_is_not_done(flags: &Matches) -> Result<(), Failure> {
     let refuse = |what: &str| Err(Failure::Text(format!("{what} is not supported by this builder")));
@@ -66,4 +72,22 @@ pub fn refuse_what_is_not_done(flags: &Matches) -> Result<(), Failure> {
         return refuse("--disable-content-trust=false");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_refused_where_it_is_given() {
+        let tag = FLAGS.iter().find(|flag| flag.long == "tag").expect("the flag");
+        for good in ["a", "registry:5000/a/b:c", "a:1.0"] {
+            assert_eq!(tag.check_value(good), Ok(()), "{good}");
+        }
+        assert_eq!(
+            tag.check_value("ABC").unwrap_err(),
+            "invalid reference format: repository name (library/ABC) must be lowercase"
+        );
+        assert_eq!(tag.check_value("a:b:c").unwrap_err(), "invalid reference format");
+    }
 }
