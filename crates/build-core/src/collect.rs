@@ -1,6 +1,6 @@
 //! What of a cache goes when it has grown too large or too old.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// An entry, as far as the decision looks at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,44 +22,38 @@ pub struct Limits {
     pub unused_since: i64,
 }
 
-/// Keys to forget, the longest unused first. An entry never goes before those that lie on it and were used later: they
-/// could not be reached.
+/// Keys to forget, the longest unused first. An entry is used whenever one that lies on it is, and never goes before it:
+/// without what lies below it could not be reached.
 pub fn to_forget(entries: &[Kept], limits: Limits) -> Vec<String> {
-    let depths = depths(entries);
-    let mut order: Vec<(&Kept, usize)> = entries.iter().zip(depths).collect();
-    // A step is used whenever one above it is: of the same time the upper one goes first.
-    order.sort_by(|(a, above), (b, below)| a.last_used.cmp(&b.last_used).then_with(|| below.cmp(above)));
-    let mut carried: BTreeMap<&str, Vec<&Kept>> = BTreeMap::new();
-    for entry in entries {
-        if let Some(parent) = &entry.parent {
-            carried.entry(parent).or_default().push(entry);
+    let places: BTreeMap<&str, usize> =
+        entries.iter().enumerate().map(|(at, entry)| (entry.key.as_str(), at)).collect();
+    let depths = depths(entries, &places);
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by(|a, b| depths[*b].cmp(&depths[*a]));
+    let mut last_used: Vec<i64> = entries.iter().map(|entry| entry.last_used).collect();
+    for at in &order {
+        if let Some(below) = entries[*at].parent.as_deref().and_then(|parent| places.get(parent)) {
+            last_used[*below] = last_used[*below].max(last_used[*at]);
         }
     }
+    // A stable sort: of the same time the upper one stays first.
+    order.sort_by_key(|at| last_used[*at]);
     let mut bytes: u64 = entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.bytes));
     let mut count = entries.len();
-    let mut gone = BTreeSet::new();
     let mut going = Vec::new();
-    for (entry, _) in order {
-        let old = entry.last_used < limits.unused_since;
-        if !old && bytes <= limits.bytes && count <= limits.entries {
+    for at in order {
+        if last_used[at] >= limits.unused_since && bytes <= limits.bytes && count <= limits.entries {
             break;
         }
-        let above = carried.get(entry.key.as_str()).map(Vec::as_slice).unwrap_or_default();
-        if above.iter().any(|other| other.last_used > entry.last_used && !gone.contains(other.key.as_str())) {
-            continue;
-        }
-        bytes = bytes.saturating_sub(entry.bytes);
+        bytes = bytes.saturating_sub(entries[at].bytes);
         count -= 1;
-        gone.insert(entry.key.as_str());
-        going.push(entry.key.clone());
+        going.push(entries[at].key.clone());
     }
     going
 }
 
 /// How many entries lie below each, with an end should they go in a circle.
-fn depths(entries: &[Kept]) -> Vec<usize> {
-    let places: BTreeMap<&str, usize> =
-        entries.iter().enumerate().map(|(at, entry)| (entry.key.as_str(), at)).collect();
+fn depths(entries: &[Kept], places: &BTreeMap<&str, usize>) -> Vec<usize> {
     let below = |at: usize| entries[at].parent.as_deref().and_then(|parent| places.get(parent).copied());
     let mut known: Vec<Option<usize>> = vec![None; entries.len()];
     for first in 0..entries.len() {
@@ -105,6 +99,16 @@ mod tests {
     fn what_carries_others_stays_until_they_go() {
         let entries = [entry("low", None, 10, 1), entry("high", Some("low"), 10, 1), entry("new", Some("low"), 10, 5)];
         assert_eq!(to_forget(&entries, limits(20)), ["high"]);
+    }
+
+    #[test]
+    fn steps_made_one_after_the_other_go_together_from_the_top() {
+        let chain = [entry("a", None, 10, 1), entry("b", Some("a"), 10, 2), entry("c", Some("b"), 10, 3)];
+        assert_eq!(to_forget(&chain, limits(0)), ["c", "b", "a"]);
+        assert_eq!(to_forget(&chain, limits(10)), ["c", "b"]);
+        let old = |unused_since| Limits { bytes: u64::MAX, entries: 100, unused_since };
+        assert_eq!(to_forget(&chain, old(3)), Vec::<String>::new(), "what lies below the used is used");
+        assert_eq!(to_forget(&chain, old(4)), ["c", "b", "a"]);
     }
 
     #[test]
