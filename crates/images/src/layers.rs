@@ -91,11 +91,17 @@ impl Pulling<'_> {
 
     async fn extract(&self, image: &LoadedImage, at: usize, task: &Task<'_>) -> Result<(), ImagesError> {
         let id = layer_id(task.layer);
-        if !task.unpacked {
+        let mut arrival = task.arrival.clone();
+        // Ends early only with the download, whose error is the one that counts.
+        let here = async { arrival.wait_for(|arrival| *arrival == Arrival::Here).await.is_ok() };
+        if task.unpacked {
+            if !here.await {
+                return Ok(());
+            }
+        } else {
             // Downloading is shown until it is over, although what has come is being unpacked.
             let told = async {
-                let mut arrival = task.arrival.clone();
-                if arrival.wait_for(|arrival| *arrival == Arrival::Here).await.is_ok() {
+                if here.await {
                     self.progress.bytes(&id, messages::EXTRACTING, task.layer.size, task.layer.size).await;
                 }
                 Ok(())
