@@ -203,6 +203,14 @@ impl Inflating {
         Ok(())
     }
 
+    /// What it begins with, wherever the reading is.
+    pub fn beginning(&self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        let start = FromStart { file: self.decoder.get_ref(), offset: 0 };
+        flate2::read::GzDecoder::new(start).take(length as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     pub fn metadata(&self) -> io::Result<fs::Metadata> {
         self.decoder.get_ref().metadata()
     }
@@ -210,6 +218,20 @@ impl Inflating {
     /// When its last message was written, where the file tells.
     pub fn last_time(&self) -> Option<Timestamp> {
         self.extra.last_time.parse().ok()
+    }
+}
+
+/// Reads without moving the place that others read at.
+struct FromStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
     }
 }
 

@@ -16,9 +16,17 @@ use crate::names::{compressed, rotated};
 const MAX_FILES: u32 = 1000;
 /// Numbers in a row that nothing has before a look ends: each rotation under way leaves one out, and so does a kill in one.
 const MAX_MISSING: u32 = 4;
-/// How often files are looked for anew because a rotation came in between, and the pause before.
-const ATTEMPTS: u32 = 50;
+/// How often files are looked for anew because a rotation came in between: for about a second. The pause before doubles up
+/// to the longest, so that a burst of output is over before a look gives up.
+const ATTEMPTS: u32 = 300;
 const PAUSE: Duration = Duration::from_micros(200);
+const LONGEST_PAUSE: Duration = Duration::from_micros(3_200);
+
+/// Bytes that tell two files of one log apart.
+const BEGINNING: usize = 4096;
+
+/// How often a log is found to have no file at all before it is taken to have none.
+const MOST_EMPTY: u32 = 50;
 
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -80,9 +88,11 @@ impl Source {
         let (Content::Plain(file), Content::Compressed(inflating)) = (&self.content, &other.content) else {
             return if self.inode == other.inode { Likeness::Same } else { Likeness::Other };
         };
-        // The number of a file that was compressed is free again, and a newer file may have it, which ends otherwise.
+        // The number of a file that was compressed is free again, and a newer file may have it, which begins or ends
+        // otherwise: lines that were printed at once have one time.
         let is_alike = inflating.extra.inode == self.inode
-            && last_entry(file, format).is_ok_and(|last| last.map(|last| last.time) == inflating.last_time());
+            && last_entry(file, format).is_ok_and(|last| last.map(|last| last.time) == inflating.last_time())
+            && begin_alike(file, inflating).unwrap_or(false);
         match (is_alike, self.has_no_name()) {
             (false, _) => Likeness::Other,
             (true, true) => Likeness::Same,
@@ -178,9 +188,16 @@ impl Source {
     }
 }
 
+/// Whether what a file begins with is what a compressed one does.
+fn begin_alike(file: &File, inflating: &Inflating) -> io::Result<bool> {
+    let mut plain = [0; BEGINNING];
+    let length = file.read_at(&mut plain, 0)?;
+    Ok(plain[..length] == inflating.beginning(BEGINNING)?)
+}
+
 /// All files of the log, oldest first.
 pub(crate) fn open_all(path: &Path, format: Format) -> io::Result<VecDeque<Source>> {
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MOST_EMPTY {
         let files = open_behind(path, format, None)?;
         // A log of one file has none for a moment when it turns.
         if !files.is_empty() {
@@ -193,12 +210,14 @@ pub(crate) fn open_all(path: &Path, format: Format) -> io::Result<VecDeque<Sourc
 
 /// The files that are newer than one that is held open, oldest first.
 pub(crate) fn open_behind(path: &Path, format: Format, known: Option<&Source>) -> io::Result<VecDeque<Source>> {
+    let mut pause = PAUSE;
     for _ in 1..ATTEMPTS {
         let look = look(path, format, known)?;
         if !look.is_disturbed {
             return Ok(look.files);
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
     let Look { mut files, is_disturbed } = look(path, format, known)?;
     if is_disturbed && known.is_none() {
