@@ -240,7 +240,9 @@ pub fn turning(host: &Host) -> Result<()> {
         // Readings while the files turn have no gap, wherever they end.
         for _ in 0..5 {
             let read = engine.docker.run(&["logs", "turning"])?;
-            ensure!(wanted().starts_with(&read), "a reading of {} bytes has a gap", read.len());
+            let wanted = wanted();
+            let gap = wanted.lines().zip(read.lines()).find(|(wanted, read)| !wanted.starts_with(read));
+            ensure!(wanted.starts_with(&read), "a reading of {} bytes has a gap: {gap:?}", read.len());
         }
         ensure!(engine.docker.run(&["wait", "turning"])? == "0");
         let followed = follower.wait()?;

@@ -69,6 +69,7 @@ pub fn names_from_the_first(host: &Host) -> Result<()> {
             docker.run(&[&["rm", "-f"], &*ids.iter().map(String::as_str).collect::<Vec<_>>()].concat()).map(drop)
         })?;
     }
+    docker.run(&["network", "rm", "town"])?;
     Ok(())
 }
 
