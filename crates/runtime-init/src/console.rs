@@ -4,6 +4,7 @@ use crate::child::Failure;
 use crate::message::Detail;
 use crate::steps::Outcome;
 use sys::file::{self, AT_EMPTY_PATH, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR};
+use sys::numbered_path::NumberedPath;
 use sys::{Errno, console, mount, socket};
 
 /// statfs(2) magic of devpts.
@@ -30,13 +31,11 @@ pub fn open(
         // The caller's own terminal adds carriage returns, if it is one.
         console::clear_onlcr(terminal)?;
     }
-    let name = name(console::number(master)?);
+    let name = NumberedPath::new(c"/dev/pts/", console::number(master)?);
     if bind_console {
         bind(root, terminal)?;
     }
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    socket::send_fd(console_socket, name.get(..end).unwrap_or(b"/dev/pts"), master)
-        .map_err(Failure::at(Detail::Parent))?;
+    socket::send_fd(console_socket, name.as_c().to_bytes(), master).map_err(Failure::at(Detail::Parent))?;
     file::close(master);
     file::close(console_socket);
     for fd in 0..3 {
@@ -46,22 +45,6 @@ pub fn open(
         file::close(terminal);
     }
     Ok(console::make_controlling(0)?)
-}
-
-/// `/dev/pts/N` in a buffer.
-fn name(number: u32) -> [u8; 24] {
-    let mut name = *b"/dev/pts/\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    let mut divisor = 1;
-    while number / divisor >= 10 {
-        divisor *= 10;
-    }
-    let mut place = 9;
-    while divisor > 0 && place < name.len() {
-        name[place] = b'0' + (number / divisor % 10) as u8;
-        divisor /= 10;
-        place += 1;
-    }
-    name
 }
 
 /// Mounts the terminal over /dev/console. The file must be one that this runtime made or a plain one: a link could lead the

@@ -7,14 +7,13 @@
 pub mod child;
 pub mod console;
 pub mod copy;
-pub mod links;
 pub mod message;
 pub mod mounts;
 pub mod prepared;
 pub mod program;
 pub mod steps;
 
-pub use message::{Detail, Message};
+pub use message::{Detail, HOOK_SIGNALLED, Message};
 pub use prepared::{Fds, Prepared};
 
 use sys::process::Clone;

@@ -1,5 +1,8 @@
 //! What the child and the parent say to each other: records of 16 bytes on a socket pair that keeps their borders.
 
+/// The bit of a hook's exit status that says: what stands below is the signal that ended it.
+pub const HOOK_SIGNALLED: u32 = 1 << 15;
+
 /// Where in a step it failed, for the parent's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -17,7 +20,7 @@ pub enum Detail {
     Create = 5,
     /// Attributes or propagation could not be set.
     Attributes = 6,
-    /// A hook's process ended with this exit code.
+    /// A hook's process ended: its number and its [`exit status`](HOOK_SIGNALLED).
     HookExit = 7,
     /// A hook did not end in time.
     HookTimeout = 8,

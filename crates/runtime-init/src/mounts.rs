@@ -1,14 +1,15 @@
 //! Mounts by descriptor, below a root that no path leaves (openat2(2), RESOLVE_IN_ROOT).
 
 use crate::child::Failure;
+use crate::copy;
 use crate::message::Detail;
 use crate::prepared::Fds;
 use crate::steps::Outcome;
-use crate::{copy, links};
 use runtime_core::plan::{Attributes, BindMount, Entry, FilesystemMount, InRoot, Propagation, Slot, Target};
 use std::ffi::CStr;
 use sys::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY};
-use sys::{Errno, mount};
+use sys::numbered_path::NumberedPath;
+use sys::{Errno, mount, rooted_path};
 
 const CLONE_EMPTY: u32 = mount::OPEN_TREE_CLONE | AT_EMPTY_PATH as u32;
 
@@ -71,7 +72,7 @@ fn open_target(root: i32, target: &Target, directory: bool) -> Result<Fd, Failur
     };
     if opened == Err(Errno::ENOENT) && resolve == 0 {
         // A link on the way leads nowhere.
-        opened = links::make(root, &path.path, directory);
+        opened = rooted_path::make(root, &path.path, directory);
     }
     let fd = Fd(opened.map_err(Failure::at(Detail::Target))?);
     if !target.on_procfs && file::fstatfs_magic(fd.0)? == file::PROC_SUPER_MAGIC && !is_proc_root(target) {
@@ -114,19 +115,8 @@ fn propagate(mount: i32, propagation: Option<Propagation>) -> Outcome {
 
 /// mount(2) on a descriptor for kernels before 5.12; the host's /proc is still there when mounts are made.
 fn by_old_call(mount: i32, flags: u64) -> Outcome {
-    let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0";
-    let mut divisor = 1;
-    while mount / divisor >= 10 {
-        divisor *= 10;
-    }
-    let mut place = 14;
-    while divisor > 0 && place < path.len() - 1 {
-        path[place] = b'0' + (mount / divisor % 10) as u8;
-        divisor /= 10;
-        place += 1;
-    }
-    let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::EINVAL)?;
-    Ok(mount::mount(None, path, None, flags, None).map_err(Failure::at(Detail::Attributes))?)
+    let path = NumberedPath::new(c"/proc/self/fd/", mount.unsigned_abs());
+    Ok(mount::mount(None, path.as_c(), None, flags, None).map_err(Failure::at(Detail::Attributes))?)
 }
 
 /// The permissions of the folder that a mount will cover.

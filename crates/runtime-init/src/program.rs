@@ -1,13 +1,13 @@
 //! The program itself, and the hooks that run inside the container.
 
 use crate::child::{Failure, Progress};
-use crate::message::Detail;
+use crate::message::{Detail, HOOK_SIGNALLED};
 use crate::prepared::{HOME_ROOM, Prepared};
 use crate::steps::Outcome;
 use runtime_core::plan::{HookPlace, Slot, Step};
 use std::ffi::CString;
 use sys::file::{self, AT_FDCWD, O_RDONLY};
-use sys::process::{self, Clone};
+use sys::process::{self, Clone, Exited};
 use sys::{Errno, signal};
 
 /// How much of the container's /etc/passwd is searched for the user.
@@ -107,19 +107,18 @@ pub fn run_hooks(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
                 process::exit_now(127)
             }
         };
-        let code = wait_hook(child, hook.timeout_ms)?;
-        if code != 0 {
-            let number = (index as u32) << 16 | code as u32;
+        let status = wait_hook(child, hook.timeout_ms)?;
+        if status != 0 {
+            let number = (index as u32) << 16 | status;
             return Err(Failure { errno: Errno::EPERM, detail: Detail::HookExit, number });
         }
     }
     Ok(())
 }
 
-fn wait_hook(child: i32, timeout_ms: Option<u32>) -> Result<i32, Failure> {
-    let Some(timeout) = timeout_ms else {
-        return Ok(process::wait(child, false)?.map_or(0, |exited| exited.code));
-    };
+/// Zero, its exit code, or [`HOOK_SIGNALLED`] and a signal.
+fn wait_hook(child: i32, timeout_ms: Option<u32>) -> Result<u32, Failure> {
+    let Some(timeout) = timeout_ms else { return end_of_hook(child) };
     let pidfd = process::pidfd_open(child)?;
     let mut wait = [libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 }];
     let ended = process::poll(&mut wait, i32::try_from(timeout).unwrap_or(i32::MAX))?;
@@ -129,7 +128,15 @@ fn wait_hook(child: i32, timeout_ms: Option<u32>) -> Result<i32, Failure> {
         let _ = process::wait(child, false);
         return Err(Failure { errno: Errno::ETIMEDOUT, detail: Detail::HookTimeout, number: 0 });
     }
-    Ok(process::wait(child, false)?.map_or(0, |exited| exited.code))
+    end_of_hook(child)
+}
+
+fn end_of_hook(child: i32) -> Result<u32, Failure> {
+    Ok(match process::wait(child, false)? {
+        Some(Exited { signal: Some(signal), .. }) => HOOK_SIGNALLED | signal.unsigned_abs(),
+        Some(exited) => exited.code.unsigned_abs(),
+        None => 0,
+    })
 }
 
 #[cfg(test)]

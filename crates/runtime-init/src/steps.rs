@@ -10,6 +10,7 @@ use runtime_core::seccomp::FLAG_NEW_LISTENER;
 use std::ffi::CStr;
 use sys::capability::{self, Sets};
 use sys::file;
+use sys::numbered_path::NumberedPath;
 use sys::process::Sibling;
 use sys::{Errno, keyring, mount, process, scheduling, seccomp, signal, socket};
 
@@ -286,24 +287,8 @@ fn ready(sync: i32, progress: &mut Progress) -> Outcome {
 
 /// Opens the FIFO for writing: that blocks until `start` opens it for reading.
 fn wait_for_start(fds: &mut crate::Fds) -> Outcome {
-    // "self/fd/" and the digits of a small number.
-    let mut path = *b"self/fd/\0\0\0\0\0\0\0\0\0\0\0\0";
-    let mut digits = [0_u8; 10];
-    let mut count = 0;
-    let mut number = fds.get(Slot::FIFO).max(0);
-    loop {
-        digits[count.min(9)] = b'0' + (number % 10) as u8;
-        count += 1;
-        number /= 10;
-        if number == 0 || count >= digits.len() {
-            break;
-        }
-    }
-    for (place, digit) in path[8..].iter_mut().zip(digits[..count.min(10)].iter().rev()) {
-        *place = *digit;
-    }
-    let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::EINVAL)?;
-    let fifo = file::openat(fds.get(Slot::PROC), path, file::O_WRONLY, 0)?;
+    let path = NumberedPath::new(c"self/fd/", fds.get(Slot::FIFO).unsigned_abs());
+    let fifo = file::openat(fds.get(Slot::PROC), path.as_c(), file::O_WRONLY, 0)?;
     file::write(fifo, b"0")?;
     file::close(fifo);
     file::close(fds.get(Slot::FIFO));

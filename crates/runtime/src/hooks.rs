@@ -1,12 +1,14 @@
 //! Hooks that run on the host (runtime-spec config.md, hooks); those inside the container are steps of the plan.
 
 use crate::fd::Fd;
+use crate::messages::signal_words;
 use crate::record::Record;
 use crate::{RuntimeError, Status};
 use runtime_core::spec::Hook;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use sys::process;
+use sys::{process, spawn};
 
 /// Runs the hooks in order; the first that fails ends it.
 pub fn run(kind: &'static str, hooks: &[Hook], record: &Record, status: Status) -> Result<(), RuntimeError> {
@@ -35,7 +37,7 @@ fn run_one(hook: &Hook, state: &str, bundle: &str) -> Result<(), String> {
     if let Some(name) = hook.args.first() {
         std::os::unix::process::CommandExt::arg0(&mut command, name);
     }
-    let mut child = command.spawn().map_err(|error| sys::Errno::from(error).to_string())?;
+    let mut child = spawn::with_nothing_blocked(&mut command).spawn().map_err(|error| sys::Errno::from(error).to_string())?;
     if let Some(mut stdin) = child.stdin.take() {
         // A hook that does not read its stdin is fine.
         let _ = stdin.write_all(state.as_bytes());
@@ -44,7 +46,11 @@ fn run_one(hook: &Hook, state: &str, bundle: &str) -> Result<(), String> {
         wait_until(&mut child, seconds)?;
     }
     let status = child.wait().map_err(|error| error.to_string())?;
-    if status.success() { Ok(()) } else { Err(status.to_string()) }
+    match (status.success(), status.signal()) {
+        (true, _) => Ok(()),
+        (false, Some(signal)) => Err(format!("signal: {}", signal_words(signal.unsigned_abs() as usize))),
+        (false, None) => Err(format!("exit status {}", status.code().unwrap_or(-1))),
+    }
 }
 
 fn wait_until(child: &mut Child, seconds: u32) -> Result<(), String> {

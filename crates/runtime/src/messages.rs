@@ -1,7 +1,7 @@
 //! What the child's (step, errno) means, in runc's words where callers search for them.
 
 use runtime_core::plan::{InRoot, Plan, Step, namespaces};
-use runtime_init::Detail;
+use runtime_init::{Detail, HOOK_SIGNALLED};
 use std::ffi::CStr;
 use sys::Errno;
 
@@ -68,12 +68,55 @@ fn program(plan: &Plan, candidates: usize, errno: Errno) -> String {
 fn hook(kind: &str, failed: &Failed) -> String {
     match failed.detail {
         Detail::HookExit => {
-            let (index, code) = (failed.number >> 16, failed.number & 0xffff);
-            format!("error running {kind} hook #{index}: exit status {code}")
+            let (index, status) = (failed.number >> 16, failed.number & 0xffff);
+            let end = match status & HOOK_SIGNALLED {
+                0 => format!("exit status {status}"),
+                _ => format!("signal: {}", signal_words((status & !HOOK_SIGNALLED) as usize)),
+            };
+            format!("error running {kind} hook #{index}: {end}")
         }
         Detail::HookTimeout => format!("error running {kind} hook: it ran past its timeout"),
         _ => format!("error running {kind} hook: {}", failed.errno),
     }
+}
+
+/// A signal as Go's programs name it (strsignal(3), without capitals).
+pub(crate) fn signal_words(signal: usize) -> String {
+    const WORDS: [&str; 32] = [
+        "signal 0",
+        "hangup",
+        "interrupt",
+        "quit",
+        "illegal instruction",
+        "trace/breakpoint trap",
+        "aborted",
+        "bus error",
+        "floating point exception",
+        "killed",
+        "user defined signal 1",
+        "segmentation fault",
+        "user defined signal 2",
+        "broken pipe",
+        "alarm clock",
+        "terminated",
+        "stack fault",
+        "child exited",
+        "continued",
+        "stopped (signal)",
+        "stopped",
+        "stopped (tty input)",
+        "stopped (tty output)",
+        "urgent I/O condition",
+        "CPU time limit exceeded",
+        "file size limit exceeded",
+        "virtual timer expired",
+        "profiling timer expired",
+        "window changed",
+        "I/O possible",
+        "power failure",
+        "bad system call",
+    ];
+    WORDS.get(signal).map_or_else(|| format!("signal {signal}"), ToString::to_string)
 }
 
 fn setting(step: &Step, detail: Detail, number: u32, errno: Errno) -> String {

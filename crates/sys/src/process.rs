@@ -259,6 +259,8 @@ pub struct Exited {
     pub pid: i32,
     /// The exit code, or 128 and the signal.
     pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
 }
 
 /// Waits for one child (`-1`: any). `None`: with `nohang`, none has ended yet.
@@ -271,9 +273,9 @@ pub fn wait(pid: i32, nohang: bool) -> Result<Option<Exited>> {
             Err(Errno::EINTR) => {}
             Ok(0) => return Ok(None),
             Ok(pid) if libc::WIFSIGNALED(status) => {
-                return Ok(Some(Exited { pid, code: 128 + libc::WTERMSIG(status) }));
+                return Ok(Some(Exited { pid, code: 128 + libc::WTERMSIG(status), signal: Some(libc::WTERMSIG(status)) }));
             }
-            Ok(pid) => return Ok(Some(Exited { pid, code: libc::WEXITSTATUS(status) })),
+            Ok(pid) => return Ok(Some(Exited { pid, code: libc::WEXITSTATUS(status), signal: None })),
             Err(errno) => return Err(errno),
         }
     }

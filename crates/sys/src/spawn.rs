@@ -12,6 +12,25 @@ pub fn in_new_session(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
+/// No signal is blocked in the command: what the caller blocks for itself is not meant for it.
+pub fn with_nothing_blocked(command: &mut Command) -> &mut Command {
+    let unblock = || {
+        unblock_all();
+        Ok(())
+    };
+    // SAFETY: runs between fork and exec; one system call, which neither allocates nor locks.
+    unsafe { command.pre_exec(unblock) }
+}
+
+fn unblock_all() {
+    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: sigemptyset initialises the set, which outlives the call.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 /// Starts the command in a process group of its own, which becomes the foreground of the terminal on standard input where
 /// there is one (tcsetpgrp(3)), so that what is typed reaches the command alone. No signal is blocked in it.
 pub fn in_foreground(command: &mut Command) -> io::Result<Child> {
@@ -27,10 +46,7 @@ pub fn in_foreground(command: &mut Command) -> io::Result<Child> {
             let taken = libc::tcsetpgrp(libc::STDIN_FILENO, libc::getpgrp());
             let error = io::Error::last_os_error();
             libc::signal(libc::SIGTTOU, libc::SIG_DFL);
-            // What the caller blocks for itself is not meant for the command.
-            let mut none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-            libc::sigemptyset(none.as_mut_ptr());
-            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+            unblock_all();
             // No terminal, or none that is ours.
             let absent = [libc::ENOTTY, libc::ENXIO, libc::EBADF, libc::EPERM, libc::EINVAL];
             match error.raw_os_error() {

@@ -1,12 +1,12 @@
-//! Making what a mount needs behind links that lead nowhere: an image's `/etc/resolv.conf` often points to a file that only
-//! a running system has.
+//! A place below a root, made behind links that lead nowhere yet, which openat2(2) cannot do: an image's
+//! `/etc/resolv.conf` often points to a file that only a running system has.
 //!
 //! The way is walked component by component, with links read and followed here, as if the root were `/`. What has been
 //! walked holds no link any more, and each step is opened without following any: a link that comes meanwhile is an error.
 
+use crate::Errno;
+use crate::file::{self, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY};
 use std::ffi::CStr;
-use sys::Errno;
-use sys::file::{self, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY};
 
 /// As many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn root(name: &str) -> Root {
-        let path = std::env::temp_dir().join(format!("links-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("rooted-path-{name}-{}", std::process::id()));
         fs::create_dir(&path).expect("a folder");
         Root(path)
     }
