@@ -13,6 +13,8 @@ pub enum CgroupError {
     Write { path: PathBuf, value: String, source: io::Error },
     #[error("cannot create the cgroup {path}")]
     Create { path: PathBuf, source: io::Error },
+    #[error("cannot give {path} to the container's user")]
+    Delegate { path: PathBuf, source: io::Error },
     #[error("cannot remove the cgroup {path}")]
     Remove { path: PathBuf, source: io::Error },
     #[error("the cgroup controller {0} is not available on this host")]

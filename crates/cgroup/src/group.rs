@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How long the kernel may need to let go of a cgroup whose processes have ended.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
 const LONGEST_PATH: usize = 3000;
+/// Files of a group that its owner may have; since Linux 4.15.
+const DELEGATED: &str = "/sys/kernel/cgroup/delegate";
+const DELEGATED_ALWAYS: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
 /// A v1 folder and the controllers that its hierarchy has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +121,23 @@ impl Group {
 
     pub fn exists(&self) -> bool {
         self.paths().any(Path::exists)
+    }
+
+    /// Gives a group of v2 to a user, with the files that the kernel names for it (cgroups(7), delegation). v1 is not safe to
+    /// be delegated.
+    pub fn delegate(&self, owner: u32) -> Result<(), CgroupError> {
+        let Some(path) = self.v2.as_ref().filter(|_| self.is_v2()) else { return Ok(()) };
+        let named = fs::read_to_string(DELEGATED).unwrap_or_else(|_| DELEGATED_ALWAYS.into());
+        let files = named.lines().filter(|name| !name.is_empty() && !name.contains('/')).map(|name| path.join(name));
+        for place in std::iter::once(path.clone()).chain(files) {
+            match std::os::unix::fs::chown(&place, Some(owner), None) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(CgroupError::Delegate { path: place, source: error });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes the folders with all below them. Processes in them must have ended.

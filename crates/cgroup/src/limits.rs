@@ -1,8 +1,7 @@
 //! Writing limits.
 
-use crate::statistics::Version;
 use crate::{CgroupError, Group};
-use runtime_core::cgroup_values::{self, Occasion, Write};
+use runtime_core::cgroup_values::{self, Occasion, Version, Write};
 use runtime_core::spec_resources::Resources;
 use std::borrow::Cow;
 use std::fs::{self, OpenOptions};
@@ -14,9 +13,9 @@ impl Group {
     pub fn apply(&self, resources: &Resources, occasion: Occasion) -> Result<Vec<String>, CgroupError> {
         let (writes, version) = if self.is_v2() {
             let resources = self.completed(resources, occasion)?;
-            (cgroup_values::v2(&resources)?, cgroup_values::Version::V2)
+            (cgroup_values::v2(&resources)?, Version::V2)
         } else {
-            (cgroup_values::v1(resources, occasion)?, cgroup_values::Version::V1)
+            (cgroup_values::v1(resources, occasion)?, Version::V1)
         };
         let mut later: Vec<&Write> = Vec::new();
         for write in &writes {

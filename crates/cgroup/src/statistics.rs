@@ -31,13 +31,7 @@ pub struct Statistics {
 }
 
 /// Which version's words and semantics the figures have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Version {
-    /// The controllers are v1's, the hybrid layout included.
-    #[default]
-    V1,
-    V2,
-}
+pub use runtime_core::cgroup_values::Version;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CpuStatistics {

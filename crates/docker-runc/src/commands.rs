@@ -5,7 +5,7 @@ use crate::flags::{Command, Name};
 use crate::log::Log;
 use crate::output;
 use errors::chain;
-use runtime::create::{CreateRequest, Mode};
+use runtime::create::{CgroupDriver, CreateRequest, Mode};
 use runtime::delete::Force;
 use runtime::exec::{Changes, ExecRequest, ProcessSource};
 use runtime::{
@@ -46,17 +46,15 @@ fn prefixed(prefix: &'static str, code: u8) -> impl Fn(RuntimeError) -> Failure 
 }
 
 pub fn run(command: &Command, global: &Parsed, parsed: &Parsed, log: &Log) -> Result<i32, Failure> {
-    if global.is_set("systemd-cgroup") {
-        return Err("systemd cgroup flag passed, but systemd support for managing cgroups is not available"
-            .to_string()
-            .into());
-    }
     let root = root(global)?;
     let id = parsed.positionals.first().map_or("", String::as_str);
     let mut notes = Notes { wants_details: global.is_set("debug"), ..Notes::default() };
     let answer = match command.name {
-        Name::Create => run_create(&root, parsed, Mode::Create, &mut notes).map_err(prefixed("runc create failed", 1)),
-        Name::Run => run_run(&root, parsed, &mut notes).map_err(prefixed("runc run failed", 1)),
+        Name::Create => {
+            let created = run_create(&root, global, parsed, Mode::Create, &mut notes);
+            created.map_err(prefixed("runc create failed", 1))
+        }
+        Name::Run => run_run(&root, global, parsed, &mut notes).map_err(prefixed("runc run failed", 1)),
         Name::Exec => run_exec(&root, parsed, &mut notes).map_err(prefixed("exec failed", EXEC_FAILED)),
         Name::Start => done(start::start(&root, id)),
         Name::Delete => {
@@ -155,7 +153,13 @@ fn path(parsed: &Parsed, name: &str) -> Option<PathBuf> {
     parsed.value(name).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
-fn run_create(root: &Root, parsed: &Parsed, mode: Mode, notes: &mut Notes) -> Result<i32, RuntimeError> {
+fn run_create(
+    root: &Root,
+    global: &Parsed,
+    parsed: &Parsed,
+    mode: Mode,
+    notes: &mut Notes,
+) -> Result<i32, RuntimeError> {
     protect::protect_own_binary()?;
     let request = CreateRequest {
         id: parsed.positionals.first().cloned().unwrap_or_default(),
@@ -167,6 +171,7 @@ fn run_create(root: &Root, parsed: &Parsed, mode: Mode, notes: &mut Notes) -> Re
         preserve_fds: number(parsed, "preserve-fds")?.unwrap_or(0),
         listen_fds: listen_fds(),
         pidfd_socket: path(parsed, "pidfd-socket"),
+        cgroups: if global.is_set("systemd-cgroup") { CgroupDriver::Systemd } else { CgroupDriver::Folders },
     };
     create::create(root, &request, mode, notes)
 }
@@ -178,13 +183,13 @@ fn listen_fds() -> u32 {
     number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0)
 }
 
-fn run_run(root: &Root, parsed: &Parsed, notes: &mut Notes) -> Result<i32, RuntimeError> {
+fn run_run(root: &Root, global: &Parsed, parsed: &Parsed, notes: &mut Notes) -> Result<i32, RuntimeError> {
     let mode = if parsed.is_set("detach") {
         Mode::Detached
     } else {
         Mode::Foreground { keep: parsed.is_set("keep"), subreaper: !parsed.is_set("no-subreaper") }
     };
-    run_create(root, parsed, mode, notes)
+    run_create(root, global, parsed, mode, notes)
 }
 
 fn run_exec(root: &Root, parsed: &Parsed, notes: &mut Notes) -> Result<i32, RuntimeError> {

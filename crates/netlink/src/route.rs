@@ -18,6 +18,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 /// The address was checked by whoever gave it; waiting a second for duplicates would delay the first packet.
 const IFA_F_NODAD: u8 = 0x02;
+const IFA_F_PERMANENT: u8 = 0x80;
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -26,6 +27,7 @@ const RTA_GATEWAY: u16 = 5;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
+const RT_SCOPE_UNIVERSE: u8 = 0;
 /// `RT_SCOPE_LINK`: the destination is on the link itself.
 const RT_SCOPE_LINK: u8 = 253;
 
@@ -61,6 +63,19 @@ impl Route {
         batch.end();
         let mut found = Vec::new();
         self.socket.query(&batch, |_, payload| found.extend(parse_address(payload)))?;
+        Ok(found)
+    }
+
+    /// Those of one link that stay with it: permanent, and not of the link or the host alone.
+    pub fn lasting_addresses(&self, link: u32) -> Result<Vec<Prefix>> {
+        let mut batch = Batch::new();
+        batch.begin("list addresses".to_owned(), RTM_GETADDR, DUMP, &[0; 8]);
+        batch.end();
+        let mut found = Vec::new();
+        self.socket.query(&batch, |_, payload| {
+            let lasts = matches!(payload, [_, _, flags, RT_SCOPE_UNIVERSE, ..] if flags & IFA_F_PERMANENT != 0);
+            found.extend(parse_address(payload).filter(|(index, _)| lasts && *index == link).map(|(_, prefix)| prefix));
+        })?;
         Ok(found)
     }
 

@@ -48,8 +48,10 @@ pub fn ignored(resources: &Resources, version: Version) -> Vec<String> {
 }
 
 /// Which version has the controllers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Version {
+    /// The hybrid layout included.
+    #[default]
     V1,
     V2,
 }

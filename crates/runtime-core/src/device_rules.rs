@@ -91,13 +91,13 @@ impl Rule {
             Kind::Block => 'b',
         };
         let number = |value: Option<u32>| value.map_or("*".to_string(), |value| value.to_string());
-        let mut access = String::new();
-        for (bit, letter) in [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')] {
-            if self.access & bit != 0 {
-                access.push(letter);
-            }
-        }
-        format!("{kind} {}:{} {access}", number(self.major), number(self.minor))
+        format!("{kind} {}:{} {}", number(self.major), number(self.minor), self.access_letters())
+    }
+
+    /// `rwm`, or some of them.
+    pub fn access_letters(&self) -> String {
+        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        letters.into_iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect()
     }
 }
 

@@ -98,6 +98,8 @@ pub enum Point {
     IdMaps = 1,
     /// The parent writes the offsets of the time namespace.
     TimeOffsets = 3,
+    /// The parent hands over what lies outside of every namespace and cgroup: network devices, a class of caches.
+    Handover = 4,
     /// Namespaces exist, mounts are made, the root is not yet pivoted: `prestart` and `createRuntime` hooks.
     RuntimeHooks = 2,
 }

@@ -213,11 +213,13 @@ pub struct Linux {
     #[serde(deserialize_with = "or_default")]
     pub readonly_paths: Vec<String>,
     pub mount_label: String,
-    pub intel_rdt: Option<Value>,
+    pub intel_rdt: Option<IntelRdt>,
     pub personality: Option<Personality>,
     #[serde(deserialize_with = "or_default")]
     pub time_offsets: BTreeMap<String, TimeOffset>,
-    pub net_devices: Option<Value>,
+    /// By their names on the host.
+    #[serde(deserialize_with = "or_default")]
+    pub net_devices: BTreeMap<String, NetDevice>,
     pub memory_policy: Option<MemoryPolicy>,
 }
 
@@ -227,6 +229,27 @@ pub struct Personality {
     pub domain: String,
     #[serde(deserialize_with = "or_default")]
     pub flags: Vec<String>,
+}
+
+/// A class of caches and memory bandwidth (resctrl.rst).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IntelRdt {
+    #[serde(rename = "closID")]
+    pub clos_id: String,
+    pub l3_cache_schema: String,
+    pub mem_bw_schema: String,
+    #[serde(deserialize_with = "or_default")]
+    pub schemata: Vec<String>,
+    pub enable_monitoring: bool,
+}
+
+/// A network device that is moved into the container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NetDevice {
+    /// Its name there; empty: the same.
+    pub name: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

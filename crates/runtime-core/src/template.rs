@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// The version of the specification that is spoken.
-pub const OCI_VERSION: &str = "1.2.0";
+pub const OCI_VERSION: &str = "1.3.0";
 
 /// Who the bundle is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use crate::SpecError;
 use crate::plan::namespaces::{
     CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces,
 };
-use crate::spec::{IdMapping, Process, Spec};
+use crate::spec::{IdMapping, IntelRdt, NetDevice, Process, Spec};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Named limits of hostile configurations.
 const MAX_MOUNTS: usize = 10_000;
@@ -14,6 +15,9 @@ const MAX_ARGUMENTS: usize = 1 << 20;
 const MAX_ID_MAPPINGS: usize = 340;
 /// What sethostname(2) takes.
 const MAX_HOSTNAME: usize = 64;
+/// IFNAMSIZ without the end of the C string.
+const MAX_INTERFACE_NAME: usize = 15;
+const MAX_NET_DEVICES: usize = 256;
 
 fn refuse(name: &str, value: Option<&Value>) -> Result<(), SpecError> {
     match value {
@@ -36,8 +40,7 @@ pub fn spec(spec: &Spec) -> Result<(), SpecError> {
     refuse("zos", spec.zos.as_ref())?;
     refuse("freebsd", spec.freebsd.as_ref())?;
     let linux = &spec.linux;
-    refuse("linux.intelRdt", linux.intel_rdt.as_ref())?;
-    refuse("linux.netDevices", linux.net_devices.as_ref())?;
+    linux.intel_rdt.as_ref().map_or(Ok(()), intel_rdt)?;
     if spec.root.as_ref().is_none_or(|root| root.path.is_empty()) {
         return invalid("root.path is missing in config.json");
     }
@@ -79,6 +82,7 @@ pub fn namespaces(spec: &Spec, namespaces: &Namespaces) -> Result<(), SpecError>
         return invalid("a new user namespace needs uidMappings and gidMappings");
     }
     id_mappings("linux", &linux.uid_mappings, &linux.gid_mappings)?;
+    net_devices(&linux.net_devices, namespaces)?;
     if !linux.time_offsets.is_empty() && !namespaces.is_new(CLONE_NEWTIME) {
         return invalid("time namespace offsets specified, but time namespace isn't enabled in the config");
     }
@@ -98,6 +102,52 @@ pub fn namespaces(spec: &Spec, namespaces: &Namespaces) -> Result<(), SpecError>
     }
     if !namespaces.own(CLONE_NEWNS) && namespaces.own(CLONE_NEWUSER) {
         return invalid("a user namespace has no right to the mounts of the host: it needs a mount namespace");
+    }
+    Ok(())
+}
+
+/// Its name becomes part of a path (runtime-spec config-linux.md, IntelRdt).
+fn intel_rdt(wanted: &IntelRdt) -> Result<(), SpecError> {
+    let id = wanted.clos_id.as_str();
+    if id != "/" && (id.contains('/') || matches!(id, "." | ".." | "info" | "mon_groups" | "mon_data")) {
+        return invalid(format!("intelRdt.closID {id:?} is no name of a class"));
+    }
+    let lines = wanted.schemata.iter().chain([&wanted.l3_cache_schema, &wanted.mem_bw_schema]);
+    if lines.clone().any(|line| line.contains('\n')) {
+        return invalid("intelRdt: a schema is more than one line");
+    }
+    if !wanted.mem_bw_schema.is_empty() && !wanted.mem_bw_schema.starts_with("MB:") {
+        return invalid(format!("intelRdt.memBwSchema {:?} does not begin with MB:", wanted.mem_bw_schema));
+    }
+    Ok(())
+}
+
+/// runtime-spec config-linux.md, network devices; the names are those that the kernel takes (dev_valid_name).
+fn net_devices(devices: &BTreeMap<String, NetDevice>, namespaces: &Namespaces) -> Result<(), SpecError> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    if !namespaces.own(CLONE_NEWNET) {
+        return invalid("unable to move network devices without a private NET namespace");
+    }
+    if devices.len() > MAX_NET_DEVICES {
+        return invalid(format!("more than {MAX_NET_DEVICES} network devices"));
+    }
+    let valid = |name: &str| {
+        !name.is_empty()
+            && name.len() <= MAX_INTERFACE_NAME
+            && !matches!(name, "." | "..")
+            && !name.contains(|letter: char| letter == '/' || letter == ':' || letter.is_whitespace() || letter == '\0')
+    };
+    let mut inside = BTreeSet::new();
+    for (name, device) in devices {
+        let new = if device.name.is_empty() { name } else { &device.name };
+        if !valid(name) || !valid(new) {
+            return invalid(format!("invalid network device name {name:?} or {new:?}"));
+        }
+        if !new.contains('%') && !inside.insert(new) {
+            return invalid(format!("two network devices are to be {new:?} in the container"));
+        }
     }
     Ok(())
 }
@@ -161,7 +211,35 @@ mod tests {
     #[test]
     fn a_property_that_is_not_built_is_named() {
         let mut config = Spec { oci_version: "1.0.2".into(), ..Spec::default() };
-        config.linux.intel_rdt = Some(serde_json::json!({"closID": "a"}));
-        assert_eq!(spec(&config).expect_err("not built").to_string(), "linux.intelRdt is not supported");
+        config.vm = Some(serde_json::json!({}));
+        assert_eq!(spec(&config).expect_err("not built").to_string(), "vm is not supported");
+    }
+
+    #[test]
+    fn a_class_of_caches_cannot_leave_its_file_system() {
+        let class = |clos_id: &str| IntelRdt { clos_id: clos_id.into(), ..IntelRdt::default() };
+        for id in ["", "/", "guaranteed"] {
+            assert!(intel_rdt(&class(id)).is_ok(), "{id:?}");
+        }
+        for id in ["..", "a/b", "/a", "info"] {
+            assert!(intel_rdt(&class(id)).is_err(), "{id:?}");
+        }
+        assert!(intel_rdt(&IntelRdt { schemata: vec!["L3:0=f\nMB:0=1".into()], ..class("a") }).is_err());
+        assert!(intel_rdt(&IntelRdt { mem_bw_schema: "L3:0=f".into(), ..class("a") }).is_err());
+    }
+
+    #[test]
+    fn network_devices_have_names_of_links_each_its_own() {
+        let own = Namespaces { new: CLONE_NEWNET, ..Namespaces::default() };
+        let moved = |pairs: &[(&str, &str)]| {
+            let device = |(name, inside): &(&str, &str)| (name.to_string(), NetDevice { name: inside.to_string() });
+            net_devices(&pairs.iter().map(device).collect(), &own)
+        };
+        assert!(moved(&[("eth0", ""), ("eth1", "net%d"), ("eth2", "net%d")]).is_ok());
+        for wrong in [&[("eth0", "eth1"), ("eth1", "")][..], &[("a/b", "")], &[("eth0", "a name")], &[("", "")]] {
+            assert!(moved(wrong).is_err(), "{wrong:?}");
+        }
+        let devices = [("eth0".to_string(), NetDevice::default())].into();
+        assert!(net_devices(&devices, &Namespaces::default()).is_err(), "the host's own namespace");
     }
 }

@@ -3,16 +3,19 @@
 use crate::bundle::{self, Bundle};
 use crate::fd::{self, Fd};
 use crate::foreground::{self, Terminal};
-use crate::launch::{self, Given, Launched, Wish};
+use crate::launch::{self, Given, Launched};
+use crate::points::Parent;
 use crate::record::{FIFO, FILTER, Record, process_stat};
-use crate::{Notes, Root, RuntimeError, Status, delete, hooks, idmaps, notify, time};
+use crate::resctrl::{self, Class};
+use crate::unit::{self, Placeholder};
+use crate::{Notes, Root, RuntimeError, Status, delete, filter, hooks, time};
 use cgroup::{Group, Layout};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::device_rules;
 use runtime_core::plan::create::{self as planner, CreateOptions};
-use runtime_core::plan::{Plan, Point, Step, scheduling};
+use runtime_core::plan::{Plan, scheduling};
 use runtime_core::seccomp::{self, Arch, Filter};
-use runtime_core::spec::{Linux, Spec, TimeOffset};
+use runtime_core::unit::Unit;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -33,6 +36,15 @@ pub struct CreateRequest {
     pub listen_fds: u32,
     /// Gets the pidfd of the container's process.
     pub pidfd_socket: Option<PathBuf>,
+    pub cgroups: CgroupDriver,
+}
+
+/// Who makes control groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CgroupDriver {
+    #[default]
+    Folders,
+    Systemd,
 }
 
 /// What happens once the container is set up.
@@ -58,7 +70,7 @@ pub fn create(root: &Root, request: &CreateRequest, mode: Mode, notes: &mut Note
     foreground::check_terminal(terminal, request.console_socket.is_some(), matches!(mode, Mode::Foreground { .. }))?;
     let folder = root.claim(&request.id)?;
     let mut container =
-        Container { root, request, mode, bundle, folder, group: Group::default(), claimed: true, signals: None };
+        Container { root, request, mode, bundle, folder, made: Made::default(), claimed: true, signals: None };
     let set_up = container.set_up(notes);
     let (launched, mut record, ours) = match set_up {
         Ok(parts) => parts,
@@ -76,10 +88,18 @@ struct Container<'a> {
     mode: Mode,
     bundle: Bundle,
     folder: PathBuf,
-    group: Group,
+    made: Made,
     claimed: bool,
     /// What is told to a process in the foreground.
     signals: Option<Fd>,
+}
+
+/// What a failed create has to take back.
+#[derive(Debug, Default)]
+struct Made {
+    group: Group,
+    unit: Option<Unit>,
+    resctrl: Option<Class>,
 }
 
 impl Container<'_> {
@@ -88,7 +108,7 @@ impl Container<'_> {
         let spec = &self.bundle.spec;
         let layout = Layout::detect()?;
         let rootfs = self.bundle.rootfs()?;
-        let group = self.plan_group(&layout)?;
+        let (group, unit) = self.plan_group(&layout)?;
         let mut facts = bundle::facts(&group, spec.process.as_ref(), &spec.linux.mount_label)?;
         facts.setgroups_denied = process::uid() != 0 && planner::makes_user_namespace(spec)?;
         facts.bundle.clone_from(&self.bundle.path);
@@ -107,21 +127,12 @@ impl Container<'_> {
             foreground: matches!(self.mode, Mode::Foreground { .. }),
         };
         let plan = planner::plan(spec, &facts, filter.as_ref(), &options)?;
-        let rules = device_rules::normalise(&spec.linux.resources.devices)?;
-        self.group = group;
-        let existed = self.group.exists();
-        self.group.create()?;
-        if existed && let Err(error) = check_empty(&self.group) {
-            // It is not the container's to remove.
-            self.group = Group::default();
-            return Err(error);
-        }
-        notes.warnings.extend(self.group.apply(&spec.linux.resources, Occasion::Create)?);
-        if !self.group.v1.is_empty() || self.group.v2.is_some() {
-            self.group.restrict_devices(&rules)?;
-        }
+        let resctrl = self.plan_resctrl()?;
+        // It has to be there until the child is in the group.
+        let _placeholder = self.make_group(group, unit, notes)?;
+        self.made.resctrl = resctrl;
         if let Some(filter) = &filter {
-            save_filter(&self.folder.join(FILTER), filter)?;
+            filter::save(&self.folder.join(FILTER), filter)?;
         }
         let mut record = self.record(rootfs, filter.as_ref())?;
         notes.detail(|| format!("nsexec container setup: the steps of the init process\n{}", plan.describe()));
@@ -132,7 +143,7 @@ impl Container<'_> {
         let mut launched = launch::launch(plan, &given)?;
         record.pid = launched.pid;
         notes.detail(|| format!("child process in init(): pid {}", launched.pid));
-        let followed = self.follow(&mut launched, &mut record, &given, spec);
+        let followed = self.follow(&mut launched, &mut record, &given);
         notes.warnings.append(&mut launched.warnings);
         drop(given);
         if let Err(error) = followed {
@@ -142,14 +153,60 @@ impl Container<'_> {
         Ok((launched, record, ours))
     }
 
-    fn plan_group(&self, layout: &Layout) -> Result<Group, RuntimeError> {
+    fn plan_group(&self, layout: &Layout) -> Result<(Group, Option<Unit>), RuntimeError> {
         let spec = &self.bundle.spec;
         let wanted = &spec.linux.cgroups_path;
+        if self.request.cgroups == CgroupDriver::Systemd {
+            let (unit, path) = unit::plan(spec, &self.request.id)?;
+            return Ok((Group::plan(layout, &path, &self.request.id)?, Some(unit)));
+        }
         // A user who may not make cgroups gets a container without, as long as it asks for none.
         if process::uid() != 0 && wanted.is_empty() {
-            return Ok(Group::default());
+            return Ok((Group::default(), None));
         }
-        Ok(Group::plan(layout, wanted, &self.request.id)?)
+        Ok((Group::plan(layout, wanted, &self.request.id)?, None))
+    }
+
+    fn plan_resctrl(&self) -> Result<Option<Class>, RuntimeError> {
+        let Some(wanted) = &self.bundle.spec.linux.intel_rdt else { return Ok(None) };
+        let mounts = fs::read_to_string("/proc/self/mountinfo");
+        let mounts = mounts.map_err(RuntimeError::file("read /proc/self/mountinfo"))?;
+        resctrl::plan(wanted, resctrl::mount_point(&mounts).as_deref(), &self.request.id).map(Some)
+    }
+
+    /// Makes the group with its limits.
+    fn make_group(
+        &mut self,
+        group: Group,
+        unit: Option<Unit>,
+        notes: &mut Notes,
+    ) -> Result<Option<Placeholder>, RuntimeError> {
+        let spec = &self.bundle.spec;
+        let rules = device_rules::normalise(&spec.linux.resources.devices)?;
+        self.made.group = group;
+        let group = &self.made.group;
+        let mut placeholder = None;
+        if let Some(unit) = unit {
+            placeholder = Some(unit::start(&unit, spec, &self.request.id, &rules, group.version())?);
+            self.made.unit = Some(unit);
+            group.create()?;
+        } else {
+            let existed = group.exists();
+            group.create()?;
+            if existed && let Err(error) = check_empty(group) {
+                // It is not the container's to remove.
+                self.made.group = Group::default();
+                return Err(error);
+            }
+        }
+        notes.warnings.extend(group.apply(&spec.linux.resources, Occasion::Create)?);
+        if !group.v1.is_empty() || group.v2.is_some() {
+            group.restrict_devices(&rules)?;
+        }
+        if let Some(owner) = planner::cgroup_owner(spec)? {
+            group.delegate(owner)?;
+        }
+        Ok(placeholder)
     }
 
     fn record(&self, rootfs: String, filter: Option<&Filter>) -> Result<Record, RuntimeError> {
@@ -163,7 +220,9 @@ impl Container<'_> {
             owner: process::uid(),
             annotations: spec.annotations.clone(),
             namespaces: planner::joined_by_exec(spec)?,
-            group: self.group.clone(),
+            group: self.made.group.clone(),
+            unit: self.made.unit.clone(),
+            resctrl: self.made.resctrl.clone(),
             hooks: spec.hooks.clone(),
             seccomp_flags: filter.map_or(0, |filter| filter.flags),
             no_new_keyring: self.request.no_new_keyring,
@@ -176,7 +235,7 @@ impl Container<'_> {
     }
 
     fn given(&self, plan: &Plan) -> Result<(Given, Option<Terminal>), RuntimeError> {
-        let mut given = Given { cgroup: self.group.open_v2()?, ..Given::default() };
+        let mut given = Given { cgroup: self.made.group.open_v2()?, ..Given::default() };
         if self.mode == Mode::Create {
             given.fifo = Some(make_fifo(&self.folder.join(FIFO))?);
         }
@@ -194,13 +253,8 @@ impl Container<'_> {
     }
 
     /// The parent's part while the child sets itself up. The record is written meanwhile.
-    fn follow(
-        &self,
-        launched: &mut Launched,
-        record: &mut Record,
-        given: &Given,
-        spec: &Spec,
-    ) -> Result<(), RuntimeError> {
+    fn follow(&self, launched: &mut Launched, record: &mut Record, given: &Given) -> Result<(), RuntimeError> {
+        let spec = &self.bundle.spec;
         record.start_time = process_stat(record.pid).map_or(0, |(_, start)| start);
         if let Some(memory) = &given.hook_state {
             let pid = if planner::has_own_pid_namespace(spec)? { 1 } else { record.pid };
@@ -208,21 +262,10 @@ impl Container<'_> {
             file::pwrite(memory.raw(), state.as_bytes(), 0).map_err(RuntimeError::system("write the hooks' state"))?;
         }
         self.root.save(record)?;
-        let record = &*record;
-        let (limits, mut degraded) = (launched.parent_limits(), Vec::new());
-        let followed = launched.wait_ready(|wish| match wish {
-            Wish::Point(Point::IdMaps) => {
-                set_limits(record.pid, &limits, &mut degraded)?;
-                idmaps::write(record.pid, &spec.linux.uid_mappings, &spec.linux.gid_mappings)
-            }
-            Wish::Point(Point::TimeOffsets) => write_time_offsets(record.pid, &spec.linux),
-            Wish::Listener(listener) => notify::send(record, Status::Creating, record.pid, &listener),
-            Wish::Point(Point::RuntimeHooks) => {
-                hooks::run("prestart", &spec.hooks.prestart, record, Status::Creating)?;
-                hooks::run("createRuntime", &spec.hooks.create_runtime, record, Status::Creating)
-            }
-        });
-        launched.warnings.append(&mut degraded);
+        let limits = launched.parent_limits();
+        let mut parent = Parent { record, spec, limits: &limits, degraded: Vec::new() };
+        let followed = launched.wait_ready(|wish| parent.fulfil(wish));
+        launched.warnings.append(&mut parent.degraded);
         followed
     }
 
@@ -279,10 +322,13 @@ impl Container<'_> {
         if planner::has_own_mounts(&self.bundle.spec).is_ok_and(|own| !own) {
             self.unmount_root();
         }
-        let group = self.group.remove().map_err(RuntimeError::from);
+        let owner = process::uid();
+        let unit = self.made.unit.as_ref().map_or(Ok(()), |unit| unit::stop(unit, owner));
+        let group = self.made.group.remove().map_err(RuntimeError::from);
+        let resctrl = self.made.resctrl.as_ref().map_or(Ok(()), Class::remove);
         let folder = if self.claimed { self.root.remove(&self.request.id) } else { Ok(()) };
         self.claimed = false;
-        group.and(folder)
+        unit.and(group).and(resctrl).and(folder)
     }
 }
 
@@ -337,61 +383,4 @@ pub(crate) fn send_pidfd(socket_path: Option<&Path>, pid: i32, word: &str) -> Re
     let pidfd = process::pidfd_open(pid).map(Fd::new).map_err(RuntimeError::system(what()))?;
     let socket = socket::connect(path.as_os_str().as_bytes()).map(Fd::new).map_err(RuntimeError::system(what()))?;
     socket::send_fd(socket.raw(), word.as_bytes(), pidfd.raw()).map_err(RuntimeError::system(what()))
-}
-
-/// Limits of a process in a user namespace of its own, which has no right to set them itself.
-fn set_limits(pid: i32, limits: &[Step], degraded: &mut Vec<String>) -> Result<(), RuntimeError> {
-    for limit in limits {
-        match limit {
-            Step::SetRlimit { name, resource, soft, hard } => {
-                let what = format!("error setting rlimit type {name}");
-                process::set_rlimit_of(pid, *resource, *soft, *hard).map_err(RuntimeError::system(what))?;
-            }
-            Step::WriteProc { what, path, value, lenient } => {
-                let path = path.to_string_lossy().replacen("self", &pid.to_string(), 1);
-                match fs::write(format!("/proc/{path}"), value.to_bytes()) {
-                    Err(error) if *lenient && error.kind() == std::io::ErrorKind::PermissionDenied => {
-                        degraded.push(format!("left out: {what} {}: {error}", value.to_string_lossy()));
-                    }
-                    other => other.map_err(RuntimeError::file(format!("cannot set {what}: write /proc/{path}")))?,
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// time_namespaces(7), /proc/PID/timens_offsets.
-fn write_time_offsets(pid: i32, linux: &Linux) -> Result<(), RuntimeError> {
-    let line = |(clock, offset): (&String, &TimeOffset)| format!("{clock} {} {}\n", offset.secs, offset.nanosecs);
-    let text: String = linux.time_offsets.iter().map(line).collect();
-    let path = format!("/proc/{pid}/timens_offsets");
-    fs::write(&path, text).map_err(RuntimeError::file(format!("cannot write {path}")))
-}
-
-/// Eight bytes an instruction, as the kernel has them.
-fn save_filter(path: &Path, filter: &Filter) -> Result<(), RuntimeError> {
-    let mut bytes = Vec::with_capacity(filter.program.len() * 8);
-    for i in &filter.program {
-        bytes.extend_from_slice(&i.code.to_ne_bytes());
-        bytes.extend_from_slice(&[i.jump_true, i.jump_false]);
-        bytes.extend_from_slice(&i.operand.to_ne_bytes());
-    }
-    fs::write(path, bytes).map_err(RuntimeError::file(format!("cannot write {}", path.display())))
-}
-
-/// The filter of a running container; `None` when it has none.
-pub(crate) fn load_filter(path: &Path, flags: u64) -> Result<Option<Filter>, RuntimeError> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(RuntimeError::file(format!("cannot read {}", path.display())))?,
-    };
-    let instruction = |chunk: &[u8]| seccomp::Instruction {
-        code: u16::from_ne_bytes([chunk[0], chunk[1]]),
-        jump_true: chunk[2],
-        jump_false: chunk[3],
-        operand: u32::from_ne_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]),
-    };
-    Ok(Some(Filter { program: bytes.chunks_exact(8).map(instruction).collect(), flags }))
 }

@@ -1,6 +1,6 @@
 //! `delete`: everything that a container has left behind.
 
-use crate::{Notes, Record, Root, RuntimeError, Status, hooks};
+use crate::{Notes, Record, Root, RuntimeError, Status, hooks, unit};
 use sys::process;
 
 /// How long a killed first process may need to end.
@@ -48,7 +48,13 @@ pub(crate) fn remove(root: &Root, record: &Record, notes: &mut Notes) -> Result<
     if !record.group.pids()?.is_empty() {
         record.group.signal_all(libc::SIGKILL)?;
     }
+    if let Some(unit) = &record.unit {
+        unit::stop(unit, record.owner)?;
+    }
     record.group.remove()?;
+    if let Some(class) = &record.resctrl {
+        class.remove()?;
+    }
     root.remove(&record.id)?;
     notes.warnings.extend(hooks::run_all("poststop", &record.hooks.poststop, record, Status::Stopped));
     Ok(())

@@ -5,6 +5,7 @@ use errors::{ErrorKind, Kind};
 use runtime_core::SpecError;
 use std::io;
 use sys::Errno;
+use systemd::SystemdError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -46,6 +47,10 @@ pub enum RuntimeError {
     Spec(#[from] SpecError),
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
     #[error("{first}; cleaning up also failed")]
     CleanUp { first: Box<RuntimeError>, source: Box<RuntimeError> },
 }
@@ -84,6 +89,8 @@ impl Kind for RuntimeError {
             | Self::ExecPaused => ErrorKind::FailedPrecondition,
             Self::Spec(error) => error.kind(),
             Self::Cgroup(error) => error.kind(),
+            Self::Systemd(error) => error.kind(),
+            Self::Netlink(error) => error.kind(),
             Self::CleanUp { first, .. } => first.kind(),
             Self::Start(_) | Self::Hook { .. } | Self::File { .. } | Self::System { .. } => ErrorKind::Internal,
         }

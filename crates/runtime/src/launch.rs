@@ -150,7 +150,7 @@ impl Launched {
             match self.next()? {
                 Some(Message::Ready) => return Ok(()),
                 Some(Message::Waiting { point }) => {
-                    let known = [Point::IdMaps, Point::TimeOffsets, Point::RuntimeHooks];
+                    let known = [Point::IdMaps, Point::TimeOffsets, Point::Handover, Point::RuntimeHooks];
                     let point = known.into_iter().find(|known| *known as u32 == point).ok_or_else(|| self.died())?;
                     at(Wish::Point(point))?;
                     socket::send(self.sync.raw(), b"0").map_err(|_| self.died())?;

@@ -2,10 +2,12 @@
 
 use crate::RuntimeError;
 use crate::fd::Fd;
+use crate::resctrl::Class;
 use cgroup::Group;
 use cgroup::freeze::Frozen;
 use runtime_core::seccomp::Listener;
 use runtime_core::spec::Hooks;
+use runtime_core::unit::Unit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,6 +56,12 @@ pub struct Record {
     pub personality: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_policy: Option<(u32, Vec<u64>)>,
+    /// The systemd unit that its control group belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// Its class of caches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<Class>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! would. Whatever the moment, a run either works as configured or is refused, and nothing outside is touched.
 
 use crate::Test;
-use crate::bundle::{Bundle, Said, check, contains, same};
+use crate::bundle::{Bundle, Said, check, contains, program, same};
 use libtest_mimic::Failed;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -216,7 +216,7 @@ fn failing_steps() -> Result<(), Failed> {
         for use_number in 1..=MOST_USES {
             let inject = format!("inject={call}:error=EIO:when={use_number}");
             let mut strace = std::process::Command::new("strace");
-            strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject, env!("CARGO_BIN_EXE_docker-runc"), "--root"]);
+            strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject, program(), "--root"]);
             strace.arg(bundle.root()).args(["run", &bundle.id]).current_dir(bundle.path());
             let said = crate::bundle::said(strace.stdin(std::process::Stdio::null()).output()?);
             check(said.code == 0 || !said.stderr.is_empty(), &format!("{call} {use_number} is told: {said:?}"))?;

@@ -6,22 +6,38 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const APPLETS: [&str; 31] = [
+const APPLETS: [&str; 32] = [
     "sh", "cat", "echo", "id", "ls", "mkdir", "mknod", "true", "sleep", "hostname", "env", "pwd", "stat", "touch",
     "head", "grep", "wc", "readlink", "ulimit", "tty", "stty", "mount", "chmod", "dd", "uname", "ionice", "chown",
-    "nice", "seq", "unshare", "sort",
+    "nice", "seq", "unshare", "sort", "find",
 ];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// The program under test: cargo's, or where this suite was carried to another machine, the one that is named.
+pub fn program() -> &'static str {
+    static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+        std::env::var("DOCKER_RUNC").unwrap_or_else(|_| env!("CARGO_BIN_EXE_docker-runc").to_string())
+    });
+    &PROGRAM
+}
+
+/// Whether v2 has the controllers of this machine.
+pub fn is_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
 
 pub struct Bundle {
     folder: TempDir,
     pub config: Value,
     pub id: String,
+    /// Flags before each command.
+    pub globals: Vec<&'static str>,
 }
 
 /// What a finished command said.
@@ -42,7 +58,7 @@ impl Bundle {
         for applet in APPLETS {
             symlink("busybox", bin.join(applet))?;
         }
-        let status = Command::new(env!("CARGO_BIN_EXE_docker-runc")).arg("spec").current_dir(folder.path()).status()?;
+        let status = Command::new(program()).arg("spec").current_dir(folder.path()).status()?;
         check(status.success(), "spec writes a config.json")?;
         let mut config: Value = serde_json::from_slice(&fs::read(folder.path().join("config.json"))?)?;
         config["process"]["terminal"] = false.into();
@@ -53,7 +69,7 @@ impl Bundle {
         }
         let id = format!("lt-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         config["linux"]["cgroupsPath"] = format!("/{id}").into();
-        Ok(Self { folder, config, id })
+        Ok(Self { folder, config, id, globals: Vec::new() })
     }
 
     pub fn path(&self) -> &Path {
@@ -73,8 +89,14 @@ impl Bundle {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_docker-runc"));
-        command.arg("--root").arg(self.root()).args(args).current_dir(self.path()).stdin(Stdio::null());
+        let mut command = Command::new(program());
+        command
+            .arg("--root")
+            .arg(self.root())
+            .args(&self.globals)
+            .args(args)
+            .current_dir(self.path())
+            .stdin(Stdio::null());
         command
     }
 
@@ -117,13 +139,16 @@ impl Bundle {
 
     /// Folders of this container's cgroup that exist.
     pub fn cgroups(&self) -> Vec<PathBuf> {
-        let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        hierarchies.map(|entry| entry.path().join(&self.id)).filter(|path| path.exists()).collect()
+        let mount = Path::new("/sys/fs/cgroup");
+        let hierarchies = fs::read_dir(mount).into_iter().flatten().flatten().map(|entry| entry.path());
+        let folders = hierarchies.chain([mount.to_path_buf()]).map(|hierarchy| hierarchy.join(&self.id));
+        folders.filter(|path| path.exists()).collect()
     }
 
-    /// The file of a controller's v1 folder.
+    /// The file of a controller's v1 folder, or of the only folder of v2.
     pub fn cgroup_file(&self, controller: &str, file: &str) -> Result<String, Failed> {
-        let path = Path::new("/sys/fs/cgroup").join(controller).join(&self.id).join(file);
+        let hierarchy = if is_v2() { "" } else { controller };
+        let path = Path::new("/sys/fs/cgroup").join(hierarchy).join(&self.id).join(file);
         Ok(fs::read_to_string(path)?.trim().to_string())
     }
 

@@ -1,7 +1,7 @@
 //! Namespaces, mounts, devices.
 
 use crate::Test;
-use crate::bundle::{Bundle, check, contains, same};
+use crate::bundle::{Bundle, check, contains, is_v2, same};
 use libtest_mimic::Failed;
 use serde_json::json;
 use std::fs;
@@ -15,6 +15,8 @@ pub const TESTS: &[Test] = &[
     ("a_user_namespace_maps_ids", user_namespace),
     ("sysctls_are_set_in_the_containers_namespaces", sysctls),
     ("cgroups_are_mounted_as_the_containers_own", cgroup_mounts),
+    ("a_user_has_its_group_of_v2_and_no_limit_of_it", delegated_group),
+    ("network_devices_move_in_with_their_addresses", net_devices),
 ];
 
 fn own_world() -> Result<(), Failed> {
@@ -116,6 +118,36 @@ fn user_namespace() -> Result<(), Failed> {
     same("words", words.as_slice(), &["0", "0", "100000", "65536", "null", "65534"])
 }
 
+fn net_devices() -> Result<(), Failed> {
+    let ip = |words: &[&str]| -> Result<(), Failed> {
+        check(std::process::Command::new("ip").args(words).status()?.success(), &format!("ip {words:?}"))
+    };
+    ip(&["link", "add", "host0", "type", "veth", "peer", "name", "host1"])?;
+    ip(&["address", "add", "10.9.0.1/24", "dev", "host0"])?;
+    ip(&["address", "add", "fd00:9::1/64", "dev", "host0", "nodad"])?;
+    let script =
+        "cat /proc/net/fib_trie | grep -c ' 10.9.0.1$'; cat /proc/net/if_inet6; cat /sys/class/net/inside/flags";
+    let mut bundle = Bundle::new(script)?;
+    bundle.config["linux"]["netDevices"] = json!({ "host0": { "name": "inside" }, "host1": { "name": "net%d" } });
+    let said = bundle.run()?;
+    same("stderr", said.stderr.as_str(), "")?;
+    contains(&said.stdout, "fd000009000000000000000000000001")?;
+    let flags = said.stdout.lines().last().and_then(|text| u32::from_str_radix(text.strip_prefix("0x")?, 16).ok());
+    check(flags.is_some_and(|flags| flags & 1 == 1), &format!("it is up: {said:?}"))?;
+    check(!said.stdout.starts_with('0'), "its address came with it")?;
+    check(!std::path::Path::new("/proc/sys/net/ipv4/conf/host0").exists(), "the host has it no more")?;
+    contains(&bundle.run()?.stderr, "network device \\\"host0\\\" does not exist on the host")?;
+    bundle.is_gone()?;
+    // What is to be there twice, or is to stay where it is.
+    bundle.config["linux"]["netDevices"] = json!({ "lo": { "name": "lo" } });
+    check(bundle.run()?.code == 1, "lo is of its namespace")?;
+    bundle.is_gone()?;
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().expect("a list");
+    namespaces.retain(|namespace| namespace["type"] != "network");
+    contains(&bundle.run()?.stderr, "unable to move network devices without a private NET namespace")?;
+    bundle.is_gone()
+}
+
 fn sysctls() -> Result<(), Failed> {
     let mut bundle = Bundle::new("cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shm_rmid_forced")?;
     bundle.config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1" });
@@ -125,18 +157,36 @@ fn sysctls() -> Result<(), Failed> {
     bundle.is_gone()
 }
 
+fn delegated_group() -> Result<(), Failed> {
+    let script =
+        "mkdir /sys/fs/cgroup/below && rmdir /sys/fs/cgroup/below && echo made; echo 7 > /sys/fs/cgroup/pids.max";
+    let mut bundle = Bundle::new(script)?;
+    bundle.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    for mount in bundle.config["mounts"].as_array_mut().expect("a list") {
+        if mount["destination"] == "/sys/fs/cgroup" {
+            mount["options"] = json!(["nosuid", "noexec", "nodev", "relatime"]);
+        }
+    }
+    let said = bundle.run()?;
+    // v1 is not safe to be delegated.
+    same("groups below", said.stdout.as_str(), if is_v2() { "made\n" } else { "" })?;
+    check(!said.stderr.is_empty(), "limits are not its own to set")?;
+    bundle.is_gone()
+}
+
 fn cgroup_mounts() -> Result<(), Failed> {
-    let mut bundle =
-        Bundle::new("cat /sys/fs/cgroup/pids/pids.max; cat /proc/self/cgroup; mkdir /sys/fs/cgroup/pids/x")?;
+    let (folder, line) = if is_v2() { ("/sys/fs/cgroup", "0::") } else { ("/sys/fs/cgroup/pids", ":pids:") };
+    let script = format!("cat {folder}/pids.max; cat /proc/self/cgroup; mkdir {folder}/x");
+    let mut bundle = Bundle::new(&script)?;
     bundle.config["linux"]["resources"]["pids"] = json!({ "limit": 77 });
     let private = bundle.run()?;
     contains(&private.stdout, "77\n")?;
-    check(private.stdout.contains(":pids:/\n"), "the namespace's root is the container's cgroup")?;
+    check(private.stdout.contains(&format!("{line}/\n")), "the namespace's root is the container's cgroup")?;
     contains(&private.stderr, "Read-only file system")?;
     let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().expect("a list");
     namespaces.retain(|namespace| namespace["type"] != "cgroup");
     let shared = bundle.run()?;
     contains(&shared.stdout, "77\n")?;
-    contains(&shared.stdout, &format!(":pids:/{}\n", bundle.id))?;
+    contains(&shared.stdout, &format!("{line}/{}\n", bundle.id))?;
     contains(&shared.stderr, "Read-only file system")
 }

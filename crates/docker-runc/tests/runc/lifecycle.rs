@@ -1,7 +1,7 @@
 //! From create to delete.
 
 use crate::Test;
-use crate::bundle::{Bundle, check, contains, same, until};
+use crate::bundle::{Bundle, check, contains, is_v2, program, same, until};
 use libtest_mimic::Failed;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("a_killed_container_is_deleted_with_all_its_processes", kill_and_delete),
     ("a_paused_container_stands_still_and_goes_on", pause_and_resume),
     ("limits_are_set_and_updated", limits),
+    ("what_only_v2_has_is_set_there_and_refused_elsewhere", limits_of_v2),
     ("hooks_run_in_order_with_the_state_on_stdin", hooks),
     ("a_failing_hook_ends_the_create", failing_hook),
     ("the_spec_is_the_one_that_debians_runc_writes", spec_like_runc),
@@ -152,7 +153,7 @@ fn limits() -> Result<(), Failed> {
     resources["pids"] = serde_json::json!({ "limit": 30 });
     resources["cpu"] = serde_json::json!({ "shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0" });
     bundle.create()?;
-    let files = [
+    let v1 = [
         ("memory", "memory.limit_in_bytes", "67108864"),
         ("memory", "memory.memsw.limit_in_bytes", "67108864"),
         ("pids", "pids.max", "30"),
@@ -160,19 +161,73 @@ fn limits() -> Result<(), Failed> {
         ("cpu", "cpu.cfs_quota_us", "50000"),
         ("cpuset", "cpuset.cpus", "0"),
     ];
-    for (controller, file, value) in files {
+    // Swap alone is counted there, and shares are weights.
+    let v2 = [
+        ("memory", "memory.max", "67108864"),
+        ("memory", "memory.swap.max", "0"),
+        ("pids", "pids.max", "30"),
+        ("cpu", "cpu.weight", "59"),
+        ("cpu", "cpu.max", "50000 100000"),
+        ("cpuset", "cpuset.cpus", "0"),
+    ];
+    for (controller, file, value) in if is_v2() { v2 } else { v1 } {
         same(file, bundle.cgroup_file(controller, file)?.as_str(), value)?;
     }
     for limit in ["134217728", "33554432"] {
         let said =
             bundle.runc(&["update", "--memory", limit, "--memory-swap", limit, "--pids-limit", "7", &bundle.id])?;
         same("update", said.stderr.as_str(), "")?;
-        same("memory", bundle.cgroup_file("memory", "memory.limit_in_bytes")?.as_str(), limit)?;
+        let file = if is_v2() { "memory.max" } else { "memory.limit_in_bytes" };
+        same("memory", bundle.cgroup_file("memory", file)?.as_str(), limit)?;
     }
     same("pids", bundle.cgroup_file("pids", "pids.max")?.as_str(), "7")?;
     let event: serde_json::Value = serde_json::from_str(&bundle.runc(&["events", "--stats", &bundle.id])?.stdout)?;
     same("pids in stats", &event["data"]["pids"]["current"], &1.into())?;
     same("limit in stats", &event["data"]["memory"]["usage"]["limit"], &(32 << 20).into())
+}
+
+fn limits_of_v2() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("exec sleep 1000")?;
+    let resources = &mut bundle.config["linux"]["resources"];
+    resources["unified"] = serde_json::json!({ "memory.high": "33554432", "pids.max": "9" });
+    if !is_v2() {
+        contains(&bundle.run()?.stderr, "cannot use unified on cgroup v1")?;
+        return bundle.is_gone();
+    }
+    resources["memory"] = serde_json::json!({ "limit": 64 << 20, "swap": 96 << 20, "reservation": 16 << 20 });
+    resources["cpu"] = serde_json::json!({ "shares": 262_144, "period": 20_000, "quota": 10_000, "burst": 5000 });
+    resources["hugepageLimits"] = serde_json::json!([{ "pageSize": "2MB", "limit": 4 << 20 }]);
+    resources["pids"] = serde_json::json!({ "limit": 30 });
+    bundle.create()?;
+    let files = [
+        ("memory.max", "67108864"),
+        ("memory.swap.max", "33554432"),
+        ("memory.low", "16777216"),
+        ("memory.high", "33554432"),
+        ("cpu.weight", "10000"),
+        ("cpu.max", "10000 20000"),
+        ("cpu.max.burst", "5000"),
+        ("hugetlb.2MB.max", "4194304"),
+        ("pids.max", "9"),
+    ];
+    for (file, value) in files {
+        same(file, bundle.cgroup_file("", file)?.as_str(), value)?;
+    }
+    let said = bundle.runc(&["update", "--cpu-idle", "1", "--memory-swap", "134217728", &bundle.id])?;
+    same("update", said.stderr.as_str(), "")?;
+    same("cpu.idle", bundle.cgroup_file("", "cpu.idle")?.as_str(), "1")?;
+    same("memory.swap.max", bundle.cgroup_file("", "memory.swap.max")?.as_str(), "67108864")?;
+    bundle.runc(&["delete", "--force", &bundle.id])?;
+    for (name, value) in [
+        ("memory", serde_json::json!({ "disableOOMKiller": true })),
+        ("cpu", serde_json::json!({ "realtimeRuntime": 1000 })),
+        ("network", serde_json::json!({ "classID": 1 })),
+    ] {
+        bundle.config["linux"]["resources"] = serde_json::json!({ name: value });
+        contains(&bundle.run()?.stderr, "on cgroup v2 is not supported")?;
+        bundle.is_gone()?;
+    }
+    Ok(())
 }
 
 fn hooks() -> Result<(), Failed> {
@@ -215,12 +270,16 @@ fn failing_hook() -> Result<(), Failed> {
             serde_json::json!({ kind: [{ "path": "/bin/busybox", "args": ["sh", "-c", "exit 3"] }] });
         let said = bundle.run()?;
         same("exit code", &said.code, &1)?;
-        contains(&said.stderr, &format!("error running {kind} hook #0"))?;
+        contains(&said.stderr, &format!("error running {kind} hook #0: exit status 3"))?;
         same("stdout", said.stdout.as_str(), "")?;
         bundle.is_gone()?;
         bundle.config["hooks"] =
             serde_json::json!({ kind: [{ "path": "/bin/busybox", "args": ["sleep", "1000"], "timeout": 1 }] });
         contains(&bundle.run()?.stderr, "timeout")?;
+        bundle.is_gone()?;
+        bundle.config["hooks"] =
+            serde_json::json!({ kind: [{ "path": "/bin/busybox", "args": ["sh", "-c", "kill -SYS $$"] }] });
+        contains(&bundle.run()?.stderr, &format!("error running {kind} hook #0: signal: bad system call"))?;
         bundle.is_gone()?;
     }
     Ok(())
@@ -232,7 +291,7 @@ fn spec_like_runc() -> Result<(), Failed> {
     let bundle = Bundle::new("")?;
     let theirs = bundle.path().join("theirs");
     let ours = bundle.path().join("ours");
-    for (program, folder) in [("runc", &theirs), (env!("CARGO_BIN_EXE_docker-runc"), &ours)] {
+    for (program, folder) in [("runc", &theirs), (program(), &ours)] {
         for (name, args) in [("plain", &["spec"][..]), ("rootless", &["spec", "--rootless"])] {
             let folder = folder.join(name);
             fs::create_dir_all(&folder)?;

@@ -9,6 +9,7 @@ mod lifecycle;
 mod processes;
 mod security;
 mod specials;
+mod systemd;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount};
@@ -26,6 +27,7 @@ fn main() {
         security::TESTS,
         breakout::TESTS,
         specials::TESTS,
+        systemd::TESTS,
     ]
     .concat();
     let missing = missing();

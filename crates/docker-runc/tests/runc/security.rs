@@ -1,7 +1,7 @@
 //! What a hostile image, configuration or container tries.
 
 use crate::Test;
-use crate::bundle::{Bundle, check, contains, same};
+use crate::bundle::{Bundle, check, contains, program, same};
 use libtest_mimic::Failed;
 use serde_json::json;
 use std::fs::{self, OpenOptions};
@@ -18,6 +18,8 @@ pub const TESTS: &[Test] = &[
     ("a_false_null_device_masks_nothing", false_null),
     ("seccomp_holds_for_the_program_and_for_execs", seccomp),
     ("capabilities_are_exactly_the_configured_ones", capabilities),
+    ("an_apparmor_profile_holds_where_there_is_apparmor", apparmor),
+    ("a_rootless_container_cannot_write_the_cgroups_of_its_host", rootless_cgroups),
     ("what_is_not_built_is_refused_and_nothing_is_left", refused),
     ("hostile_json_gets_one_clear_error", hostile_json),
 ];
@@ -74,12 +76,7 @@ fn leaked_directory() -> Result<(), Failed> {
     for number in 3..24 {
         bundle.config["process"]["cwd"] = format!("/proc/self/fd/{number}").into();
         bundle.save()?;
-        let runc = format!(
-            "exec {} --root {} run {} 15</ 16</etc",
-            env!("CARGO_BIN_EXE_docker-runc"),
-            bundle.root().display(),
-            bundle.id
-        );
+        let runc = format!("exec {} --root {} run {} 15</ 16</etc", program(), bundle.root().display(), bundle.id);
         let output = std::process::Command::new("sh").args(["-c", &runc]).current_dir(bundle.path()).output()?;
         let said = crate::bundle::said(output);
         check(said.code == 1 && said.stdout.is_empty(), &format!("descriptor {number} leads nowhere: {said:?}"))?;
@@ -91,7 +88,7 @@ fn own_binary() -> Result<(), Failed> {
     let bundle = Bundle::new("true")?;
     bundle.save()?;
     let copy = bundle.path().join("docker-runc");
-    fs::copy(env!("CARGO_BIN_EXE_docker-runc"), &copy)?;
+    fs::copy(program(), &copy)?;
     let null = || OpenOptions::new().write(true).open("/dev/null");
     let mut create = std::process::Command::new(&copy);
     create.arg("--root").arg(bundle.root()).args(["create", "--pid-file", "pid", &bundle.id]);
@@ -178,10 +175,89 @@ fn capabilities() -> Result<(), Failed> {
     contains(&bundle.run()?.stderr, "ignoring unknown or unavailable capabilities: [CAP_FLY]")
 }
 
+/// A profile under which all is allowed but one folder.
+const PROFILE: &str =
+    "profile longshore-test flags=(attach_disconnected) {\n file,\n signal,\n deny /denied/** rw,\n}\n";
+
+fn apparmor() -> Result<(), Failed> {
+    let mut bundle = Bundle::new("cat /proc/self/attr/current; echo x > /denied/x; exec sleep 1000")?;
+    bundle.config["process"]["apparmorProfile"] = json!("longshore-test");
+    if !fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")) {
+        contains(&bundle.run()?.stderr, "AppArmor is not enabled")?;
+        return bundle.is_gone();
+    }
+    contains(&bundle.run()?.stderr, "apparmor profile")?;
+    bundle.is_gone()?;
+    let file = bundle.path().join("profile");
+    fs::write(&file, PROFILE)?;
+    let loaded =
+        std::process::Command::new("apparmor_parser").args(["--replace", "--skip-cache"]).arg(&file).status()?;
+    check(loaded.success(), "the profile is loaded")?;
+    fs::create_dir(bundle.rootfs().join("denied"))?;
+    bundle.config["root"]["readonly"] = false.into();
+    bundle.create()?;
+    same("start", &bundle.runc(&["start", &bundle.id])?.code, &0)?;
+    crate::bundle::until("it prints", || bundle.output().contains("denied/x"))?;
+    contains(&bundle.output(), "longshore-test (enforce)\n")?;
+    contains(&bundle.output(), "can't create /denied/x: Permission denied")?;
+    let inside = bundle.runc(&["exec", &bundle.id, "sh", "-c", "cat /proc/self/attr/current; ls > /denied/y"])?;
+    // An exec names its profile itself; config.json's is the default.
+    contains(&inside.stdout, "longshore-test (enforce)")?;
+    contains(&inside.stderr, "Permission denied")?;
+    let free = bundle.runc(&["exec", "--apparmor", "unconfined", &bundle.id, "cat", "/proc/self/attr/current"])?;
+    check(free.code == 0 || free.stderr.contains("apparmor"), &format!("{free:?}"))
+}
+
+/// CVE-2023-25809: rootless, in the host's cgroup namespace, a bound /sys would show the host's writable hierarchies.
+fn rootless_cgroups() -> Result<(), Failed> {
+    let script = "for place in $(find /sys/fs/cgroup -maxdepth 2 -type d 2>/dev/null); do
+        mkdir $place/made 2>/dev/null && echo made $place; done;
+        grep ' /sys/fs/cgroup ' /proc/self/mountinfo";
+    let mut bundle = Bundle::new(script)?;
+    let folder = bundle.path().join("spec");
+    fs::create_dir(&folder)?;
+    let mut spec = std::process::Command::new(program());
+    check(spec.args(["spec", "--rootless"]).current_dir(&folder).status()?.success(), "spec --rootless")?;
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("config.json"))?)?;
+    config["process"]["args"] = bundle.config["process"]["args"].clone();
+    config["process"]["terminal"] = false.into();
+    // A tree of its own, given to the container's user as a service manager would: root on the host must not be needed.
+    config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
+    config["linux"]["cgroupsPath"] = bundle.config["linux"]["cgroupsPath"].clone();
+    let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+    namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    bundle.config = config;
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.save()?;
+    let own = own_groups(&bundle);
+    for group in &own {
+        fs::create_dir(group)?;
+        std::os::unix::fs::chown(group, Some(100_000), Some(100_000))?;
+    }
+    let said = bundle.run()?;
+    check(said.code == 0 || said.stderr.is_empty(), &format!("it runs: {said:?}"))?;
+    check(!said.stdout.contains("made "), &format!("no group can be made: {said:?}"))?;
+    for line in said.stdout.lines().filter(|line| line.contains(" cgroup ") || line.contains(" cgroup2 ")) {
+        contains(line, " ro,")?;
+    }
+    check(own.iter().all(|group| !group.join("made").exists()), "nothing was made on the host")?;
+    bundle.is_gone()
+}
+
+/// The container's groups, as they will be.
+fn own_groups(bundle: &Bundle) -> Vec<std::path::PathBuf> {
+    let mount = std::path::Path::new("/sys/fs/cgroup");
+    if crate::bundle::is_v2() { vec![mount.join(&bundle.id)] } else { vec![mount.join("pids").join(&bundle.id)] }
+}
+
 fn refused() -> Result<(), Failed> {
     let changes = [
-        ("/linux/intelRdt", json!({ "closID": "x" }), "linux.intelRdt is not supported"),
-        ("/linux/netDevices", json!({ "eth0": {} }), "linux.netDevices is not supported"),
+        ("/linux/intelRdt", json!({ "closID": "../x" }), "is no name of a class"),
+        ("/linux/intelRdt", json!({ "closID": "x" }), "no resctrl file system is mounted"),
+        ("/linux/netDevices", json!({ "eth0": { "name": "a/b" } }), "invalid network device name"),
+        ("/linux/netDevices", json!({ "nosuch": {} }), "does not exist on the host"),
+        ("/vm", json!({ "hypervisor": { "path": "/x" } }), "vm is not supported"),
         (
             "/linux/personality",
             json!({ "domain": "LINUX32", "flags": ["X"] }),
@@ -195,7 +271,6 @@ fn refused() -> Result<(), Failed> {
         ("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": 9 }), "it is between 0 and 7"),
         ("/linux/mountLabel", json!("system_u:object_r:x"), "SELinux is not enabled"),
         ("/linux/timeOffsets", json!({ "monotonic": { "secs": 1 } }), "time namespace isn't enabled"),
-        ("/process/apparmorProfile", json!("docker-default"), "AppArmor is not enabled"),
         ("/linux/rootfsPropagation", json!("sideways"), "is not a valid mount propagation"),
         ("/linux/cgroupsPath", json!("/../../x"), "is not valid"),
         ("/process/oomScoreAdj", json!(5000), "is not between"),

@@ -1,7 +1,7 @@
 //! What few configurations ask for: clocks, schedulers, listeners of filters, sockets that are passed on.
 
 use crate::Test;
-use crate::bundle::{Bundle, check, contains, said, same};
+use crate::bundle::{Bundle, check, contains, program, said, same};
 use libtest_mimic::Failed;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
@@ -220,11 +220,8 @@ fn listen_fds() -> Result<(), Failed> {
     let bundle = Bundle::new("echo $LISTEN_FDS $LISTEN_PID; cat <&3")?;
     bundle.save()?;
     fs::write(bundle.path().join("passed"), "through\n")?;
-    let script = format!(
-        "exec 3< passed; LISTEN_FDS=1 LISTEN_PID=$$ exec {} --root state run {}",
-        env!("CARGO_BIN_EXE_docker-runc"),
-        bundle.id
-    );
+    let script =
+        format!("exec 3< passed; LISTEN_FDS=1 LISTEN_PID=$$ exec {} --root state run {}", program(), bundle.id);
     let mut command = std::process::Command::new("/bin/sh");
     let said = said(command.args(["-c", &script]).current_dir(bundle.path()).output()?);
     same("stderr", said.stderr.as_str(), "")?;
@@ -306,7 +303,7 @@ fn kept_descriptors() -> Result<(), Failed> {
     fs::write(bundle.path().join("creators"), "")?;
     let script = format!(
         "exec 7< creators 250< creators; exec {} --root state create --pid-file pid {} > out 2>&1",
-        env!("CARGO_BIN_EXE_docker-runc"),
+        program(),
         bundle.id
     );
     let mut command = std::process::Command::new("/bin/bash");
@@ -374,12 +371,7 @@ fn inherited_surroundings() -> Result<(), Failed> {
     bundle.save()?;
     let all = fs::read_to_string("/proc/self/status")?;
     let all = all.lines().find(|line| line.starts_with("Cpus_allowed_list")).ok_or("a list")?;
-    let runc = format!(
-        "exec taskset -c 0 {} --root {} run {}",
-        env!("CARGO_BIN_EXE_docker-runc"),
-        bundle.root().display(),
-        bundle.id
-    );
+    let runc = format!("exec taskset -c 0 {} --root {} run {}", program(), bundle.root().display(), bundle.id);
     let output = std::process::Command::new("sh").args(["-c", &runc]).current_dir(bundle.path()).output()?;
     same("what the program sees", said(output).stdout.as_str(), &format!("{all}\n1\n2 /\n"))
 }

@@ -73,15 +73,16 @@ fn v1(
             let mount = filesystem("cgroup", "cgroup", &hierarchy.controllers, attributes, target)?;
             plan.push(Step::MountFilesystem(mount));
         } else {
+            let attributes = Attributes { set: attributes, ..Attributes::default() };
             let tree = match context.namespaces.own(super::namespaces::CLONE_NEWUSER) {
-                true => Some(trees::plain(plan, context, &hierarchy.directory, false)?),
+                true => Some(trees::plain(plan, context, &hierarchy.directory, false, attributes)?),
                 false => None,
             };
             plan.push(Step::MountBind(BindMount {
                 source: c_string("cgroup path", hierarchy.directory.as_str())?,
                 tree,
                 recursive: false,
-                attributes: Attributes { set: attributes, ..Attributes::default() },
+                attributes,
                 target,
             }));
         }

@@ -9,10 +9,10 @@ use super::mounts::{self, Context, HostFacts};
 use super::namespaces::{
     CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS, Namespaces,
 };
-use super::{HookPlace, InRoot, Open, Plan, Point, Slot, Step, devices, paths, scheduling, trees};
+use super::{Attributes, HookPlace, InRoot, Open, Plan, Point, Slot, Step, devices, paths, scheduling, trees};
 use crate::error::c_string;
 use crate::seccomp::Filter;
-use crate::spec::{Process, Spec};
+use crate::spec::{IdMapping, Mount, Process, Spec};
 use crate::{SpecError, validate};
 
 const MS_REC: u64 = 1 << 14;
@@ -116,6 +116,10 @@ fn push_identity(
     if context.namespaces.is_new(CLONE_NEWNET) {
         plan.push(Step::LoopbackUp);
     }
+    let linux = &context.spec.linux;
+    if linux.intel_rdt.is_some() || !linux.net_devices.is_empty() {
+        plan.push(Step::WaitParent(Point::Handover));
+    }
     Ok(())
 }
 
@@ -171,7 +175,7 @@ fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Res
     }
     if context.namespaces.own(CLONE_NEWUSER) {
         // The way to the root file system may be closed to whom its ids are mapped to.
-        let tree = trees::plain(plan, context, &context.facts.rootfs, true)?;
+        let tree = trees::plain(plan, context, &context.facts.rootfs, true, Attributes::default())?;
         plan.push(Step::AttachRoot { tree });
     } else {
         plan.push(Step::BindRoot { path: c_string("root", context.facts.rootfs.as_str())? });
@@ -262,6 +266,27 @@ fn sysctl_path(key: &str) -> String {
 /// Which kinds an exec has to join later.
 pub fn joined_by_exec(spec: &Spec) -> Result<i32, SpecError> {
     Ok(Namespaces::parse(&spec.linux.namespaces)?.all())
+}
+
+/// Who is to own the container's control group of v2, so that it can have groups below (runtime-spec config-linux.md, cgroup
+/// ownership): its user, where it sees the group as its own root and may write there.
+pub fn cgroup_owner(spec: &Spec) -> Result<Option<u32>, SpecError> {
+    let writable = |mount: &Mount| {
+        paths::absolute(&mount.destination) == "/sys/fs/cgroup"
+            && mount.kind == "cgroup"
+            && mount.source == "cgroup"
+            && !mount.options.iter().any(|option| option == "ro")
+    };
+    let own = Namespaces::parse(&spec.linux.namespaces)?.is_new(CLONE_NEWCGROUP);
+    if !own || !spec.mounts.iter().any(writable) {
+        return Ok(None);
+    }
+    let uid = spec.process.as_ref().map_or(0, |process| process.user.uid);
+    if spec.linux.uid_mappings.is_empty() {
+        return Ok(Some(uid));
+    }
+    let host = |map: &IdMapping| Some(map.host_id + uid.checked_sub(map.container_id).filter(|at| *at < map.size)?);
+    Ok(spec.linux.uid_mappings.iter().find_map(host))
 }
 
 /// Whether the container's mounts are apart from the host's.

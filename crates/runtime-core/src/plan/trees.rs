@@ -32,12 +32,19 @@ pub(super) fn of_bind(
     plan.open(Open::Tree(tree)).map(Some)
 }
 
-/// A mount of the host's without further wishes.
-pub(super) fn plain(plan: &mut Plan, context: &Context, source: &str, recursive: bool) -> Result<Slot, SpecError> {
+/// A mount of the host's under its own ids. What attributes it is to have has to be said here: those of the step that
+/// attaches it are left out once the parent has made it.
+pub(super) fn plain(
+    plan: &mut Plan,
+    context: &Context,
+    source: &str,
+    recursive: bool,
+    attributes: Attributes,
+) -> Result<Slot, SpecError> {
     plan.open(Open::Tree(Tree {
         source: c_string("mount source", source)?,
         recursive,
-        attributes: Attributes::default(),
+        attributes,
         propagation: context.first_propagation,
         id_map: None,
     }))
