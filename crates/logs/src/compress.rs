@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::{BLOCK, Format};
 use crate::names::{being_compressed, compressed, rotated};
-use crate::{Entry, Timestamp};
+use crate::{Entry, Timestamp, turning};
 
 const STACK: usize = 256 << 10;
 /// Below the processes of containers.
@@ -106,6 +106,8 @@ impl Shared {
     fn compress_all(&self) {
         while let Some(file) = self.next() {
             let done = self.compress(&file);
+            // Before the writer's own lock: that one it waits for.
+            let turn = turning::wait_for_turn(&self.path);
             let mut work = self.work();
             let number = work.number.take();
             let part = being_compressed(&self.path);
@@ -116,6 +118,7 @@ impl Shared {
                 }
                 None => fs::remove_file(&part),
             });
+            drop(turn);
             if named.is_err() {
                 // A full disk, or the end: the file stays as it is, and is tried again after the next rotation.
                 let _ = fs::remove_file(&part);

@@ -23,6 +23,7 @@ pub mod pump;
 mod reader;
 mod source;
 mod timestamp;
+mod turning;
 mod watch;
 mod writer;
 

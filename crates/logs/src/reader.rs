@@ -436,6 +436,29 @@ mod tests {
     }
 
     #[test]
+    fn a_tail_is_whole_beside_a_log_that_does_not_stop_turning() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        for (name, compress) in [("plain.log", false), ("compressed.log", true)] {
+            let path = folder.path().join(name);
+            let config = WriterConfig { max_size: Some(60), max_file: 20, compress, ..WriterConfig::new(path.clone()) };
+            let mut log = Writer::open(config).expect("open");
+            write(&mut log, 0..100);
+            let begun = std::time::Instant::now();
+            let goes_on = || begun.elapsed() < std::time::Duration::from_millis(1500);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    (100..).take_while(|_| goes_on()).for_each(|number| write(&mut log, number..number + 1));
+                });
+                while goes_on() {
+                    let options = ReadOptions { tail: Some(10), ..ReadOptions::default() };
+                    let seen = read(&mut Reader::open(&path, options).expect("open"));
+                    assert!(seen.len() == 10 && seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "{name}: {seen:?}");
+                }
+            });
+        }
+    }
+
+    #[test]
     fn a_follower_beside_a_log_that_turns_reads_each_entry_once() {
         let folder = tempfile::tempdir().expect("tempdir");
         let path = folder.path().join("c.log");

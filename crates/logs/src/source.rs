@@ -11,6 +11,7 @@ use crate::Timestamp;
 use crate::compress::{Inflating, last_entry};
 use crate::format::{BLOCK, Format, Frame};
 use crate::names::{compressed, rotated};
+use crate::turning;
 
 /// Files of one log that are looked for.
 const MAX_FILES: u32 = 1000;
@@ -210,14 +211,21 @@ pub(crate) fn open_all(path: &Path, format: Format) -> io::Result<VecDeque<Sourc
 
 /// The files that are newer than one that is held open, oldest first.
 pub(crate) fn open_behind(path: &Path, format: Format, known: Option<&Source>) -> io::Result<VecDeque<Source>> {
+    let still = turning::keep_still(path);
+    let first = look(path, format, known)?;
+    drop(still);
+    if !first.is_disturbed {
+        return Ok(first.files);
+    }
+    // The writer could not wait, or does not know of the lock.
     let mut pause = PAUSE;
-    for _ in 1..ATTEMPTS {
+    for _ in 2..ATTEMPTS {
+        std::thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
         let look = look(path, format, known)?;
         if !look.is_disturbed {
             return Ok(look.files);
         }
-        std::thread::sleep(pause);
-        pause = LONGEST_PAUSE.min(pause * 2);
     }
     let Look { mut files, is_disturbed } = look(path, format, known)?;
     if is_disturbed && known.is_none() {

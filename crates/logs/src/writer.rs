@@ -3,7 +3,7 @@
 use crate::compress::{Compressor, Inflating, last_entry};
 use crate::format::{Encoder, Format, Frame, MAX_PART, Message};
 use crate::names::{compressed, rotated, shift};
-use crate::{Cursor, Part, Stream, Timestamp};
+use crate::{Cursor, Part, Stream, Timestamp, turning};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Buffers that grew beyond this for an exceptional chunk are given back.
 const KEEP_CAPACITY: usize = 96 << 10;
+/// By how much a file may pass its size while readers open it.
+const MOST_BEYOND: u64 = 1 << 20;
 /// Bytes of a compressed file that are looked through for its last number: what a file may hold at most.
 const INFLATED_LIMIT: u64 = 1 << 32;
 
@@ -228,11 +230,17 @@ impl Writer {
     }
 
     fn rotate_if_full(&mut self) -> Result<(), WriteError> {
-        if self.config.max_size.is_none_or(|max| self.size + (self.out.len() as u64) < max) {
+        let Some(max) = self.config.max_size else { return Ok(()) };
+        if self.size + (self.out.len() as u64) < max {
             return Ok(());
         }
         self.flush()?;
         if self.size == 0 {
+            return Ok(());
+        }
+        // A folder that cannot be locked keeps no log from turning.
+        let turn = turning::begin_turn(&self.config.path);
+        if matches!(turn, Ok(None)) && self.size < max.saturating_add(MOST_BEYOND) {
             return Ok(());
         }
         self.rotate().map_err(|source| WriteError::Rotate { path: self.config.path.clone(), source })
