@@ -1,5 +1,7 @@
 //! Capabilities of a container: Docker's default set, what is added, what is dropped (capabilities(7)).
 
+use kernel_names::CAPABILITIES;
+
 use crate::ConfigError;
 
 /// What a container gets when nobody says otherwise.
@@ -20,17 +22,6 @@ pub const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
-/// All of Linux 5.10 to 6.x, by number.
-#[rustfmt::skip]
-const KNOWN: [&str; 41] = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
-    "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW",
-    "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
-    "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
-    "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-];
-
 /// The set of a container. `bounding` is the daemon's own bounding set as a bit mask: what is not in it cannot be given, and
 /// a privileged container gets the whole of it. `ALL` adds or drops everything.
 pub fn capabilities_of(
@@ -41,7 +32,7 @@ pub fn capabilities_of(
 ) -> Result<Vec<&'static str>, ConfigError> {
     let add = normalised("CapAdd", add)?;
     let drop = normalised("CapDrop", drop)?;
-    let available = KNOWN.iter().enumerate().filter(|(bit, _)| bounding >> bit & 1 == 1).map(|(_, name)| *name);
+    let available = CAPABILITIES.iter().enumerate().filter(|(bit, _)| bounding >> bit & 1 == 1).map(|(_, name)| *name);
     if privileged {
         return Ok(available.collect());
     }
@@ -67,7 +58,7 @@ fn normalised(list: &'static str, names: &[String]) -> Result<Vec<Named<'static>
                 return Ok(Named::All);
             }
             let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-            let known = KNOWN.iter().find(|known| known.strip_prefix("CAP_") == Some(bare));
+            let known = CAPABILITIES.iter().find(|known| known.strip_prefix("CAP_") == Some(bare));
             let unknown = || ConfigError::Capability { list, name: format!("CAP_{bare}") };
             known.map(|known| Named::One(known)).ok_or_else(unknown)
         })

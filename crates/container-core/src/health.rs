@@ -139,7 +139,6 @@ impl Health {
     }
 }
 
-/// As Go prints a time: `1m30s`, `1.5s`, `200ms`.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! Signal names and numbers as Docker takes them (signal(7), Linux numbering common to x86-64 and aarch64).
 
+use kernel_names::{REAL_TIME_SIGNALS, signal_number};
+
 use crate::ConfigError;
 
 /// A signal number from 1 to 64.
@@ -15,18 +17,8 @@ impl Signal {
     }
 }
 
-#[rustfmt::skip]
-const NAMES: [(&str, u32); 38] = [
-    ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("IOT", 6), ("BUS", 7), ("FPE", 8),
-    ("KILL", 9), ("USR1", 10), ("SEGV", 11), ("USR2", 12), ("PIPE", 13), ("ALRM", 14), ("TERM", 15), ("STKFLT", 16),
-    ("CHLD", 17), ("CLD", 17), ("CONT", 18), ("STOP", 19), ("TSTP", 20), ("TTIN", 21), ("TTOU", 22), ("URG", 23),
-    ("XCPU", 24), ("XFSZ", 25), ("VTALRM", 26), ("PROF", 27), ("WINCH", 28), ("IO", 29), ("POLL", 29), ("PWR", 30),
-    ("SYS", 31), ("UNUSED", 31), ("RTMIN", RTMIN), ("RTMAX", RTMAX), ("EMT", 7),
-];
-
-/// The first two real-time signals belong to the C library's threads.
-const RTMIN: u32 = 34;
-const RTMAX: u32 = 64;
+const RTMIN: u32 = *REAL_TIME_SIGNALS.start();
+const RTMAX: u32 = *REAL_TIME_SIGNALS.end();
 
 /// `SIGTERM`, `term`, `15`, `RTMIN+3`, `SIGRTMAX-1`.
 pub fn parse_signal(text: &str) -> Result<Signal, ConfigError> {
@@ -36,8 +28,8 @@ pub fn parse_signal(text: &str) -> Result<Signal, ConfigError> {
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
-        return Ok(Signal(*number));
+    if let Some(number) = number_of(name) {
+        return Ok(Signal(number));
     }
     let offset = |rest: &str| rest.parse::<u32>().ok().filter(|n| *n <= RTMAX - RTMIN);
     let number = match (name.strip_prefix("RTMIN+"), name.strip_prefix("RTMAX-")) {
@@ -46,6 +38,17 @@ pub fn parse_signal(text: &str) -> Result<Signal, ConfigError> {
         _ => None,
     };
     number.map(Signal).ok_or_else(invalid)
+}
+
+/// Docker has two names more, of other kernels.
+fn number_of(name: &str) -> Option<u32> {
+    match name {
+        "RTMIN" => Some(RTMIN),
+        "RTMAX" => Some(RTMAX),
+        "UNUSED" => signal_number("SYS"),
+        "EMT" => signal_number("BUS"),
+        name => signal_number(name),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `kill`: a signal to a container.
 
 use crate::{Root, RuntimeError, Status};
+use kernel_names::{REAL_TIME_SIGNALS, signal_number};
 use sys::{Errno, process};
 
 pub fn kill(root: &Root, id: &str, signal: i32, all: bool) -> Result<(), RuntimeError> {
@@ -31,37 +32,25 @@ pub fn kill(root: &Root, id: &str, signal: i32, all: bool) -> Result<(), Runtime
 
 /// A signal by its number or name, with or without `SIG`.
 pub fn parse_signal(text: &str) -> Result<i32, RuntimeError> {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-        "WINCH", "IO", "PWR", "SYS",
-    ];
-    const REAL_TIME_MIN: i32 = 34;
-    const REAL_TIME_MAX: i32 = 64;
+    const REAL_TIME_MIN: i32 = *REAL_TIME_SIGNALS.start() as i32;
+    const REAL_TIME_MAX: i32 = *REAL_TIME_SIGNALS.end() as i32;
     let unknown = || RuntimeError::InvalidArgument(format!("unknown signal {text:?}"));
     if let Ok(number) = text.parse::<i32>() {
         return if (0..=REAL_TIME_MAX).contains(&number) { Ok(number) } else { Err(unknown()) };
     }
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Some(index) = NAMES.iter().position(|known| *known == name) {
-        return Ok(index as i32 + 1);
+    if let Some(number) = signal_number(name) {
+        return Ok(number as i32);
     }
     let real_time = |base: i32, sign: i32, rest: &str| {
         let offset =
             rest.get(1..).filter(|digits| !digits.is_empty()).map_or(Some(0), |digits| digits.parse::<i32>().ok())?;
         Some(base + sign * offset).filter(|number| (REAL_TIME_MIN..=REAL_TIME_MAX).contains(number))
     };
-    let found = match name {
-        "POLL" => Some(29),
-        "IOT" => Some(6),
-        "CLD" => Some(17),
-        _ => name
-            .strip_prefix("RTMIN")
-            .and_then(|rest| real_time(REAL_TIME_MIN, 1, rest))
-            .or_else(|| name.strip_prefix("RTMAX").and_then(|rest| real_time(REAL_TIME_MAX, -1, rest))),
-    };
-    found.ok_or_else(unknown)
+    let from_below = name.strip_prefix("RTMIN").and_then(|rest| real_time(REAL_TIME_MIN, 1, rest));
+    let from_above = || name.strip_prefix("RTMAX").and_then(|rest| real_time(REAL_TIME_MAX, -1, rest));
+    from_below.or_else(from_above).ok_or_else(unknown)
 }
 
 #[cfg(test)]

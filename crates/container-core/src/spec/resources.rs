@@ -4,6 +4,7 @@ use super::{DeviceNode, Host, Input};
 use crate::config::{Resources, Ulimit};
 use crate::error::ConfigError;
 use crate::oci;
+use kernel_names::ResourceLimit;
 
 pub(super) fn all(input: &Input<'_>) -> Result<oci::Resources, ConfigError> {
     let (wanted, host) = (&input.host_config.resources, input.host);
@@ -142,27 +143,8 @@ fn cpu(wanted: &Resources) -> Option<oci::Cpu> {
     (cpu != oci::Cpu::default()).then_some(cpu)
 }
 
-/// Names of setrlimit(2), as `--ulimit` spells them.
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
 pub(crate) fn check_ulimit(limit: &Ulimit) -> Result<(), ConfigError> {
-    if !ULIMITS.contains(&limit.name.as_str()) {
+    if !ResourceLimit::by_ulimit(&limit.name).is_some_and(ResourceLimit::is_for_containers) {
         return Err(ConfigError::Ulimit(format!("invalid ulimit type: {}", limit.name)));
     }
     let above = limit.hard != -1 && (limit.soft > limit.hard || limit.soft == -1);

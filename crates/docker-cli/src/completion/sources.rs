@@ -35,7 +35,7 @@ pub(super) fn of_flag(globals: &Globals, place: &Place, flag: &Flag) -> Result<A
     let prefixes = |words: &[&str]| Ok(Answer::words(NO_SPACE, words.iter().copied()));
     match flag.long {
         "attach" => words(values::STREAMS),
-        "cap-add" | "cap-drop" => words(values::CAPABILITIES),
+        "cap-add" | "cap-drop" => words(&values::capabilities()),
         "cgroupns" => words(&["host", "private"]),
         "context" => Ok(Answer::words(NO_FILES, names_of_contexts(globals).chain(["default".to_owned()]))),
         "detach-keys" => prefixes(values::DETACH_KEYS),
@@ -57,10 +57,10 @@ pub(super) fn of_flag(globals: &Globals, place: &Place, flag: &Flag) -> Result<A
         "pull" => words(values::PULL),
         "restart" => words(values::RESTART),
         "security-opt" => words(values::SECURITY),
-        "signal" | "stop-signal" => words(values::SIGNALS),
+        "signal" | "stop-signal" => words(&values::signals()),
         "storage-opt" => prefixes(&["size="]),
         "type" => words(values::OBJECT_TYPES),
-        "ulimit" => prefixes(values::ULIMITS),
+        "ulimit" => Ok(Answer::words(NO_SPACE, values::ulimits())),
         "userns" | "uts" => words(&["host"]),
         "volumes-from" => Ok(containers(globals, Which::All, "", NO_FILES)),
         _ if makes_containers || flag.kind == Kind::Bool => Ok(Answer::words(NO_FILES, [""; 0])),

@@ -1,50 +1,5 @@
 //! Words that values of flags are made of.
 
-pub const CAPABILITIES: &[&str] = &[
-    "ALL",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
-
 pub const DETACH_KEYS: &[&str] = &["ctrl-"];
 pub const EVENT_FILTERS: &[&str] =
     &["container=", "daemon=", "event=", "image=", "label=", "network=", "node=", "scope=", "type=", "volume="];
@@ -72,30 +27,27 @@ pub const PLATFORMS: &[&str] = &[
 pub const PULL: &[&str] = &["always", "missing", "never"];
 pub const RESTART: &[&str] = &["no", "always", "on-failure", "unless-stopped"];
 pub const SECURITY: &[&str] = &["apparmor=", "label=", "no-new-privileges", "seccomp=", "systempaths=unconfined"];
-pub const SIGNALS: &[&str] = &[
-    "ABRT", "ALRM", "BUS", "CHLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "KILL", "PIPE", "PROF", "PWR", "QUIT",
-    "RTMAX", "RTMIN", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2",
-    "VTALRM", "WINCH", "XCPU", "XFSZ",
-];
 pub const STREAMS: &[&str] = &["stderr", "stdin", "stdout"];
-pub const ULIMITS: &[&str] = &[
-    "as=",
-    "core=",
-    "cpu=",
-    "data=",
-    "fsize=",
-    "locks=",
-    "memlock=",
-    "msgqueue=",
-    "nice=",
-    "nofile=",
-    "nproc=",
-    "rss=",
-    "rtprio=",
-    "rttime=",
-    "sigpending=",
-    "stack=",
-];
+
+/// Every capability, and the word for all of them.
+pub fn capabilities() -> Vec<&'static str> {
+    std::iter::once("ALL").chain(kernel_names::CAPABILITIES).collect()
+}
+
+/// Every signal, and the ends of the real-time ones, in the order of the alphabet.
+pub fn signals() -> Vec<&'static str> {
+    let mut names: Vec<&str> = kernel_names::SIGNALS.into_iter().chain(["RTMAX", "RTMIN"]).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Every resource that has a limit, in the order of the alphabet.
+pub fn ulimits() -> Vec<String> {
+    let mut names: Vec<String> =
+        kernel_names::RESOURCE_LIMITS.iter().map(|limit| format!("{}=", limit.ulimit)).collect();
+    names.sort();
+    names
+}
 
 /// Options of a log driver; those that all have when it is not known.
 pub fn log_options(driver: &str) -> Vec<&'static str> {

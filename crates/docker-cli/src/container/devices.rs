@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine_api::StringMap;
 use engine_api::host_config::{DeviceMapping, DeviceRequest, ThrottleDevice, Ulimit, WeightDevice};
+use kernel_names::ResourceLimit;
 
 use super::fields::comma_fields;
 use super::options::pairs;
@@ -149,29 +150,10 @@ pub fn ulimits(list: &[String]) -> Result<Vec<Ulimit>, String> {
     Ok(all?.into_values().collect())
 }
 
-/// Names that setrlimit(2) has.
-const ULIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
 /// `nofile=1024` or `nofile=1024:2048`.
 pub fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
     let (name, limits) = text.split_once('=').ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
-    if !ULIMITS.contains(&name) {
+    if !ResourceLimit::by_ulimit(name).is_some_and(ResourceLimit::is_for_containers) {
         return Err(format!("invalid ulimit type: {name}"));
     }
     let number =

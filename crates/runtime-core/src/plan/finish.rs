@@ -6,27 +6,8 @@ use crate::error::c_string;
 use crate::seccomp;
 use crate::spec::{Capabilities, Hook, Process};
 use crate::{SpecError, capability};
+use kernel_names::RESOURCE_LIMITS;
 use std::ffi::CString;
-
-/// prlimit(2) resources by their names.
-const RLIMITS: [(&str, u32); 16] = [
-    ("RLIMIT_CPU", 0),
-    ("RLIMIT_FSIZE", 1),
-    ("RLIMIT_DATA", 2),
-    ("RLIMIT_STACK", 3),
-    ("RLIMIT_CORE", 4),
-    ("RLIMIT_RSS", 5),
-    ("RLIMIT_NPROC", 6),
-    ("RLIMIT_NOFILE", 7),
-    ("RLIMIT_MEMLOCK", 8),
-    ("RLIMIT_AS", 9),
-    ("RLIMIT_LOCKS", 10),
-    ("RLIMIT_SIGPENDING", 11),
-    ("RLIMIT_MSGQUEUE", 12),
-    ("RLIMIT_NICE", 13),
-    ("RLIMIT_RTPRIO", 14),
-    ("RLIMIT_RTTIME", 15),
-];
 
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 /// What the search path is when the environment has none.
@@ -61,14 +42,14 @@ pub(super) fn push_limits(plan: &mut Plan, process: &Process, facts: &HostFacts)
         });
     }
     for limit in &process.rlimits {
-        let (name, resource) = RLIMITS
-            .iter()
-            .find(|(name, _)| *name == limit.kind)
+        let (resource, name) = (0..)
+            .zip(RESOURCE_LIMITS.map(|limit| limit.constant))
+            .find(|(_, name)| *name == limit.kind)
             .ok_or_else(|| SpecError::Invalid(format!("invalid rlimit type {:?}", limit.kind)))?;
         if limit.soft > limit.hard {
             return Err(SpecError::Invalid(format!("{name}: the soft limit is above the hard one")));
         }
-        plan.push(Step::SetRlimit { name, resource: *resource, soft: limit.soft, hard: limit.hard });
+        plan.push(Step::SetRlimit { name, resource, soft: limit.soft, hard: limit.hard });
     }
     Ok(())
 }
