@@ -1,4 +1,4 @@
-//! The OCI runtime specification as far as we write it (runtime-spec 1.2: config.md, config-linux.md).
+//! The OCI runtime specification as far as we write it (runtime-spec 1.1: config.md, config-linux.md).
 //!
 //! Write-only: fields that we never set are not here. Empty lists and absent values are left out.
 
@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub const VERSION: &str = "1.2.1";
+/// The oldest version that has all of this: crun before 1.14 refuses newer ones.
+pub const VERSION: &str = "1.1.0";
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
