@@ -78,17 +78,19 @@ impl Exec {
         if let Phase::Ended { code } = *self.phase() { code } else { -1 }
     }
 
-    /// `true` when it was not known yet.
+    /// `true` when it was not known yet. Who waits for the end is told by [`Exec::announce`].
     fn end(&self, code: i32) -> bool {
         let mut phase = self.phase();
         let fresh = !matches!(*phase, Phase::Ended { .. });
         if fresh {
             *phase = Phase::Ended { code };
         }
-        drop(phase);
+        fresh
+    }
+
+    fn announce(&self) {
         self.ready.send_replace(true);
         self.ended.send_replace(true);
-        fresh
     }
 }
 
@@ -276,6 +278,7 @@ async fn run(
             };
             // Docker's code for everything that is neither found nor allowed.
             exec.end(if code == 128 { 126 } else { code });
+            exec.announce();
             Err(Error::Refused { kind, message })
         }
     }
@@ -378,6 +381,8 @@ fn tell_end(shared: &Arc<Shared>, exec: &Arc<Exec>, code: i32) {
         let attributes = [("execID", exec.id.clone()), ("exitCode", code.to_string())];
         shared.publish(&container.record(), "exec_die", &attributes);
     }
+    // What follows from it, as a container's health does from a probe, is told behind it.
+    exec.announce();
 }
 
 /// With the container's own process all others are gone.
