@@ -12,6 +12,7 @@
 
 mod apply;
 mod compression;
+mod compressor;
 mod diff;
 mod entry;
 mod error;
@@ -28,7 +29,8 @@ mod write;
 mod xattrs;
 
 pub use apply::{Applied, ApplyOptions, Whiteouts, apply};
-pub use compression::{Compression, Compressor, Decompressed, Digests};
+pub use compression::{Compression, Decompressed};
+pub use compressor::{Compressor, Digests};
 pub use diff::{Written, diff_directories, diff_upper};
 pub use entry::{Entry, EntryKind};
 pub use error::ArchiveError;
