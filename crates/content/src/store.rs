@@ -1,7 +1,7 @@
 //! The store: which namespace sees which blob, and the writes that go on.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,23 +126,40 @@ impl Store {
 
     /// Removes a blob from the namespace, and from the disk when no other has it.
     pub fn delete(&self, namespace: &str, digest: &Digest) -> Result<(), Error> {
-        let _guard = self.lock_digest(digest);
-        let (namespace, digest) = (namespace.to_owned(), *digest);
-        let last = self.shared.database.write_blocking(Durability::Synced, move |tx| {
-            if !BLOBS.delete(tx, &blob_key(&namespace, &digest))? {
-                return Err(Error::NotFound { digest });
+        match self.delete_all(namespace, &[*digest])? {
+            0 => Err(Error::NotFound { digest: *digest }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for several in one transaction; says how many of them there were.
+    pub fn delete_all(&self, namespace: &str, digests: &[Digest]) -> Result<usize, Error> {
+        // Each lock once, and in one order.
+        let locks: BTreeSet<usize> = digests.iter().map(digest_lock).collect();
+        let _guards: Vec<MutexGuard<'_, ()>> = locks.into_iter().map(|lock| self.lock(lock)).collect();
+        let (namespace, digests) = (namespace.to_owned(), digests.to_vec());
+        let (removed, nobodys) = self.shared.database.write_blocking(Durability::Synced, move |tx| {
+            let (mut removed, mut nobodys) = (0, Vec::new());
+            for digest in digests {
+                if !BLOBS.delete(tx, &blob_key(&namespace, &digest))? {
+                    continue;
+                }
+                removed += 1;
+                OWNERS.delete(tx, &owner_key(&digest, &namespace))?;
+                if OWNERS.keys(tx, &join_key(&[&digest.to_string()]))?.is_empty() {
+                    nobodys.push(digest);
+                }
             }
-            OWNERS.delete(tx, &owner_key(&digest, &namespace))?;
-            Ok(OWNERS.keys(tx, &join_key(&[&digest.to_string()]))?.is_empty())
+            Ok::<_, Error>((removed, nobodys))
         })?;
-        if last {
+        for digest in nobodys {
             let path = self.blob_path(&digest);
             // The record is gone and that is the answer; a file that stays is removed at the next open.
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove a blob");
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Opens a write, new or to go on with.
@@ -285,8 +302,11 @@ impl Store {
     }
 
     pub(crate) fn lock_digest(&self, digest: &Digest) -> MutexGuard<'_, ()> {
-        let lock = &self.shared.digests[usize::from(digest.bytes()[0]) % DIGEST_LOCKS];
-        lock.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock(digest_lock(digest))
+    }
+
+    fn lock(&self, lock: usize) -> MutexGuard<'_, ()> {
+        self.shared.digests[lock].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes new names in the folder of blobs durable.
@@ -362,6 +382,11 @@ impl Store {
     fn writes(&self) -> MutexGuard<'_, Writes> {
         self.shared.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Which of the locks is the digest's.
+fn digest_lock(digest: &Digest) -> usize {
+    usize::from(digest.bytes()[0]) % DIGEST_LOCKS
 }
 
 fn blob_key(namespace: &str, digest: &Digest) -> String {
