@@ -36,6 +36,8 @@ const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// just now (a push whose registry is slow, a save whose client has stopped): they must not hold up every other call.
 const STREAM_BYTES: u32 = 1024 * 1024;
 const CONNECTION_BYTES: u32 = 64 * STREAM_BYTES;
+/// Bytes of a frame that containerd may send: by HTTP/2's 16 KiB a blob would take a system call for each.
+const FRAME_BYTES: u32 = 256 * 1024;
 /// How often [`Client::wait_until_ready`] looks.
 const READY_POLL: Duration = Duration::from_millis(10);
 
@@ -81,6 +83,7 @@ impl Client {
         let channel = Endpoint::from_static("http://localhost")
             .initial_stream_window_size(STREAM_BYTES)
             .initial_connection_window_size(CONNECTION_BYTES)
+            .max_frame_size(FRAME_BYTES)
             .connect_with_connector_lazy(connector);
         let headers = Headers { namespace: header(namespace)?, lease: None };
         Ok(Self { channel: Channel(channel), headers, namespace: namespace.to_owned() })

@@ -1,7 +1,9 @@
 //! The content service.
 
 use std::collections::HashMap;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use containerd_api::services::content::v1::content_server::Content;
@@ -18,6 +20,7 @@ use ids::Digest;
 use supervisor::Scope;
 use supervisor::contents::{Contents, Write};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::Services;
@@ -85,31 +88,21 @@ impl Content for ContentService {
         }
         let left = reader.size() - start;
         let end = start + u64::try_from(size).ok().filter(|size| *size > 0).map_or(left, |size| size.min(left));
-        let reader = std::sync::Arc::new(reader);
-        let chunks = stream::try_unfold(start, move |position| {
-            let reader = reader.clone();
-            async move {
-                if position >= end {
-                    return Ok(None);
-                }
-                let length = usize::try_from(CHUNK.min(end - position)).unwrap_or(0);
-                let data = tokio::task::spawn_blocking(move || {
-                    let mut buffer = vec![0; length];
-                    reader.read_at(&mut buffer, position).map(|count| {
-                        buffer.truncate(count);
-                        buffer
-                    })
-                })
+        let first = Chunk::read(&Arc::new(reader), start, end);
+        let chunks = stream::try_unfold(first, move |chunk| async move {
+            let Some(chunk) = chunk else { return Ok(None) };
+            let Chunk { reader, position, reading } = chunk;
+            let data = reading
                 .await
                 .map_err(|_| Status::internal("the read was given up"))?
                 .map_err(|error| Status::data_loss(format!("cannot read the blob: {error}")))?;
-                if data.is_empty() {
-                    return Err(Status::data_loss("the blob is shorter than it was"));
-                }
-                let next = position + data.len() as u64;
-                let offset = i64::try_from(position).unwrap_or(i64::MAX);
-                Ok(Some((ReadContentResponse { offset, data: Bytes::from(data) }, next)))
+            if data.is_empty() {
+                return Err(Status::data_loss("the blob is shorter than it was"));
             }
+            // The next one is read while this one is sent.
+            let next = Chunk::read(&reader, position + data.len() as u64, end);
+            let offset = i64::try_from(position).unwrap_or(i64::MAX);
+            Ok(Some((ReadContentResponse { offset, data }, next)))
         });
         Ok(Response::new(Box::pin(chunks)))
     }
@@ -149,6 +142,29 @@ impl Content for ContentService {
         let namespace = namespace(&request)?;
         self.0.contents.abort(&namespace, request.into_inner().r#ref).await.map_err(status)?;
         Ok(Response::new(()))
+    }
+}
+
+/// A part of a blob on its way from the disk, read by a thread that may block.
+struct Chunk {
+    reader: Arc<content::Reader>,
+    position: u64,
+    reading: JoinHandle<io::Result<Bytes>>,
+}
+
+impl Chunk {
+    /// Begins to read from this position on; `None` at the end.
+    fn read(reader: &Arc<content::Reader>, position: u64, end: u64) -> Option<Self> {
+        let length = usize::try_from(CHUNK.min(end.checked_sub(position)?)).ok().filter(|length| *length > 0)?;
+        let reader = Arc::clone(reader);
+        let source = Arc::clone(&reader);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; length];
+            let count = source.read_at(&mut buffer, position)?;
+            buffer.truncate(count);
+            Ok(Bytes::from(buffer))
+        });
+        Some(Self { reader, position, reading })
     }
 }
 

@@ -49,6 +49,8 @@ const MAX_STREAMS: u32 = 100_000;
 /// Bytes that one call, and all of a connection, may have on the way: HTTP/2's 64 KiB would cut every blob in pieces.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// Bytes of a frame that clients may send: HTTP/2's 16 KiB would be a system call each.
+const FRAME: u32 = 256 * 1024;
 
 /// What the daemon says about itself.
 pub struct About {
@@ -90,6 +92,7 @@ pub async fn serve(
         .max_concurrent_streams(Some(MAX_STREAMS))
         .initial_stream_window_size(Some(STREAM_WINDOW))
         .initial_connection_window_size(Some(CONNECTION_WINDOW))
+        .max_frame_size(Some(FRAME))
         .add_service(bounded!(TasksServer, tasks::TasksService(services.clone())))
         .add_service(bounded!(ContainersServer, containers::ContainersService(services.clone())))
         .add_service(bounded!(ContentServer, content::ContentService(services.clone())))
