@@ -34,7 +34,12 @@ fn options(wait_for_start: bool) -> CreateOptions {
 
 #[test]
 fn the_plan_of_the_default_bundle_on_cgroup_v2() {
-    let plan = create::plan(&spec(CgroupVersion::V2), &facts(CgroupFacts::V2, &[]), None, &options(true));
+    let plan = create::plan(
+        &spec(CgroupVersion::V2),
+        &facts(CgroupFacts::V2("/sys/fs/cgroup".into()), &[]),
+        None,
+        &options(true),
+    );
     insta::assert_snapshot!(plan.expect("valid").describe());
 }
 
@@ -56,13 +61,13 @@ fn the_plan_of_an_exec() {
     let process = spec(CgroupVersion::V2).process.expect("the template has one");
     let namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWCGROUP;
     let options = ExecOptions { id: "c".into(), namespaces, ..ExecOptions::default() };
-    let plan = exec::plan(&process, &facts(CgroupFacts::V2, &[]), None, &options);
+    let plan = exec::plan(&process, &facts(CgroupFacts::V2("/sys/fs/cgroup".into()), &[]), None, &options);
     insta::assert_snapshot!(plan.expect("valid").describe());
 }
 
 #[test]
 fn a_foreign_capability_is_left_out_with_a_warning() {
-    let mut facts = facts(CgroupFacts::V2, &[]);
+    let mut facts = facts(CgroupFacts::V2("/sys/fs/cgroup".into()), &[]);
     facts.bounding &= !(1 << 29);
     let plan = create::plan(&spec(CgroupVersion::V2), &facts, None, &options(false)).expect("valid");
     assert_eq!(plan.warnings, ["this host does not grant the capabilities CAP_AUDIT_WRITE"]);
@@ -84,7 +89,8 @@ fn the_plan_of_a_mapped_container_that_joins_a_network() {
         { "destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"] }
     ]);
     let spec: Spec = serde_json::from_value(config).expect("valid");
-    let plan = create::plan(&spec, &facts(CgroupFacts::V2, &[]), None, &options(true)).expect("valid");
+    let plan = create::plan(&spec, &facts(CgroupFacts::V2("/sys/fs/cgroup".into()), &[]), None, &options(true))
+        .expect("valid");
     let opens: String = plan.opens.iter().map(|open| format!("{open:?}\n")).collect();
     insta::assert_snapshot!(format!("clone {:#x}\n{opens}{}", plan.clone_flags, plan.describe()));
 }

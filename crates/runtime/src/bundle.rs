@@ -1,6 +1,7 @@
 //! Reading a bundle, and the facts about the host that its plan needs.
 
 use crate::RuntimeError;
+use cgroup::layout::Unified;
 use cgroup::{Group, Hierarchy, Layout};
 use runtime_core::plan::cgroup_mount::{CgroupFacts, HierarchyFacts};
 use runtime_core::plan::mounts::HostFacts;
@@ -99,11 +100,9 @@ fn apparmor_enabled() -> bool {
 
 /// The mounts of type cgroup that the container will see.
 pub fn cgroup_facts(layout: &Layout, group: &Group) -> CgroupFacts {
-    if layout.is_v2_only() {
-        return CgroupFacts::V2;
-    }
     if layout.v1.is_empty() {
-        return CgroupFacts::Absent;
+        let mount_point = |unified: &Unified| unified.mount_point.to_string_lossy().into_owned();
+        return layout.v2.as_ref().map_or(CgroupFacts::Absent, |unified| CgroupFacts::V2(mount_point(unified)));
     }
     let hierarchy = |(hierarchy, member): (&Hierarchy, &cgroup::Member)| HierarchyFacts {
         folder: hierarchy.folder(),

@@ -176,8 +176,11 @@ fn delegated_group() -> Result<(), Failed> {
 
 fn cgroup_mounts() -> Result<(), Failed> {
     let (folder, line) = if is_v2() { ("/sys/fs/cgroup", "0::") } else { ("/sys/fs/cgroup/pids", ":pids:") };
-    let script = format!("cat {folder}/pids.max; cat /proc/self/cgroup; mkdir {folder}/x");
-    let mut bundle = Bundle::new(&script)?;
+    let mut bundle = Bundle::new("")?;
+    // Without a cgroup namespace v2 shows the host's hierarchy.
+    let below = if is_v2() { bundle.id.clone() } else { String::new() };
+    let script = |below: &str| format!("cat {folder}/{below}/pids.max; cat /proc/self/cgroup; mkdir {folder}/x");
+    bundle.config["process"]["args"][2] = script("").into();
     bundle.config["linux"]["resources"]["pids"] = json!({ "limit": 77 });
     let private = bundle.run()?;
     contains(&private.stdout, "77\n")?;
@@ -185,6 +188,7 @@ fn cgroup_mounts() -> Result<(), Failed> {
     contains(&private.stderr, "Read-only file system")?;
     let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().expect("a list");
     namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    bundle.config["process"]["args"][2] = script(&below).into();
     let shared = bundle.run()?;
     contains(&shared.stdout, "77\n")?;
     contains(&shared.stdout, &format!("{line}/{}\n", bundle.id))?;

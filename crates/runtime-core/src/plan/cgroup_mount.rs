@@ -2,6 +2,7 @@
 
 use super::mount_options::{NODEV, NOEXEC, NOSUID, Parsed, RDONLY};
 use super::mounts::{Context, filesystem};
+use super::namespaces::{CLONE_NEWCGROUP, CLONE_NEWUSER};
 use super::{Attributes, BindMount, Entry, FilesystemMount, InRoot, Plan, Step, Target, paths, trees};
 use crate::SpecError;
 use crate::error::c_string;
@@ -11,7 +12,8 @@ use crate::error::c_string;
 pub enum CgroupFacts {
     /// v1, and the v1 side of a hybrid layout.
     V1(Vec<HierarchyFacts>),
-    V2,
+    /// Where the host has it.
+    V2(String),
     /// The host has none mounted.
     Absent,
 }
@@ -28,18 +30,32 @@ pub struct HierarchyFacts {
 
 pub(super) fn push(plan: &mut Plan, context: &Context, destination: &str, parsed: &Parsed) -> Result<(), SpecError> {
     match &context.facts.cgroup {
-        CgroupFacts::V2 => {
-            let target = Target {
-                path: InRoot::new(destination)?,
-                plain: true,
-                on_procfs: false,
-                propagation: parsed.propagation,
-            };
-            let attributes = parsed.attributes.set | parsed.attributes.set_recursive;
-            plan.push(Step::MountFilesystem(filesystem("cgroup2", "cgroup", &parsed.rest, attributes, target)?));
-        }
+        CgroupFacts::V2(mount_point) => v2(plan, context, destination, parsed, mount_point)?,
         CgroupFacts::V1(hierarchies) => v1(plan, context, destination, parsed, hierarchies)?,
         CgroupFacts::Absent => return Err(SpecError::Invalid("no control groups are mounted on the host".into())),
+    }
+    Ok(())
+}
+
+fn v2(
+    plan: &mut Plan,
+    context: &Context,
+    destination: &str,
+    parsed: &Parsed,
+    mount_point: &str,
+) -> Result<(), SpecError> {
+    let path = InRoot::new(destination)?;
+    let target = Target { path, plain: true, on_procfs: false, propagation: parsed.propagation };
+    let set = parsed.attributes.set | parsed.attributes.set_recursive;
+    if context.namespaces.own(CLONE_NEWUSER) && !context.namespaces.own(CLONE_NEWCGROUP) {
+        // A user namespace may mount the hierarchy only of a cgroup namespace that belongs to it: it gets the host's mount,
+        // with the attributes that were asked for whatever lies below (CVE-2023-25809).
+        let attributes = Attributes { set, ..Attributes::default() };
+        let tree = Some(trees::plain(plan, context, mount_point, false, attributes)?);
+        let source = c_string("cgroup path", mount_point)?;
+        plan.push(Step::MountBind(BindMount { source, tree, recursive: false, attributes, target }));
+    } else {
+        plan.push(Step::MountFilesystem(filesystem("cgroup2", "cgroup", &parsed.rest, set, target)?));
     }
     Ok(())
 }
@@ -69,12 +85,12 @@ fn v1(
     let mut links = Vec::new();
     for hierarchy in hierarchies {
         let target = plain(&format!("{destination}/{}", hierarchy.folder))?;
-        if context.namespaces.own(super::namespaces::CLONE_NEWCGROUP) {
+        if context.namespaces.own(CLONE_NEWCGROUP) {
             let mount = filesystem("cgroup", "cgroup", &hierarchy.controllers, attributes, target)?;
             plan.push(Step::MountFilesystem(mount));
         } else {
             let attributes = Attributes { set: attributes, ..Attributes::default() };
-            let tree = match context.namespaces.own(super::namespaces::CLONE_NEWUSER) {
+            let tree = match context.namespaces.own(CLONE_NEWUSER) {
                 true => Some(trees::plain(plan, context, &hierarchy.directory, false, attributes)?),
                 false => None,
             };
