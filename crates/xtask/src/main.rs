@@ -3,6 +3,7 @@
 mod bench;
 mod differ;
 mod kill;
+mod rounds;
 mod soak;
 mod tidy;
 mod tiers;
@@ -23,11 +24,13 @@ usage: cargo xtask CHORE
   env        print what a shell exports to use it
   bench [W]  measure the budgets beside the originals (W: runtime, engine, images, memory, network, output, scale)
   trace      show where the time of one docker run goes, hop by hop (make bench-trace)
-  vm [P]     run, exec and stop on Debian's stock kernel under emulation, with the programs of profile P
+  vm [P [G]] Debian's stock kernel under emulation, with the programs of profile P: the engine, and the runtime's tests
+             (G: engine or runtime alone)
   host [F]   T2: each test on a host of its own (those that are called F)
   swap [F]   T3: our programs with the originals of Debian's packages on the other side
   differ [F] the same requests and command lines at Docker's engine and ours (those cases that are called F)
   kill       --rounds N [--seed S] [--profile P]: kill -9 of the daemons at random moments while containers run
+  rounds     [--rounds N] [--profile P]: 10,000 containers through docker-runc alone, which are to leave nothing
   soak       [--containers N] [--profile P]: 20,000 containers through one engine, which is to stay as it was
   tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
 ";
@@ -52,10 +55,12 @@ fn perform(words: &[&str]) -> Result<()> {
         ["bench"] => bench::bench(&workspace_root(), None),
         ["bench", word] => bench::bench(&workspace_root(), Some(word)),
         ["trace"] => trace::trace(),
-        ["vm"] => vm::vm(&workspace_root(), "debug"),
-        ["vm", profile] => vm::vm(&workspace_root(), profile),
+        ["vm"] => vm::vm(&workspace_root(), "debug", None),
+        ["vm", profile] => vm::vm(&workspace_root(), profile, None),
+        ["vm", profile, guest] => vm::vm(&workspace_root(), profile, Some(guest)),
         ["differ", words @ ..] => differ::differ(words),
         ["kill", options @ ..] => kill::kill(options),
+        ["rounds", options @ ..] => rounds::rounds(options),
         ["soak", options @ ..] => soak::soak(options),
         ["host", filter @ ..] => tiers::host(&workspace_root(), filter),
         ["swap", filter @ ..] => tiers::swap(&workspace_root(), filter),

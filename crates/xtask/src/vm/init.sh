@@ -3,4 +3,5 @@
 /bin/busybox mkdir /new
 /bin/busybox mount -t tmpfs -o size=90% tmpfs /new
 /bin/busybox cp -a /image/. /new/
-exec /bin/busybox switch_root /new /prepare
+/bin/busybox rm -rf /image
+exec /bin/busybox switch_root /new /sbin/init
