@@ -7,7 +7,7 @@ use std::sync::Arc;
 use archive::{Compression, Decompressed, Limits, TarReader};
 use dockerfile::Transfer;
 use ids::{Digest, Hasher};
-use registry_client::{WebError, WebFile, get_file};
+use registry_client::{Proxies, RegistryError, WebFile, get_file};
 use rustix::fs::{Mode, OFlags};
 use tokio_util::sync::CancellationToken;
 
@@ -61,15 +61,16 @@ pub(crate) struct Fetched {
 }
 
 pub(crate) async fn fetch(address: &str, spool: &Path, token: &CancellationToken) -> Result<Fetched, BuildError> {
-    let failed = |error: WebError| BuildError::invalid(errors::chain(&error));
-    let mut web = unless(token, async { get_file(address, USER_AGENT).await.map_err(failed) }).await?;
+    let failed = |error: RegistryError| BuildError::invalid(errors::chain(&error));
+    let asked = get_file(address, USER_AGENT, Proxies::from_environment());
+    let mut web = unless(token, async { asked.await.map_err(failed) }).await?;
     let broken = |error| BuildError::file(format!("fetch {address}"), error);
     std::fs::create_dir_all(spool).map_err(broken)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = rustix::fs::open(spool, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| broken(errno.into()))?;
     let mut file = std::fs::File::from(file);
     let (mut hasher, mut size) = (Hasher::new(), 0_u64);
-    while let Some(piece) = unless(token, async { web.next().await.map_err(broken) }).await? {
+    while let Some(piece) = unless(token, async { web.next().await.map_err(failed) }).await? {
         size += piece.len() as u64;
         if size > MAX_FILE {
             return Err(BuildError::invalid(format!("{address} has more than {MAX_FILE} bytes")));

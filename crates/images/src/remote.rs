@@ -91,12 +91,12 @@ impl Images {
 
     /// The file at a URL, for an import, and its size as far as the server says so.
     pub async fn download(&self, url: &str) -> Result<(ByteStream, Option<u64>), ImagesError> {
-        let download = self.shared.registries.download(url).await?;
-        let size = download.size;
-        let pieces = futures_util::stream::unfold(Some(download), |download| async move {
-            let mut download = download?;
-            match download.next().await {
-                Ok(Some(piece)) => Some((Ok::<Bytes, std::io::Error>(piece), Some(download))),
+        let file = self.shared.registries.web_file(url).await?;
+        let size = file.size;
+        let pieces = futures_util::stream::unfold(Some(file), |file| async move {
+            let mut file = file?;
+            match file.next().await {
+                Ok(Some(piece)) => Some((Ok::<Bytes, std::io::Error>(piece), Some(file))),
                 Ok(None) => None,
                 Err(error) => Some((Err(std::io::Error::other(error)), None)),
             }

@@ -1,15 +1,16 @@
-//! Blobs: streamed, resumed where they broke off, verified.
+//! Blobs: streamed in order, over several connections where one is slow, verified.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
-use hyper::body::Incoming;
+use http::{Method, header};
 use ids::{Digest, Hasher};
 
+use crate::ahead::{Ahead, PART, Pace, Part};
 use crate::error::RegistryError;
 use crate::repository::{Access, Ask, Repository};
-use crate::transport::{failed, next_piece};
+use crate::stretch::{Blob, Stretch};
 
 /// Who checks that a blob has its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,27 +21,30 @@ pub enum Verify {
     Receiver,
 }
 
-/// Bytes after which a connection counts as a good one: the next that breaks off is the first again.
-const GOOD_CONNECTION: u64 = 1 << 20;
-
-/// Before a registry that has sent a part is looked for again: it may be restarting.
-const RESTART_PAUSE: Duration = Duration::from_secs(2);
-
 /// A blob on its way.
 pub struct BlobReader {
-    repository: Repository,
-    path: String,
-    digest: Digest,
-    size: u64,
+    blob: Blob,
     received: u64,
-    body: Option<Incoming>,
-    /// The rest of a piece whose beginning was known already.
-    pending: Option<Bytes>,
+    front: Front,
+    /// What is fetched beside it, once one connection has shown that it is too slow.
+    ahead: Option<Ahead>,
+    pace: Pace,
     hasher: Option<Hasher>,
-    /// Where the present connection began.
-    opened_at: u64,
-    /// Further connections that may take the place of one that breaks off.
-    tries: u32,
+}
+
+/// Where the next bytes come from.
+enum Front {
+    Stretch(Box<Stretch>),
+    Part(Part),
+}
+
+impl Front {
+    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        match self {
+            Self::Stretch(stretch) => stretch.next().await,
+            Self::Part(part) => part.next().await,
+        }
+    }
 }
 
 impl Repository {
@@ -65,121 +69,80 @@ impl Repository {
         offset: u64,
         verify: Verify,
     ) -> Result<BlobReader, RegistryError> {
-        let mut reader = BlobReader {
-            repository: self.clone(),
-            path: format!("{}/blobs/{digest}", self.path()),
-            digest,
-            size,
+        let blob = Blob { repository: self.clone(), digest, size };
+        let stretch = Stretch::open(blob.clone(), offset, size).await?;
+        Ok(BlobReader {
+            blob,
             received: offset,
-            body: None,
-            pending: None,
+            front: Front::Stretch(Box::new(stretch)),
+            ahead: None,
+            pace: Pace::new(),
             hasher: (verify == Verify::Here && offset == 0).then(Hasher::new),
-            opened_at: offset,
-            tries: self.download_attempts() - 1,
-        };
-        if offset < size {
-            reader.open().await?;
-        }
-        Ok(reader)
+        })
     }
 }
 
 impl BlobReader {
     pub fn size(&self) -> u64 {
-        self.size
+        self.blob.size
     }
 
-    /// The next piece; `None` when all is there and right. A connection that breaks off is replaced by one that goes on
-    /// where it ended; only those that bring next to nothing are counted against the tries.
+    /// The next piece; `None` when all is there and right. What breaks off is gone on with.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
-            if self.received == self.size {
-                return self.finish().await;
-            }
-            let error = match self.piece().await {
-                Ok(piece) => return self.accept(piece).map(Some),
-                Err(error) => error,
-            };
-            if self.received - self.opened_at >= GOOD_CONNECTION {
-                self.tries = self.repository.download_attempts() - 1;
-            }
-            self.tries = match self.tries.checked_sub(1) {
-                Some(tries) if error.is_transient() => tries,
-                _ => return Err(error),
-            };
-            tracing::debug!(digest = %self.digest, received = self.received, %error, "blob broke off, going on");
-            match self.open().await {
-                Err(error) if self.tries > 0 && (error.is_transient() || error.is_refusal()) => {
-                    self.body = None;
-                    tokio::time::sleep(RESTART_PAUSE).await;
+            let asked = Instant::now();
+            match self.front.next().await? {
+                Some(piece) => {
+                    self.received += piece.len() as u64;
+                    if self.pace.is_slow(piece.len(), asked.elapsed()) {
+                        self.spread();
+                    }
+                    if let Some(hasher) = &mut self.hasher {
+                        hasher.update(&piece);
+                    }
+                    return Ok(Some(piece));
                 }
-                opened => opened?,
+                None if self.received == self.blob.size => return self.verify().map(|()| None),
+                None => self.advance().await?,
             }
         }
     }
 
-    async fn piece(&mut self) -> Result<Bytes, RegistryError> {
-        let short = RegistryError::Short { digest: self.digest, received: self.received, expected: self.size };
-        if let Some(piece) = self.pending.take() {
-            return Ok(piece);
+    /// Has the rest fetched over several connections, if there is enough of it and the registry gives parts.
+    fn spread(&mut self) {
+        let Front::Stretch(stretch) = &mut self.front else { return };
+        if self.ahead.is_some() || !stretch.knows_ranges() || self.blob.size - self.received < 3 * PART {
+            return;
         }
-        let Some(body) = &mut self.body else { return Err(short) };
-        let url = self.path.parse().unwrap_or_default();
-        next_piece(body).await.map_err(|error| failed(&Method::GET, &url, error))?.ok_or(short)
+        tracing::debug!(digest = %self.blob.digest, received = self.received, "slow, fetching in parts");
+        let boundary = self.received + PART;
+        stretch.cut(boundary);
+        let slots = Arc::clone(self.blob.repository.parts());
+        self.ahead.insert(Ahead::new(self.blob.clone(), slots, boundary)).fill();
     }
 
-    fn accept(&mut self, piece: Bytes) -> Result<Bytes, RegistryError> {
-        self.received += piece.len() as u64;
-        if self.received > self.size {
-            return Err(RegistryError::TooLarge { what: "blob", limit: self.size });
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&piece);
-        }
-        Ok(piece)
-    }
-
-    async fn finish(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        if let Some(body) = &mut self.body
-            && matches!(next_piece(body).await, Ok(Some(_)))
-        {
-            return Err(RegistryError::TooLarge { what: "blob", limit: self.size });
-        }
-        self.body = None;
-        match self.hasher.take().map(Hasher::finish) {
-            Some(found) if found != self.digest => Err(RegistryError::Digest(self.digest)),
-            _ => Ok(None),
-        }
-    }
-
-    /// Asks for what is missing. A server that knows no ranges sends everything again; what is known is skipped.
-    async fn open(&mut self) -> Result<(), RegistryError> {
-        let mut ask = Ask::new(Method::GET, &self.path, Access::Pull);
-        if self.received > 0 {
-            let range = HeaderValue::from_str(&format!("bytes={}-", self.received));
-            ask.headers.insert(header::RANGE, range.unwrap_or(HeaderValue::from_static("bytes=0-")));
-        }
-        let answer = self.repository.ask(&ask).await?;
-        self.opened_at = self.received;
-        let mut skip = self.received;
-        if answer.status() == StatusCode::PARTIAL_CONTENT {
-            let range = answer.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
-            let expected = format!("bytes {}-", self.received);
-            if range.is_some_and(|range| !range.starts_with(&expected)) {
-                return Err(RegistryError::Protocol("another range than the one asked for".to_owned()));
+    /// On to the next part, which is at hand or asked for now.
+    async fn advance(&mut self) -> Result<(), RegistryError> {
+        let short = RegistryError::Short {
+            digest: self.blob.digest,
+            received: self.received,
+            expected: self.blob.size,
+        };
+        let ahead = self.ahead.as_mut().ok_or(short)?;
+        self.front = match ahead.take() {
+            Some(part) => Front::Part(part),
+            None => {
+                let (start, end) = ahead.claim();
+                Front::Stretch(Box::new(Stretch::open(self.blob.clone(), start, end).await?))
             }
-            skip = 0;
-        }
-        self.body = Some(answer.into_body());
-        self.pending = None;
-        while skip > 0 {
-            let mut piece = self.piece().await?;
-            if piece.len() as u64 > skip {
-                self.pending = Some(piece.split_off(usize::try_from(skip).unwrap_or(piece.len())));
-                break;
-            }
-            skip -= piece.len() as u64;
-        }
+        };
         Ok(())
+    }
+
+    fn verify(&mut self) -> Result<(), RegistryError> {
+        match self.hasher.take().map(Hasher::finish) {
+            Some(found) if found != self.blob.digest => Err(RegistryError::Digest(self.blob.digest)),
+            _ => Ok(()),
+        }
     }
 }

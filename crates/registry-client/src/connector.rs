@@ -1,4 +1,5 @@
-//! Opens connections for hyper: our resolver, every address in turn, TLS where the URL says https.
+//! Opens connections for hyper: our resolver, every address in turn, by way of a proxy where one is set, TLS where the URL
+//! says https.
 
 use std::future::Future;
 use std::io;
@@ -20,7 +21,8 @@ use tower_service::Service;
 
 use crate::credentials::Secret;
 use crate::endpoint::host_of;
-use crate::proxy::{Proxies, Proxy};
+use crate::proxy::{Proxies, Proxy, ProxyKind};
+use crate::socks;
 
 /// Bytes of the head of a proxy's answer.
 const MAX_PROXY_ANSWER: usize = 16 << 10;
@@ -28,6 +30,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Makes the TLS settings when the first https connection needs them: reading the system's certificates takes a while.
 type MakeTls = dyn Fn() -> io::Result<ClientConfig> + Send + Sync;
+
+/// What is to be reached, and whether over TLS.
+struct Target<'a> {
+    host: &'a str,
+    port: u16,
+    secure: bool,
+}
 
 #[derive(Clone)]
 pub(crate) struct Connector {
@@ -47,7 +56,10 @@ impl Connector {
             return None;
         }
         let host = host_of(uri.authority()?.as_str());
-        self.proxies.towards(false, host, uri.port_u16().unwrap_or(80)).ok()??.authorization
+        let proxy = self.proxies.towards(false, host, uri.port_u16().unwrap_or(80)).ok()??;
+        // A SOCKS proxy never sees requests.
+        let login = proxy.login.filter(|_| proxy.kind != ProxyKind::Socks5)?;
+        Some(login.basic())
     }
 
     fn tls(&self) -> io::Result<Arc<ClientConfig>> {
@@ -69,13 +81,7 @@ impl Connector {
             let proxy = proxy.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
             let (stream, proxied): (Pipe, bool) = match &proxy {
                 None => (Box::new(open(&host, port).await?), false),
-                Some(proxy) => {
-                    let mut stream = self.to_proxy(proxy).await?;
-                    if secure {
-                        tunnel(&mut stream, proxy, &host, port).await?;
-                    }
-                    (stream, true)
-                }
+                Some(proxy) => self.through(proxy, &Target { host: &host, port, secure }).await?,
             };
             if !secure {
                 return Ok(TokioIo::new(Stream { pipe: stream, proxied }));
@@ -92,14 +98,22 @@ impl Connector {
 }
 
 impl Connector {
-    async fn to_proxy(&self, proxy: &Proxy) -> io::Result<Pipe> {
-        let stream: Pipe = Box::new(open(&proxy.host, proxy.port).await?);
-        if !proxy.secure {
-            return Ok(stream);
+    /// A connection by way of a proxy, and whether it is the proxy that reads the requests on it.
+    async fn through(&self, proxy: &Proxy, target: &Target<'_>) -> io::Result<(Pipe, bool)> {
+        let mut stream: Pipe = Box::new(open(&proxy.host, proxy.port).await?);
+        if proxy.kind == ProxyKind::Socks5 {
+            socks::connect(&mut stream, proxy, target.host, target.port).await?;
+            return Ok((stream, false));
         }
-        let builder = tls_trust::builder().map_err(|error| io::Error::other(error.to_string()))?;
-        let trusting = builder.with_root_certificates(tls_trust::system_roots()).with_no_client_auth();
-        encrypt(Arc::new(trusting), &proxy.host, stream).await
+        if proxy.kind == ProxyKind::Https {
+            let builder = tls_trust::builder().map_err(|error| io::Error::other(error.to_string()))?;
+            let trusting = builder.with_root_certificates(tls_trust::system_roots()).with_no_client_auth();
+            stream = encrypt(Arc::new(trusting), &proxy.host, stream).await?;
+        }
+        if target.secure {
+            tunnel(&mut stream, proxy, target.host, target.port).await?;
+        }
+        Ok((stream, true))
     }
 }
 
@@ -119,7 +133,7 @@ async fn encrypt(tls: Arc<ClientConfig>, host: &str, stream: Pipe) -> io::Result
 /// Asks a proxy to pass bytes on (RFC 9110, CONNECT).
 async fn tunnel(stream: &mut Pipe, proxy: &Proxy, host: &str, port: u16) -> io::Result<()> {
     let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let authorization = proxy.authorization.as_ref();
+    let authorization = proxy.login.as_ref().map(|login| login.basic());
     let authorization = authorization.map(|value| format!("Proxy-Authorization: {}\r\n", value.reveal()));
     let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}\r\n", authorization.unwrap_or_default());
     stream.write_all(request.as_bytes()).await?;

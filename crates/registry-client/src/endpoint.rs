@@ -84,12 +84,6 @@ impl Endpoint {
         Some(Self { domain: authority.to_owned(), authority: authority.to_owned(), insecure, only: Some(only) })
     }
 
-    /// A server that is no registry.
-    pub fn anywhere(authority: &str, plain: bool) -> Self {
-        let only = Some(if plain { Scheme::Http } else { Scheme::Https });
-        Self { domain: authority.to_owned(), authority: authority.to_owned(), insecure: false, only }
-    }
-
     /// In the order in which Docker tries them.
     pub fn schemes(&self) -> &'static [Scheme] {
         match self.only {

@@ -36,10 +36,18 @@ pub enum RegistryError {
          in certs.d/{registry}/token-servers)"
     )]
     ForeignRealm { realm: String, registry: String },
+    /// What is no registry refused to give a file.
+    #[error("failed to GET {address} with status {status}: {body}")]
+    Page { address: String, status: http::StatusCode, body: String },
+    #[error("invalid URL {0:?}")]
+    Address(String),
     #[error("no basic auth credentials")]
     NoCredentials,
     #[error("invalid authorization server answer: {0}")]
     Token(String),
+    /// A web login that came to nothing.
+    #[error("{0}")]
+    Hub(String),
     #[error("{what} is larger than {limit} bytes")]
     TooLarge { what: &'static str, limit: u64 },
     #[error("verification failed for digest {0}")]
@@ -63,16 +71,17 @@ impl RegistryError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Api { status, .. } | Self::Body { status, .. } => Some(*status),
+            Self::Page { status, .. } => Some(status.as_u16()),
             _ => None,
         }
     }
 
-    /// Whether the same request may succeed in a moment.
     /// Nobody listens: final for who asks for the first time, and what a restarting server looks like to the others.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
     }
 
+    /// Whether the same request may succeed in a moment.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Transport { source, .. } => !matches!(
@@ -96,7 +105,7 @@ impl Kind for RegistryError {
             Self::Login { .. } => ErrorKind::Internal,
             Self::Digest(_) | Self::Short { .. } => ErrorKind::DataLoss,
             Self::Transport { .. } => ErrorKind::Unavailable,
-            Self::TooLarge { .. } => ErrorKind::InvalidArgument,
+            Self::TooLarge { .. } | Self::Address(_) => ErrorKind::InvalidArgument,
             other => match other.status() {
                 Some(401) => ErrorKind::Unauthenticated,
                 Some(403) => ErrorKind::PermissionDenied,
@@ -117,15 +126,31 @@ fn shown(errors: &[ApiError], status: u16) -> String {
         return format!("unexpected status: {status} {reason}");
     }
     let line = |error: &ApiError| match (error.code.is_empty(), error.message.is_empty()) {
-        (_, true) => words(&error.code),
-        (true, false) => error.message.clone(),
-        (false, false) => format!("{}: {}", words(&error.code), error.message),
+        (_, true) => printable(&words(&error.code)),
+        (true, false) => printable(&error.message),
+        (false, false) => printable(&format!("{}: {}", words(&error.code), error.message)),
     };
     errors.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn words(code: &str) -> String {
     code.to_ascii_lowercase().replace('_', " ")
+}
+
+/// With control characters as Go writes them in quotes: what a server says shall not steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push_str("\\t"),
+            '\r' => shown.push_str("\\r"),
+            c if c.is_ascii_control() => shown.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// The error that an answer's body tells, or that it is none.
@@ -158,8 +183,8 @@ pub(crate) fn of_answer(status: u16, json: bool, body: &[u8]) -> RegistryError {
 }
 
 fn not_json(text: &str) -> String {
-    let first = text.chars().next().unwrap_or(' ');
-    format!("invalid character '{first}' looking for beginning of value")
+    let first = text.chars().next().unwrap_or(' ').to_string();
+    format!("invalid character '{}' looking for beginning of value", printable(&first))
 }
 
 #[cfg(test)]
@@ -173,6 +198,12 @@ mod tests {
         assert_eq!(error.to_string(), "manifest unknown: manifest unknown");
         assert!(error.has_code("MANIFEST_UNKNOWN"));
         assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_a_registry_says_does_not_steer_a_terminal() {
+        let body = b"{\"errors\":[{\"code\":\"DENIED\",\"message\":\"\\u001b]0;x\\u0007 a\\nb \\u009b c\"}]}";
+        assert_eq!(of_answer(403, true, body).to_string(), "denied: \\x1b]0;x\\x07 a\\nb \\u009b c");
     }
 
     #[test]

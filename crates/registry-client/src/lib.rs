@@ -8,18 +8,22 @@
 //! is insecure by address or configuration. Nothing is written to disk. Names are resolved by [`resolver`], never by the
 //! C library, which a static program does not have.
 
+mod ahead;
 mod auth;
 mod blob;
 mod connector;
 mod credentials;
-mod download;
+mod device;
 mod endpoint;
 mod error;
 mod manifest;
 mod proxy;
 mod realm;
+mod redirect;
 mod repository;
 mod search;
+mod socks;
+mod stretch;
 mod tls;
 mod transport;
 mod upload;
@@ -27,7 +31,7 @@ mod web;
 
 pub use blob::{BlobReader, Verify};
 pub use credentials::{Credentials, Secret};
-pub use download::Download;
+pub use device::{Account, DeviceLogin, Hub, revoke};
 pub use endpoint::RegistryOptions;
 pub use error::{ApiError, RegistryError};
 pub use manifest::FetchedManifest;
@@ -35,4 +39,4 @@ pub use proxy::Proxies;
 pub use repository::{Registries, Repository};
 pub use search::SearchHit;
 pub use upload::{BlobSource, OpenBlob, Pushed};
-pub use web::{WebError, WebFile, get_file};
+pub use web::{WebFile, get_file};

@@ -22,12 +22,34 @@ pub struct Proxies {
 /// A proxy that is to be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
+    pub kind: ProxyKind,
     pub host: String,
     pub port: u16,
-    /// Whether it is spoken to over TLS.
-    pub secure: bool,
+    pub login: Option<Login>,
+}
+
+/// How a proxy is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProxyKind {
+    Http,
+    /// The same over TLS.
+    Https,
+    Socks5,
+}
+
+/// Who we are to a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub user: String,
+    pub password: Secret,
+}
+
+impl Login {
     /// The value of Proxy-Authorization.
-    pub authorization: Option<Secret>,
+    pub fn basic(&self) -> Secret {
+        let pair = format!("{}:{}", self.user, self.password.reveal());
+        Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+    }
 }
 
 impl Proxies {
@@ -83,25 +105,26 @@ fn parse(url: &str) -> Result<Proxy, String> {
     // Never the URL itself: it may have a password.
     let invalid = || "invalid proxy URL".to_owned();
     let uri: Uri = whole.parse().map_err(|_| invalid())?;
-    let secure = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
+    let (kind, default_port) = match uri.scheme_str() {
+        Some("http") => (ProxyKind::Http, 80),
+        Some("https") => (ProxyKind::Https, 443),
+        // Go's programs let the proxy look names up by either.
+        Some("socks5" | "socks5h") => (ProxyKind::Socks5, 1080),
         Some(other) => return Err(format!("unsupported proxy scheme {other:?}")),
         None => return Err(invalid()),
     };
     let authority = uri.authority().ok_or_else(invalid)?.as_str();
     let (user, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
-    let authorization = user.map(|user| {
-        let decoded = percent_encoding::percent_decode_str(user).decode_utf8_lossy();
-        let pair = if decoded.contains(':') { decoded.into_owned() } else { format!("{decoded}:") };
-        Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+    let login = user.map(|user| {
+        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        Login { user: decode(user), password: Secret::new(decode(password)) }
     });
     let host = host_of(place).to_owned();
     if host.is_empty() {
         return Err(invalid());
     }
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    Ok(Proxy { host, port, secure, authorization })
+    Ok(Proxy { kind, host, port: uri.port_u16().unwrap_or(default_port), login })
 }
 
 #[cfg(test)]
@@ -126,13 +149,27 @@ mod tests {
         }
         assert_eq!(proxies.towards(false, "docker.io", 80).unwrap(), None, "no proxy for http");
         let proxy = proxies.towards(true, "docker.io", 443).unwrap().unwrap();
-        assert_eq!((proxy.host.as_str(), proxy.port, proxy.secure), ("proxy.lan", 3128, false));
-        assert_eq!(proxy.authorization, Some(Secret::new("Basic dXNlcjpwQHNz")));
+        assert_eq!((proxy.host.as_str(), proxy.port, proxy.kind), ("proxy.lan", 3128, ProxyKind::Http));
+        assert_eq!(proxy.login.map(|login| login.basic()), Some(Secret::new("Basic dXNlcjpwQHNz")));
+    }
+
+    #[test]
+    fn a_proxy_is_what_the_scheme_of_its_url_says() {
+        for (url, kind, port) in [
+            ("proxy.lan", ProxyKind::Http, 80),
+            ("https://proxy.lan", ProxyKind::Https, 443),
+            ("socks5://proxy.lan", ProxyKind::Socks5, 1080),
+            ("socks5h://proxy.lan:9050", ProxyKind::Socks5, 9050),
+        ] {
+            let proxies = Proxies { https: url.into(), ..Proxies::default() };
+            let proxy = proxies.towards(true, "reg.lan", 443).unwrap().unwrap();
+            assert_eq!((proxy.kind, proxy.port, proxy.login), (kind, port, None), "{url}");
+        }
     }
 
     #[test]
     fn a_proxy_that_is_none_is_refused_without_its_password() {
-        for url in ["socks5://me:secret@proxy", "http://", "http://me:secret@ x"] {
+        for url in ["socks4://me:secret@proxy", "http://", "http://me:secret@ x"] {
             let proxies = Proxies { http: url.into(), ..Proxies::default() };
             let error = proxies.towards(false, "reg.lan", 80).unwrap_err();
             assert!(error.contains("proxy") && !error.contains("secret"), "{error}");

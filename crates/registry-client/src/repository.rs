@@ -9,19 +9,20 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use ids::Reference;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
+use crate::ahead::MAX_PARTS;
 use crate::auth::{Challenge, Token, challenges, fetch_token, sensitive};
 use crate::connector::Connector;
 use crate::credentials::{Credentials, Secret};
 use crate::endpoint::{Endpoint, RegistryOptions, Scheme, host_of};
 use crate::error::RegistryError;
 use crate::realm;
-use crate::search::get;
+use crate::redirect::{MAX_REDIRECTS, location, same_origin};
+use crate::stretch::RESTART_PAUSE;
 use crate::tls;
 use crate::transport::{RequestBody, Transport, answered_error, empty, read_bounded};
 
-const MAX_REDIRECTS: usize = 10;
 /// Tries of one request, the first included; the pause doubles from this on.
 pub(crate) const MAX_TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -36,6 +37,8 @@ const MAX_SERVERS: usize = 64;
 pub struct Registries {
     options: RwLock<RegistryOptions>,
     servers: Mutex<HashMap<String, Arc<Server>>>,
+    /// For parts of blobs that are fetched ahead.
+    parts: Arc<Semaphore>,
 }
 
 /// A registry's connections.
@@ -46,6 +49,7 @@ pub(crate) struct Server {
     certificates: PathBuf,
     /// Tries of what is pulled, the first included.
     download_attempts: u32,
+    parts: Arc<Semaphore>,
     /// The scheme that last worked.
     scheme: Mutex<Option<Scheme>>,
 }
@@ -100,13 +104,18 @@ impl<'a> Ask<'a> {
 
 impl Registries {
     pub fn new(options: RegistryOptions) -> Self {
-        Self { options: RwLock::new(options), servers: Mutex::default() }
+        let parts = Arc::new(Semaphore::new(MAX_PARTS));
+        Self { options: RwLock::new(options), servers: Mutex::default(), parts }
     }
 
     /// Takes these options from now on; requests under way go on with the old ones.
     pub fn configure(&self, options: RegistryOptions) {
         *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
         lock(&self.servers).clear();
+    }
+
+    pub(crate) fn options(&self) -> RegistryOptions {
+        self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The repository that a reference names.
@@ -116,7 +125,7 @@ impl Registries {
 
     /// Where to pull from: mirrors first, which get no credentials of the registry's, the registry itself last.
     pub fn sources(&self, reference: &Reference, credentials: Credentials) -> Vec<Repository> {
-        let options = self.options.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let options = self.options();
         let mirrors = options.mirrors_of(reference.domain()).into_iter();
         let mirrored = mirrors.map(|mirror| {
             let key = format!("mirror {}://{}", mirror.schemes()[0].name(), mirror.authority);
@@ -164,8 +173,8 @@ impl Registries {
         servers.entry(key).or_insert(server).clone()
     }
 
-    pub(crate) fn open(&self, endpoint: Endpoint) -> Arc<Server> {
-        let options = self.options.read().unwrap_or_else(PoisonError::into_inner).clone();
+    fn open(&self, endpoint: Endpoint) -> Arc<Server> {
+        let options = self.options();
         let (user_agent, proxies) = (options.user_agent.clone(), options.proxies.clone());
         let (certificates, download_attempts) = (options.certificates.clone(), options.download_attempts.max(1));
         let tls_endpoint = endpoint.clone();
@@ -173,7 +182,8 @@ impl Registries {
             tls::configuration(&tls_endpoint, &options).map_err(|error| io::Error::other(error.to_string()))
         });
         let transport = Transport::new(connector, &user_agent);
-        Arc::new(Server { endpoint, transport, certificates, download_attempts, scheme: Mutex::default() })
+        let parts = Arc::clone(&self.parts);
+        Arc::new(Server { endpoint, transport, certificates, download_attempts, parts, scheme: Mutex::default() })
     }
 }
 
@@ -226,6 +236,11 @@ impl Repository {
         self.0.server.download_attempts
     }
 
+    /// Room for parts of blobs that are fetched ahead, shared by everybody.
+    pub(crate) fn parts(&self) -> &Arc<Semaphore> {
+        &self.0.server.parts
+    }
+
     /// Sends until there is a good answer, the error is final, or all tries are used up.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, RegistryError> {
         let mut pause = FIRST_PAUSE;
@@ -237,18 +252,18 @@ impl Repository {
                     pause = wait.unwrap_or(pause);
                     error
                 }
+                // It was there a moment ago.
+                Err((error, _)) if error.is_refusal() && self.0.contact.initialized() && attempt < tries => {
+                    pause = RESTART_PAUSE;
+                    error
+                }
                 Err((error, _)) => return Err(error),
             };
             tracing::debug!(error = %failure, attempt, "registry request failed, trying again");
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = (pause * 2).min(MAX_RETRY_AFTER);
         }
         Err(RegistryError::Protocol("no answer".to_owned()))
-    }
-
-    /// The same without further tries, for what cannot be sent twice.
-    pub(crate) async fn ask_once_only(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, RegistryError> {
-        self.ask_once(ask).await.map_err(|(error, _)| error)
     }
 
     /// The whole URL of a target.
@@ -257,8 +272,8 @@ impl Repository {
         Ok(format!("{}://{}/v2/{target}", contact.scheme.name(), self.0.server.endpoint.authority))
     }
 
-    /// One try; with its error, how long the registry asks to wait.
-    async fn ask_once(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, (RegistryError, Option<Duration>)> {
+    /// One try, for what cannot be sent twice; with its error, how long the registry asks to wait.
+    pub(crate) async fn ask_once(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, (RegistryError, Option<Duration>)> {
         let plain = |error| (error, None);
         let contact = self.contact().await.map_err(plain)?;
         let mut answer = self.send(ask, &contact, &contact.challenges).await.map_err(plain)?;
@@ -436,65 +451,6 @@ impl Server {
     }
 }
 
-/// A GET that follows redirects; the headers go to the first server only.
-pub(crate) async fn get_following(
-    server: &Server,
-    url: &str,
-    headers: &HeaderMap,
-) -> Result<Response<Incoming>, RegistryError> {
-    let (home, mut url) = (url.to_owned(), url.to_owned());
-    let none = HeaderMap::new();
-    for _ in 0..=MAX_REDIRECTS {
-        let headers = if same_origin(&home, &url) { headers } else { &none };
-        let answer = server.transport.send(get(&url, headers)?).await?;
-        if !answer.status().is_redirection() || answer.status() == StatusCode::NOT_MODIFIED {
-            return Ok(answer);
-        }
-        let next = location(&answer, &url)?;
-        if url.starts_with("https://") && !next.starts_with("https://") {
-            return Err(RegistryError::Protocol("insecure location".to_owned()));
-        }
-        url = next;
-    }
-    Err(RegistryError::Redirects(MAX_REDIRECTS))
-}
-
-/// Where an answer sends us, made whole.
-pub(crate) fn location(answer: &Response<Incoming>, base: &str) -> Result<String, RegistryError> {
-    let value = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let value = value.ok_or_else(|| RegistryError::Protocol("no location".to_owned()))?;
-    absolute(base, value).ok_or_else(|| RegistryError::Protocol(format!("invalid location {value:?}")))
-}
-
-fn absolute(base: &str, value: &str) -> Option<String> {
-    if value.starts_with("http://") || value.starts_with("https://") {
-        return Some(value.to_owned());
-    }
-    let (scheme, rest) = base.split_once("://")?;
-    let authority = rest.split(['/', '?']).next()?;
-    if let Some(other) = value.strip_prefix("//") {
-        return Some(format!("{scheme}://{other}"));
-    }
-    if value.starts_with('/') {
-        return Some(format!("{scheme}://{authority}{value}"));
-    }
-    let path = rest[authority.len()..].split('?').next()?;
-    if value.starts_with('?') {
-        return Some(format!("{scheme}://{authority}{path}{value}"));
-    }
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    Some(format!("{scheme}://{authority}{folder}/{value}"))
-}
-
-pub(crate) fn same_origin(home: &str, url: &str) -> bool {
-    let origin = |url: &str| {
-        let (scheme, rest) = url.split_once("://")?;
-        Some((scheme.to_owned(), rest.split(['/', '?']).next()?.to_ascii_lowercase()))
-    };
-    // `user@host` in a location must not pass for the host.
-    origin(home).is_some() && origin(home) == origin(url)
-}
-
 /// `Link: </v2/x/tags/list?last=b&n=1>; rel="next"`, as a target of [`Ask`].
 fn next_page(headers: &HeaderMap) -> Option<String> {
     let link = headers.get(header::LINK)?.to_str().ok()?;
@@ -510,28 +466,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn locations_are_taken_from_where_they_were_given() {
-        let base = "http://reg:5000/v2/a/blobs/uploads/";
-        for (value, expected) in [
-            ("https://other/x", "https://other/x"),
-            ("/v2/x?y=z", "http://reg:5000/v2/x?y=z"),
-            ("//cdn/x", "http://cdn/x"),
-            ("id?z", "http://reg:5000/v2/a/blobs/uploads/id?z"),
-        ] {
-            assert_eq!(absolute(base, value).as_deref(), Some(expected), "{value}");
-        }
-    }
-
-    #[test]
-    fn only_the_same_scheme_host_and_port_is_home() {
-        let home = "https://reg:5000";
-        assert!(same_origin(home, "https://REG:5000/v2/x"));
-        for other in ["http://reg:5000/", "https://reg/", "https://reg:5000@evil/", "https://reg:5000.evil/", "x"] {
-            assert!(!same_origin(home, other), "{other}");
-        }
-    }
 
     #[test]
     fn the_next_page_is_below_v2_only() {

@@ -1,14 +1,15 @@
 //! Search of a registry's catalogue: `/v1/search`, which Docker Hub has and few others.
 
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::auth::sensitive;
 use crate::credentials::Credentials;
 use crate::error::RegistryError;
-use crate::repository::{Registries, get_following};
-use crate::transport::{empty, read_bounded};
+use crate::redirect::get_following;
+use crate::repository::Registries;
+use crate::transport::read_bounded;
 
 const MAX_ANSWER_BYTES: u64 = 4 << 20;
 
@@ -48,7 +49,7 @@ impl Registries {
         if let Some(basic) = credentials.basic() {
             headers.insert(header::AUTHORIZATION, sensitive(&basic)?);
         }
-        let answer = get_following(&server, &url, &headers).await?;
+        let (answer, _) = get_following(&server.transport, &url, &headers).await?;
         if answer.status() != StatusCode::OK {
             return Err(RegistryError::NoSearch { registry: domain.to_owned(), status: answer.status().as_u16() });
         }
@@ -59,14 +60,4 @@ impl Registries {
         hits.truncate(limit as usize);
         Ok(hits)
     }
-}
-
-/// A GET without a body.
-pub(crate) fn get(url: &str, headers: &HeaderMap) -> Result<Request<crate::transport::RequestBody>, RegistryError> {
-    let uri = url.parse().map_err(|_| RegistryError::Protocol(format!("invalid location {url:?}")))?;
-    let mut request = Request::new(empty());
-    *request.method_mut() = Method::GET;
-    *request.uri_mut() = uri;
-    request.headers_mut().extend(headers.clone());
-    Ok(request)
 }

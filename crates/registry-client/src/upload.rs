@@ -17,7 +17,9 @@ use ids::Digest;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::RegistryError;
-use crate::repository::{Access, Ask, MAX_TRIES, Repository, location};
+use crate::redirect::location;
+use crate::repository::{Access, Ask, MAX_TRIES, Repository};
+use crate::stretch::{GOOD_CONNECTION, RESTART_PAUSE};
 use crate::transport::{RequestBody, failed, full, timed_out};
 
 /// How long an upload may stand still.
@@ -47,6 +49,30 @@ pub enum Pushed {
     Uploaded,
 }
 
+/// An upload that broke off, and how long to wait before it is gone on with.
+struct Setback {
+    error: RegistryError,
+    pause: Duration,
+}
+
+impl Setback {
+    /// With what the registry says of waiting.
+    fn new((error, said): (RegistryError, Option<Duration>)) -> Self {
+        let own = if error.is_refusal() { RESTART_PAUSE } else { RETRY_PAUSE };
+        Self { pause: said.unwrap_or(own), error }
+    }
+
+    fn may_pass(&self) -> bool {
+        self.error.is_transient() || self.error.is_refusal()
+    }
+}
+
+impl From<RegistryError> for Setback {
+    fn from(error: RegistryError) -> Self {
+        Self::new((error, None))
+    }
+}
+
 impl Repository {
     /// Sees to it that the registry has the blob. `elsewhere` are repositories of the same registry that should have it.
     pub async fn push_blob(&self, blob: &BlobSource, elsewhere: &[String]) -> Result<Pushed, RegistryError> {
@@ -69,32 +95,36 @@ impl Repository {
             match self.upload_in_tries(blob, url, &mut tries).await {
                 Ok(()) => return Ok(Pushed::Uploaded),
                 // Another try begins with a session of its own: what this one has received is unknown.
-                Err(error) if error.is_transient() && tries > 0 => {
-                    tracing::debug!(digest = %blob.digest, %error, "upload broke off, starting again");
-                    tokio::time::sleep(RETRY_PAUSE).await;
+                Err(setback) if setback.may_pass() && tries > 0 => {
+                    tracing::debug!(digest = %blob.digest, error = %setback.error, "upload broke off, starting again");
+                    tokio::time::sleep(setback.pause).await;
                 }
-                Err(error) => return Err(error),
+                Err(setback) => return Err(setback.error),
             }
         }
     }
 
     /// One session, gone on with as long as the registry tells what it has received of it.
-    async fn upload_in_tries(&self, blob: &BlobSource, url: String, tries: &mut u32) -> Result<(), RegistryError> {
+    async fn upload_in_tries(&self, blob: &BlobSource, url: String, tries: &mut u32) -> Result<(), Setback> {
         let (mut url, mut offset) = (url, 0);
         loop {
             *tries -= 1;
-            let error = match self.upload(blob, &url, offset).await {
+            let setback = match self.upload(blob, &url, offset).await {
                 Ok(()) => return Ok(()),
-                Err(error) if error.is_transient() && *tries > 0 => error,
-                Err(error) => return Err(error),
+                Err(setback) if setback.may_pass() && *tries > 0 => setback,
+                Err(setback) => return Err(setback),
             };
-            tokio::time::sleep(RETRY_PAUSE).await;
+            tokio::time::sleep(setback.pause).await;
             match self.received(&url).await {
                 Some((next, received)) if received > 0 && received < blob.size => {
-                    tracing::debug!(digest = %blob.digest, %error, received, "upload broke off, going on");
+                    tracing::debug!(digest = %blob.digest, error = %setback.error, received, "upload broke off, going on");
+                    // A session that got further is a good one.
+                    if received >= offset + GOOD_CONNECTION {
+                        *tries = MAX_TRIES;
+                    }
                     (url, offset) = (next, received);
                 }
-                _ => return Err(error),
+                _ => return Err(setback),
             }
         }
     }
@@ -135,7 +165,7 @@ impl Repository {
         location(&answer, &self.url(target).await?).map(Some)
     }
 
-    async fn upload(&self, blob: &BlobSource, url: &str, offset: u64) -> Result<(), RegistryError> {
+    async fn upload(&self, blob: &BlobSource, url: &str, offset: u64) -> Result<(), Setback> {
         let sent = Arc::new(AtomicU64::new(0));
         let body = || body_of(blob, offset, sent.clone());
         let mut ask = Ask::new(Method::PATCH, url, Access::Push);
@@ -147,8 +177,10 @@ impl Repository {
         }
         ask.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         let answer = tokio::select! {
-            answer = self.ask_once_only(&ask) => answer?,
-            () = stalled(&sent) => return Err(failed(&Method::PATCH, &url.parse().unwrap_or_default(), timed_out())),
+            answer = self.ask_once(&ask) => answer.map_err(Setback::new)?,
+            () = stalled(&sent) => {
+                return Err(failed(&Method::PATCH, &url.parse().unwrap_or_default(), timed_out()).into());
+            }
         };
         let next = location(&answer, url)?;
         let separator = if next.contains('?') { '&' } else { '?' };
@@ -158,7 +190,7 @@ impl Repository {
         let mut ask = Ask::new(Method::PUT, &target, Access::Push);
         ask.body = Some(&nothing);
         ask.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        self.ask_once_only(&ask).await.map(|_| ())
+        self.ask_once(&ask).await.map(|_| ()).map_err(Setback::new)
     }
 }
 

@@ -1,35 +1,29 @@
-//! Files at any address of the web, by the connections that registries are reached with: what a build asks for.
+//! Files at any address of the web, by the connections that registries are reached with: what an import or a build asks
+//! for. No credentials go along.
 
 use std::io;
 
 use bytes::Bytes;
-use http::{Method, Request, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use hyper::body::Incoming;
 
 use crate::connector::Connector;
-use crate::error::RegistryError;
+use crate::error::{RegistryError, printable};
 use crate::proxy::Proxies;
-use crate::transport::{Transport, empty, next_piece};
+use crate::redirect::get_following;
+use crate::repository::Registries;
+use crate::transport::{Transport, failed, next_piece, read_bounded};
 
-/// Addresses that lead to addresses, as Go has it.
-const MAX_REDIRECTS: usize = 10;
-
-/// Why a file is not had.
-#[derive(Debug, thiserror::Error)]
-pub enum WebError {
-    /// In Docker's words where it has some.
-    #[error("{0}")]
-    Refused(String),
-    #[error(transparent)]
-    Transport(#[from] RegistryError),
-}
+/// Bytes of a refusal that are shown.
+const MAX_REFUSAL: u64 = 512;
 
 /// A file on its way.
 pub struct WebFile {
     /// Where it was in the end.
     pub address: String,
-    /// What its head says: `Content-Type`, `Last-Modified`, the name in `Content-Disposition`.
-    pub content_type: String,
+    /// As far as the server says so.
+    pub size: Option<u64>,
+    /// What its head says: `Last-Modified`, the name in `Content-Disposition`.
     pub last_modified: String,
     pub disposition: String,
     body: Incoming,
@@ -37,76 +31,56 @@ pub struct WebFile {
 
 impl WebFile {
     /// The next piece; `None` at the end.
-    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        next_piece(&mut self.body).await
+    pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let broken = |error| failed(&Method::GET, &self.address.parse().unwrap_or_default(), error);
+        next_piece(&mut self.body).await.map_err(broken)
     }
 }
 
-/// Asks for a file over http or https, with the system's certificates and the environment's proxies.
-pub async fn get_file(address: &str, user_agent: &str) -> Result<WebFile, WebError> {
-    let connector = Connector::new(Proxies::from_environment(), || {
+impl Registries {
+    /// Asks for the file at this address as a registry would be asked: by the daemon's proxies.
+    pub async fn web_file(&self, address: &str) -> Result<WebFile, RegistryError> {
+        let options = self.options();
+        get_file(address, &options.user_agent, options.proxies).await
+    }
+}
+
+/// Asks for a file over http or https, with the system's certificates; redirects are followed.
+pub async fn get_file(address: &str, user_agent: &str, proxies: Proxies) -> Result<WebFile, RegistryError> {
+    let uri: Uri = address.parse().map_err(|_| RegistryError::Address(address.to_owned()))?;
+    let named = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+    if uri.scheme().is_none() || named.is_none() {
+        return Err(RegistryError::Address(address.to_owned()));
+    }
+    let transport = transport(user_agent, proxies);
+    let (answer, address) = get_following(&transport, address, &HeaderMap::new()).await?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(RegistryError::Page { address, status, body: refusal(answer.into_body(), status).await });
+    }
+    let text = |name: header::HeaderName| {
+        answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    Ok(WebFile {
+        address,
+        size: text(header::CONTENT_LENGTH).parse().ok(),
+        last_modified: text(header::LAST_MODIFIED),
+        disposition: text(header::CONTENT_DISPOSITION),
+        body: answer.into_body(),
+    })
+}
+
+/// To servers that are no registries.
+pub(crate) fn transport(user_agent: &str, proxies: Proxies) -> Transport {
+    let connector = Connector::new(proxies, || {
         let builder = tls_trust::builder().map_err(io::Error::other)?;
         Ok(builder.with_root_certificates(tls_trust::system_roots()).with_no_client_auth())
     });
-    let transport = Transport::new(connector, user_agent);
-    let mut address = address.to_owned();
-    for _ in 0..=MAX_REDIRECTS {
-        let wrong = |_| WebError::Refused(format!("invalid URL {address:?}"));
-        let uri: Uri = address.parse().map_err(wrong)?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(WebError::Refused(format!("unsupported scheme in {address:?}")));
-        }
-        let request = Request::builder().method(Method::GET).uri(uri.clone()).body(empty());
-        let request = request.map_err(|error| WebError::Refused(error.to_string()))?;
-        let answer = transport.send(request).await?;
-        let text = |name: header::HeaderName| {
-            answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-        };
-        let status = answer.status();
-        if status.is_redirection() {
-            address = absolute(&uri, &text(header::LOCATION));
-            continue;
-        }
-        if !status.is_success() {
-            return Err(WebError::Refused(format!("failed to GET {address} with status {status}: ")));
-        }
-        return Ok(WebFile {
-            address,
-            content_type: text(header::CONTENT_TYPE),
-            last_modified: text(header::LAST_MODIFIED),
-            disposition: text(header::CONTENT_DISPOSITION),
-            body: answer.into_body(),
-        });
-    }
-    Err(WebError::Refused(format!("{address} redirects too often")))
+    Transport::new(connector, user_agent)
 }
 
-/// A redirect's target may leave out what stays the same.
-fn absolute(base: &Uri, location: &str) -> String {
-    let scheme = base.scheme_str().unwrap_or("https");
-    let authority = base.authority().map(ToString::to_string).unwrap_or_default();
-    match location {
-        location if location.contains("://") => location.to_owned(),
-        location if location.starts_with("//") => format!("{scheme}:{location}"),
-        location if location.starts_with('/') => format!("{scheme}://{authority}{location}"),
-        location => {
-            let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-            format!("{scheme}://{authority}{folder}/{location}")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn redirects_are_relative_to_where_they_were() {
-        let base: Uri = "https://a.b/c/d?e".parse().unwrap();
-        for (location, expected) in
-            [("http://x/y", "http://x/y"), ("//x/y", "https://x/y"), ("/y", "https://a.b/y"), ("y", "https://a.b/c/y")]
-        {
-            assert_eq!(absolute(&base, location), expected);
-        }
-    }
+/// What the server says about it, as far as that is short.
+async fn refusal(body: Incoming, status: StatusCode) -> String {
+    let read = read_bounded(body, "error", MAX_REFUSAL).await;
+    read.map_or_else(|_| status.to_string(), |bytes| printable(&String::from_utf8_lossy(&bytes)))
 }

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use ids::{Digest, Reference};
 use registry_client::{
-    BlobSource, Credentials, Proxies, Pushed, Registries, RegistryError, RegistryOptions, Repository, Secret, Verify,
+    BlobSource, Credentials, DeviceLogin, Hub, Proxies, Pushed, Registries, RegistryError, RegistryOptions, Repository, Secret, Verify,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -609,16 +609,206 @@ async fn a_file_of_the_web_is_fetched_through_redirects_and_without_credentials(
     let server = Server::start(|seen, _| match seen.path.as_str() {
         "/here" => reply(302, &[("location", "/there?x=1")], ""),
         "/there?x=1" => reply(200, &[], "content"),
-        _ => reply(404, &[], ""),
+        _ => reply(404, &[], "no\x1bthing"),
     })
     .await;
     let registries = Registries::new(RegistryOptions::default());
-    let mut download = registries.download(&format!("http://{}/here", server.address)).await.unwrap();
+    let mut download = registries.web_file(&format!("http://{}/here", server.address)).await.unwrap();
     assert_eq!(download.size, Some(7));
     assert_eq!(download.next().await.unwrap().as_deref(), Some(&b"content"[..]));
     assert_eq!(download.next().await.unwrap(), None);
-    assert!(registries.download(&format!("http://{}/nothing", server.address)).await.is_err());
-    for url in ["ftp://x/y", "http://", "http://user@host/", "x"] {
-        assert!(registries.download(url).await.is_err(), "{url}");
+    let missing = format!("http://{}/nothing", server.address);
+    let error = registries.web_file(&missing).await.err().unwrap();
+    assert_eq!(error.to_string(), format!("failed to GET {missing} with status 404 Not Found: no\\x1bthing"));
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    for (url, expected) in [
+        ("ftp://x/y", "Get \"ftp://x/y\": unsupported protocol scheme \"ftp\""),
+        ("http://", "invalid URL \"http://\""),
+        ("http://user@host/", "invalid URL \"http://user@host/\""),
+        ("x", "invalid URL \"x\""),
+    ] {
+        assert_eq!(errors::chain(&registries.web_file(url).await.err().unwrap()), expected);
     }
+}
+
+/// A SOCKS5 proxy for whom these bytes are a login; answers its address and the targets that it was asked for.
+async fn socks_proxy(login: Option<&'static [u8]>, to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let log = log.clone();
+            tokio::spawn(async move {
+                let mut head = [0; 2];
+                client.read_exact(&mut head).await?;
+                client.read_exact(&mut vec![0; usize::from(head[1])]).await?;
+                client.write_all(&[5, if login.is_some() { 2 } else { 0 }]).await?;
+                if let Some(login) = login {
+                    let mut given = vec![0; login.len()];
+                    client.read_exact(&mut given).await?;
+                    client.write_all(&[1, u8::from(given != login)]).await?;
+                }
+                let mut request = [0; 5];
+                client.read_exact(&mut request).await?;
+                let mut name = vec![0; usize::from(request[4]) + 2];
+                client.read_exact(&mut name).await?;
+                let port = u16::from_be_bytes([name[name.len() - 2], name[name.len() - 1]]);
+                log.lock().unwrap().push(format!("{}:{port}", String::from_utf8_lossy(&name[..name.len() - 2])));
+                client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+                let mut server = tokio::net::TcpStream::connect(to).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await.map(drop)
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_socks_proxy_finds_the_registry_by_its_name() {
+    let server = Server::start(|seen, _| match seen.header("proxy-authorization") {
+        None if seen.path.starts_with("/v2/") => ok(),
+        _ => reply(400, &[], ""),
+    })
+    .await;
+    for (login, user) in [(None, ""), (Some(&b"\x01\x02me\x04p ss"[..]), "me:p%20ss@")] {
+        let (proxy, asked) = socks_proxy(login, server.address).await;
+        let url = format!("socks5://{user}{proxy}");
+        let proxies = Proxies { http: url.clone(), https: url, ..Proxies::default() };
+        let insecure = vec!["registry.test:5000".to_owned()];
+        let registries = Registries::new(RegistryOptions { proxies, insecure, ..RegistryOptions::default() });
+        let reference = Reference::parse_familiar("registry.test:5000/app").unwrap();
+        registries.repository(&reference, Credentials::Anonymous).manifest("1").await.unwrap();
+        let asked = asked.lock().unwrap().clone();
+        assert!(asked.len() >= 2 && asked.iter().all(|target| target == "registry.test:5000"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_socks_proxy_that_refuses_is_told_of_without_the_password() {
+    let (proxy, _) = socks_proxy(Some(b"\x01\x02me\x06secret"), "127.0.0.1:1".parse().unwrap()).await;
+    for (user, expected) in [("me:wrong1@", "username/password authentication failed"), ("", "no acceptable auth")] {
+        let proxies = Proxies { http: format!("socks5://{user}{proxy}"), ..Proxies::default() };
+        let options = RegistryOptions { proxies, ..RegistryOptions::default() };
+        let error = Registries::new(options).web_file("http://registry.test/x").await.err().unwrap();
+        let error = errors::chain(&error);
+        assert!(error.contains(&format!("socks connect tcp {proxy}: {expected}")), "{error}");
+        assert!(!error.contains("wrong1"), "{error}");
+    }
+}
+
+/// A registry that gives parts, each connection at the same slow pace; answers its address, the ranges it was asked for,
+/// and the most connections that were open at once.
+async fn slow_server(content: Vec<u8>, says_so: bool) -> (SocketAddr, Arc<Mutex<(Vec<String>, usize, usize)>>) {
+    const STEP: usize = 64 << 10;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen: Arc<Mutex<(Vec<String>, usize, usize)>> = Arc::default();
+    let (log, content) = (seen.clone(), Arc::new(content));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (log, content) = (log.clone(), content.clone());
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while request.first() != Some(&22) && !request.ends_with(b"\r\n\r\n") {
+                    if stream.read_buf(&mut request).await? == 0 {
+                        return Ok(());
+                    }
+                }
+                if request.first() == Some(&22) {
+                    return Ok(());
+                }
+                let request = String::from_utf8_lossy(&request).to_ascii_lowercase();
+                if request.starts_with("get /v2/ ") {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                    return stream.write_all(answer).await;
+                }
+                let range = request.lines().find_map(|line| line.strip_prefix("range: bytes="));
+                let (from, to) = range.and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
+                let (from, last) = (from.parse().unwrap_or(0), to.parse().unwrap_or(content.len() - 1));
+                {
+                    let mut log = log.lock().unwrap();
+                    log.0.push(range.unwrap_or("all").to_owned());
+                    log.1 += 1;
+                    log.2 = log.2.max(log.1);
+                }
+                let ranges = if says_so { "Accept-Ranges: bytes\r\n" } else { "" };
+                let part = &content[from..=last];
+                let (status, place) = match range {
+                    Some(_) => ("206 Partial Content", format!("Content-Range: bytes {from}-{last}/{}\r\n", content.len())),
+                    None => ("200 OK", String::new()),
+                };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{place}{ranges}Connection: close\r\n\r\n", part.len());
+                stream.write_all(head.as_bytes()).await?;
+                for piece in part.chunks(STEP) {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    if stream.write_all(piece).await.is_err() {
+                        break;
+                    }
+                }
+                log.lock().unwrap().1 -= 1;
+                stream.shutdown().await
+            });
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn a_big_blob_of_a_slow_registry_comes_in_parts_at_once() {
+    let content: Vec<u8> = (0..32_u32 << 20).map(|n| (n % 251) as u8).collect();
+    for says_so in [true, false] {
+        let (address, seen) = slow_server(content.clone(), says_so).await;
+        let reference = Reference::parse_familiar(&format!("{address}/app")).unwrap();
+        let repository = Registries::new(RegistryOptions::default()).repository(&reference, Credentials::Anonymous);
+        assert!(read(&repository, &content, Verify::Here).await.unwrap() == content);
+        let (ranges, _, most) = seen.lock().unwrap().clone();
+        if says_so {
+            assert!(ranges.len() > 4 && most >= 4, "{most} at once: {ranges:?}");
+        } else {
+            assert_eq!(ranges, ["all"], "who says nothing of ranges is asked for none");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_by_a_web_page_waits_for_its_user() {
+    // {"https://hub.docker.com":{"username":"captain"}}
+    const TOKEN: &str = "h.eyJodHRwczovL2h1Yi5kb2NrZXIuY29tIjp7InVzZXJuYW1lIjoiY2FwdGFpbiJ9fQ.s";
+    let server = Server::start(|seen, before| match (seen.path.as_str(), before) {
+        ("/oauth/device/code", _) => reply(
+            200,
+            &[],
+            r#"{"device_code":"d c","user_code":"ABCD-EFGH","verification_uri_complete":"https://x/activate?user_code=ABCD-EFGH","expires_in":60,"interval":0}"#,
+        ),
+        ("/oauth/token", 0) => reply(403, &[], r#"{"error":"authorization_pending","error_description":"pending"}"#),
+        ("/oauth/token", _) => reply(200, &[], format!(r#"{{"access_token":"{TOKEN}","refresh_token":"again"}}"#)),
+        ("/v2/access-tokens/desktop-generate", _) if seen.header("authorization") == Some(&format!("Bearer {TOKEN}")) => {
+            reply(201, &[], r#"{"data":{"token":"dckr_pat_x"}}"#)
+        }
+        _ => reply(500, &[], ""),
+    })
+    .await;
+    let url = format!("http://{}", server.address);
+    let hub = Hub { tenant: url.clone(), audience: url, client_id: "me".to_owned() };
+    let login = DeviceLogin::start(hub.clone(), "docker-cli", Proxies::default()).await.unwrap();
+    assert_eq!((login.code(), login.address()), ("ABCD-EFGH", "https://x/activate?user_code=ABCD-EFGH"));
+    let account = login.wait().await.unwrap();
+    assert_eq!((account.username.as_str(), account.password.reveal()), ("captain", "dckr_pat_x"));
+    assert_eq!(account.refresh_token.reveal(), "again");
+    let asked = server.seen().into_iter().find(|seen| seen.path == "/oauth/token").unwrap();
+    let form = String::from_utf8(asked.body.to_vec()).unwrap();
+    assert!(form.ends_with("&device_code=d%20c") && !format!("{account:?}").contains("again"), "{form}");
+
+    let refusing = Server::start(|seen, _| match seen.path.as_str() {
+        "/oauth/device/code" => reply(200, &[], r#"{"device_code":"d","user_code":"A","interval":0,"expires_in":9}"#),
+        _ => reply(403, &[], r#"{"error":"access_denied","error_description":"the user said no"}"#),
+    })
+    .await;
+    let hub = Hub { tenant: format!("http://{}", refusing.address), ..hub };
+    let login = DeviceLogin::start(hub, "docker-cli", Proxies::default()).await.unwrap();
+    assert_eq!(login.wait().await.unwrap_err().to_string(), "the user said no");
+    let closed = Hub { tenant: "http://127.0.0.1:1".to_owned(), ..Hub::default() };
+    assert!(DeviceLogin::start(closed, "docker-cli", Proxies::default()).await.is_err());
 }
