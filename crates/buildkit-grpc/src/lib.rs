@@ -44,10 +44,8 @@ where
         .add_service(HealthServer::new(worker::Healthy))
         .add_service(ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE))
         .add_service(LlbBridgeServer::new(bridge).max_decoding_message_size(MAX_MESSAGE))
-        .serve_with_incoming_shutdown(one::incoming(stream, &ending), ending.cancelled());
+        .serve_with_incoming_shutdown(grpc_connection::incoming(stream, &ending), ending.cancelled());
     if let Err(error) = served.await {
         tracing::debug!(%error, "a build client's connection broke");
     }
 }
-
-mod one;

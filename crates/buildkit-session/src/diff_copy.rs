@@ -13,8 +13,8 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Streaming};
 
 use crate::context_store::{Contents, ContextStore, Index};
+use crate::entry::Entry;
 use crate::error::SessionError;
-use crate::names::Entry;
 use crate::receiving::{MAX_ASKED, Received, Receiving};
 use crate::session::Session;
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use errors::{ErrorKind, Kind};
+use fsutil::NameError;
 use tonic::{Code, Status};
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,12 @@ impl Kind for SessionError {
             Self::Silent { .. } | Self::Over => ErrorKind::Unavailable,
             Self::File { .. } => ErrorKind::Internal,
         }
+    }
+}
+
+impl From<NameError> for SessionError {
+    fn from(error: NameError) -> Self {
+        Self::hostile(error.to_string())
     }
 }
 

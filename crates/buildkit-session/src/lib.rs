@@ -9,13 +9,11 @@
 //! of a client's names nothing on this host: contents lie under their digests, names stay text.
 
 mod agent;
-mod connection;
 mod context_store;
 mod diff_copy;
+mod entry;
 mod error;
 mod file_send;
-mod go_mode;
-mod names;
 mod receiving;
 mod registry;
 mod services;
@@ -24,9 +22,8 @@ mod session;
 pub use agent::AgentSocket;
 pub use context_store::{Contents, ContextStore};
 pub use diff_copy::{SyncRequest, Synced};
+pub use entry::{Entry, EntryKind};
 pub use error::SessionError;
-pub use file_send::{FolderSource, Outgoing, OutgoingName};
-pub use names::{Entry, EntryKind};
 pub use registry::{Admitted, Introduction, Sessions};
 pub use services::Login;
 pub use session::Session;

@@ -6,10 +6,11 @@ use std::collections::{HashMap, VecDeque};
 
 use buildkit_api::fsutil::Packet;
 use buildkit_api::fsutil::packet::PacketType;
+use fsutil::{Names, Taken};
 
 use crate::context_store::{Contents, Index, Known, Writing};
+use crate::entry::{Entry, EntryKind};
 use crate::error::SessionError;
-use crate::names::{Announced, Entry, EntryKind, Names, Taken};
 
 /// Files that are asked for and have not come yet. The client keeps 128 in line, so that neither side waits for the other.
 pub(crate) const MAX_ASKED: usize = 64;
@@ -40,7 +41,8 @@ pub(crate) struct Receiving {
 struct Wanted {
     place: usize,
     entry: Entry,
-    announced: Announced,
+    /// As it was announced.
+    size: u64,
 }
 
 struct Coming {
@@ -122,22 +124,22 @@ impl Receiving {
         self.number += 1;
         match self.names.take(&stat, place)? {
             Taken::Nothing => return Ok(()),
-            Taken::Whole(kind) => self.entries.push(Some(Entry::new(stat, kind))),
+            Taken::Whole(kind) => self.entries.push(Some(Entry::new(stat, kind.into()))),
             Taken::Same(other) => {
                 self.same.push((place, other));
                 self.entries.push(Some(Entry::new(stat, EntryKind::Folder)));
             }
-            Taken::File(announced) => {
+            Taken::File { size } => {
                 let entry = Entry::new(stat, EntryKind::Folder);
                 self.entries.push(None);
-                self.file(Wanted { place, entry, announced }, number);
+                self.file(Wanted { place, entry, size }, number);
             }
         }
         Ok(())
     }
 
     fn file(&mut self, wanted: Wanted, number: u32) {
-        let (entry, size) = (&wanted.entry, wanted.announced.size);
+        let (entry, size) = (&wanted.entry, wanted.size);
         let same = self
             .known
             .get(&entry.path)
@@ -152,9 +154,9 @@ impl Receiving {
     }
 
     fn put(&mut self, wanted: Wanted, size: u64, digest: ids::Digest) {
-        let Wanted { place, mut entry, announced } = wanted;
+        let Wanted { place, mut entry, size: announced } = wanted;
         // One that has grown meanwhile is not the one that was announced: it comes again next time.
-        if size == announced.size {
+        if size == announced {
             self.index.insert(entry.path.clone(), Known::new(size, entry.mode, entry.modified, digest));
         }
         entry.kind = EntryKind::File { size, digest };
@@ -220,7 +222,7 @@ mod tests {
 
     use super::*;
     use crate::context_store::ContextStore;
-    use crate::go_mode;
+    use fsutil::go_mode;
 
     fn packet(kind: PacketType) -> Packet {
         Packet { r#type: kind.into(), ..Packet::default() }

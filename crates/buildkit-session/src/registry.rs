@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection;
 use crate::error::SessionError;
 use crate::session::Session;
 
@@ -115,7 +114,7 @@ impl Admitted {
         let over = CancellationToken::new();
         let Introduction { id, shared_key, methods } = self.introduction.clone();
         let methods: BTreeSet<String> = methods.into_iter().map(|method| method.to_ascii_lowercase()).collect();
-        let channel = connection::channel(stream, over.clone()).await?;
+        let channel = grpc_connection::channel(stream, over.clone()).await.map_err(|_| SessionError::Over)?;
         let session = Session::new(id.clone(), shared_key, methods, channel, over);
         self.sessions.lock().insert(id, Some(session.clone()));
         self.sessions.shared.changed.notify_waiters();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use archive::EntryKind;
 use builder::{Builder, ImageFiles, Made};
-use buildkit_session::{FolderSource, Outgoing, OutgoingName, Session};
+use buildkit_session::Session;
+use fsutil::{FolderSource, Outgoing, OutgoingName};
 use futures_util::StreamExt;
 use ids::Reference;
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use crate::job::Job;
 use crate::messages;
 use crate::solve::Exporter;
 
+const SECOND: i64 = 1_000_000_000;
 /// Pieces of an archive on their way.
 const QUEUE: usize = 4;
 
@@ -160,8 +162,8 @@ async fn send_tar(session: &Session, files: ImageFiles) -> Result<(), SolveError
 struct Folder(ImageFiles);
 
 impl FolderSource for Folder {
-    fn names(&self) -> Box<dyn Iterator<Item = OutgoingName> + '_> {
-        Box::new(self.0.list().into_iter().map(|file| OutgoingName {
+    fn names(&self) -> Box<dyn Iterator<Item = std::io::Result<OutgoingName>> + '_> {
+        let name = |file: builder::ImageFile| OutgoingName {
             kind: match file.kind {
                 EntryKind::Directory => Outgoing::Folder,
                 EntryKind::Symlink(target) => Outgoing::Link(String::from_utf8_lossy(&target).into_owned()),
@@ -172,8 +174,10 @@ impl FolderSource for Folder {
             },
             path: file.path,
             mode: file.mode,
-            modified: file.mtime,
-        }))
+            modified: file.mtime.saturating_mul(SECOND),
+            attributes: Vec::new(),
+        };
+        Box::new(self.0.list().into_iter().map(move |file| Ok(name(file))))
     }
 
     fn open(&self, path: &str) -> std::io::Result<Box<dyn Read + '_>> {

@@ -1,22 +1,22 @@
 //! Modes as Go writes them (os.FileMode), which is what travels.
 
-pub(crate) const FOLDER: u32 = 1 << 31;
-pub(crate) const SYMLINK: u32 = 1 << 27;
-pub(crate) const DEVICE: u32 = 1 << 26;
-pub(crate) const FIFO: u32 = 1 << 25;
-pub(crate) const SOCKET: u32 = 1 << 24;
+pub const FOLDER: u32 = 1 << 31;
+pub const SYMLINK: u32 = 1 << 27;
+pub const DEVICE: u32 = 1 << 26;
+pub const FIFO: u32 = 1 << 25;
+pub const SOCKET: u32 = 1 << 24;
 const SET_UID: u32 = 1 << 23;
 const SET_GID: u32 = 1 << 22;
-pub(crate) const CHARACTER: u32 = 1 << 21;
+pub const CHARACTER: u32 = 1 << 21;
 const STICKY: u32 = 1 << 20;
 const IRREGULAR: u32 = 1 << 19;
 /// Everything that makes a file something else than plain bytes.
-pub(crate) const TYPE: u32 = FOLDER | SYMLINK | DEVICE | FIFO | SOCKET | CHARACTER | IRREGULAR;
+pub const TYPE: u32 = FOLDER | SYMLINK | DEVICE | FIFO | SOCKET | CHARACTER | IRREGULAR;
 
 const BITS: [(u32, u32); 3] = [(SET_UID, 0o4000), (SET_GID, 0o2000), (STICKY, 0o1000)];
 
-/// The permissions in Unix's bits.
-pub(crate) fn permissions(mode: u32) -> u32 {
+/// The permissions of a mode that travelled, in Unix's bits.
+pub fn permissions(mode: u32) -> u32 {
     BITS.iter().filter(|(go, _)| mode & go != 0).fold(mode & 0o777, |bits, (_, unix)| bits | unix)
 }
 

@@ -1,4 +1,4 @@
-//! A gRPC channel over the one connection that the client opened.
+//! The side that calls.
 
 use std::io;
 use std::pin::Pin;
@@ -9,19 +9,17 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Error};
 
-use crate::error::SessionError;
-
-/// A silent client is asked whether it is there so often, and is gone when it does not answer so long.
+/// A silent other side is asked whether it is there so often, and is gone when it does not answer so long.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_LIMIT: Duration = Duration::from_secs(20);
-/// Bytes on their way at a time: of one transfer, of all of a session's.
+/// Bytes on their way at a time: of one transfer, of all together.
 const STREAM_BYTES: u32 = 1 << 20;
 const CONNECTION_BYTES: u32 = 4 << 20;
 
 /// Speaks HTTP/2 on `stream`. `over` is cancelled when the connection ends, and ends it when somebody cancels it.
-pub(crate) async fn channel<S>(stream: S, over: CancellationToken) -> Result<Channel, SessionError>
+pub async fn channel<S>(stream: S, over: CancellationToken) -> Result<Channel, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -38,7 +36,7 @@ where
         .http2_keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_LIMIT)
         .keep_alive_while_idle(true);
-    endpoint.connect_with_connector(connector).await.map_err(|_| SessionError::Over)
+    endpoint.connect_with_connector(connector).await
 }
 
 /// A stream that tells of its end, and can be ended.

@@ -1,4 +1,4 @@
-//! One connection as a server's only client.
+//! The side that serves: one connection as a server's only client.
 
 use std::io;
 use std::pin::Pin;
@@ -10,14 +10,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::server::Connected;
 
 /// Yields the stream, then nothing until it is over: a server that nobody else can come to ends with its client.
-pub(crate) fn incoming<S>(stream: S, ending: &CancellationToken) -> impl Stream<Item = io::Result<One<S>>> + use<S> {
+pub fn incoming<S>(stream: S, ending: &CancellationToken) -> impl Stream<Item = io::Result<One<S>>> + use<S> {
     let over = ending.child_token();
     let one = One { stream, _over: over.clone().drop_guard() };
     let end = stream::once(async move { over.cancelled().await }).filter_map(|()| async { None });
     stream::iter([Ok(one)]).chain(end)
 }
 
-pub(crate) struct One<S> {
+/// The connection, as a server takes it.
+pub struct One<S> {
     stream: S,
     _over: DropGuard,
 }

@@ -1,4 +1,4 @@
-//! The names of a client's folder, as they come: in order, each below a folder that came before it.
+//! The names of a folder, as they come: in order, each below a folder that came before it.
 //!
 //! Decides and does no I/O. What it takes is bounded: names, their lengths, links' targets and attributes.
 
@@ -6,13 +6,11 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use buildkit_api::fsutil::Stat;
-use ids::Digest;
 
-use crate::error::SessionError;
 use crate::go_mode;
 
 /// Names of one folder, and bytes of all of them together.
-pub(crate) const MAX_NAMES: usize = 1_000_000;
+const MAX_NAMES: usize = 1_000_000;
 const MAX_NAME_BYTES: usize = 256 << 20;
 /// PATH_MAX of the kernel (limits.h).
 const MAX_PATH: usize = 4096;
@@ -21,61 +19,43 @@ const MAX_PART: usize = 255;
 /// Extended attributes of one file together (XATTR_SIZE_MAX).
 const MAX_ATTRIBUTES: usize = 64 << 10;
 
-/// One name, and what it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub path: String,
-    pub kind: EntryKind,
-    /// Permissions, in Unix's bits.
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    /// Nanoseconds since 1970.
-    pub modified: i64,
-    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
-}
+/// Something that no honest sender sends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NameError(String);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryKind {
-    /// `digest` of what came, `size` as it was announced.
-    File {
-        size: u64,
-        digest: Digest,
-    },
-    Folder,
-    Link(String),
-    Fifo,
-    CharacterDevice {
-        major: u32,
-        minor: u32,
-    },
-    BlockDevice {
-        major: u32,
-        minor: u32,
-    },
+impl errors::Kind for NameError {
+    fn kind(&self) -> errors::ErrorKind {
+        errors::ErrorKind::InvalidArgument
+    }
 }
 
 /// What a name asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// A file, whose content is not known yet.
-    File(Announced),
-    /// The same content as the entry at this place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// A file of this size, whose content comes when it is asked for.
+    File { size: u64 },
+    /// A hard link: the same content as the entry at this place.
     Same(usize),
-    Whole(EntryKind),
+    /// It is all there is to it.
+    Whole(Kind),
     /// A socket: it is nothing for a build.
     Nothing,
 }
 
-/// What is said of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Announced {
-    pub size: u64,
+/// What has no content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Folder,
+    Link(String),
+    Fifo,
+    CharacterDevice { major: u32, minor: u32 },
+    BlockDevice { major: u32, minor: u32 },
 }
 
 /// The names so far.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub struct Names {
     last: Option<String>,
     /// The folders that the last name is below of, outermost first.
     folders: Vec<String>,
@@ -87,19 +67,19 @@ pub(crate) struct Names {
 
 impl Names {
     /// Checks a name. `place` is where its entry will be.
-    pub fn take(&mut self, stat: &Stat, place: usize) -> Result<Taken, SessionError> {
+    pub fn take(&mut self, stat: &Stat, place: usize) -> Result<Taken, NameError> {
         self.count += 1;
         self.bytes += stat.path.len() + stat.linkname.len();
         if self.count > MAX_NAMES || self.bytes > MAX_NAME_BYTES {
-            return Err(SessionError::hostile(format!("there are more than {MAX_NAMES} names")));
+            return Err(NameError(format!("there are more than {MAX_NAMES} names")));
         }
         check_path(&stat.path)?;
         self.check_order(&stat.path)?;
         check_attributes(stat)?;
         let taken = self.kind(stat)?;
         match &taken {
-            Taken::Whole(EntryKind::Folder) => self.folders.push(stat.path.clone()),
-            Taken::File(_) | Taken::Same(_) => drop(self.files.insert(stat.path.clone(), place)),
+            Taken::Whole(Kind::Folder) => self.folders.push(stat.path.clone()),
+            Taken::File { .. } | Taken::Same(_) => drop(self.files.insert(stat.path.clone(), place)),
             Taken::Whole(_) | Taken::Nothing => {}
         }
         self.last = Some(stat.path.clone());
@@ -107,76 +87,60 @@ impl Names {
     }
 
     /// Names come sorted, part by part, and none is below something that is no folder.
-    fn check_order(&mut self, path: &str) -> Result<(), SessionError> {
+    fn check_order(&mut self, path: &str) -> Result<(), NameError> {
         if self.last.as_deref().is_some_and(|last| compare(last, path) != Ordering::Less) {
-            return Err(SessionError::hostile(format!("{path:?} is out of order")));
+            return Err(NameError(format!("{path:?} is out of order")));
         }
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         while self.folders.last().is_some_and(|folder| folder != parent) {
             self.folders.pop();
         }
         if self.folders.last().map_or("", String::as_str) != parent {
-            return Err(SessionError::hostile(format!("{path:?} is in no folder that was named")));
+            return Err(NameError(format!("{path:?} is in no folder that was named")));
         }
         Ok(())
     }
 
-    fn kind(&self, stat: &Stat) -> Result<Taken, SessionError> {
+    fn kind(&self, stat: &Stat) -> Result<Taken, NameError> {
         let number = |number: i64| {
-            u32::try_from(number).map_err(|_| SessionError::hostile(format!("{:?} has no such device", stat.path)))
+            u32::try_from(number).map_err(|_| NameError(format!("{:?} has no such device", stat.path)))
         };
         let kind = match stat.mode & go_mode::TYPE {
             0 if !stat.linkname.is_empty() => {
                 let same = self.files.get(&stat.linkname);
-                let missing = || SessionError::hostile(format!("{:?} is a hard link to nothing", stat.path));
+                let missing = || NameError(format!("{:?} is a hard link to nothing", stat.path));
                 return Ok(Taken::Same(*same.ok_or_else(missing)?));
             }
             0 => {
-                let wrong = |_| SessionError::hostile(format!("{:?} has a negative size", stat.path));
-                return Ok(Taken::File(Announced { size: u64::try_from(stat.size).map_err(wrong)? }));
+                let wrong = |_| NameError(format!("{:?} has a negative size", stat.path));
+                return Ok(Taken::File { size: u64::try_from(stat.size).map_err(wrong)? });
             }
-            go_mode::FOLDER => EntryKind::Folder,
-            go_mode::SYMLINK => EntryKind::Link(stat.linkname.clone()),
-            go_mode::FIFO => EntryKind::Fifo,
+            go_mode::FOLDER => Kind::Folder,
+            go_mode::SYMLINK => Kind::Link(stat.linkname.clone()),
+            go_mode::FIFO => Kind::Fifo,
             go_mode::SOCKET => return Ok(Taken::Nothing),
-            go_mode::DEVICE => EntryKind::BlockDevice { major: number(stat.devmajor)?, minor: number(stat.devminor)? },
+            go_mode::DEVICE => Kind::BlockDevice { major: number(stat.devmajor)?, minor: number(stat.devminor)? },
             device if device == go_mode::DEVICE | go_mode::CHARACTER => {
-                EntryKind::CharacterDevice { major: number(stat.devmajor)?, minor: number(stat.devminor)? }
+                Kind::CharacterDevice { major: number(stat.devmajor)?, minor: number(stat.devminor)? }
             }
-            other => return Err(SessionError::hostile(format!("{:?} is of no kind: {other:#x}", stat.path))),
+            other => return Err(NameError(format!("{:?} is of no kind: {other:#x}", stat.path))),
         };
         Ok(Taken::Whole(kind))
     }
 }
 
-impl Entry {
-    pub(crate) fn new(stat: Stat, kind: EntryKind) -> Self {
-        let mut attributes: Vec<_> = stat.xattrs.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect();
-        attributes.sort();
-        Self {
-            path: stat.path,
-            kind,
-            mode: go_mode::permissions(stat.mode),
-            uid: stat.uid,
-            gid: stat.gid,
-            modified: stat.mod_time,
-            attributes,
-        }
-    }
-}
-
-fn check_path(path: &str) -> Result<(), SessionError> {
+fn check_path(path: &str) -> Result<(), NameError> {
     let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= MAX_PART && !part.contains('\0');
     match path.len() <= MAX_PATH && path.split('/').all(is_part) {
         true => Ok(()),
-        false => Err(SessionError::hostile(format!("{:?} is no path below the folder", shortened(path)))),
+        false => Err(NameError(format!("{:?} is no path below the folder", shortened(path)))),
     }
 }
 
-fn check_attributes(stat: &Stat) -> Result<(), SessionError> {
+fn check_attributes(stat: &Stat) -> Result<(), NameError> {
     let bytes: usize = stat.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > MAX_ATTRIBUTES || stat.linkname.len() > MAX_PATH || stat.linkname.contains('\0') {
-        return Err(SessionError::hostile(format!("{:?} has more with it than a file can have", stat.path)));
+        return Err(NameError(format!("{:?} has more with it than a file can have", stat.path)));
     }
     Ok(())
 }
@@ -190,19 +154,19 @@ fn shortened(path: &str) -> &str {
 }
 
 /// A slash sorts before everything else, so that what is in a folder follows it.
-pub(crate) fn compare(a: &str, b: &str) -> Ordering {
+pub fn compare(a: &str, b: &str) -> Ordering {
     a.split('/').cmp(b.split('/'))
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
-    pub(crate) fn stat(path: &str, mode: u32) -> Stat {
+    fn stat(path: &str, mode: u32) -> Stat {
         Stat { path: path.to_owned(), mode, ..Stat::default() }
     }
 
-    fn all(stats: &[Stat]) -> Result<Vec<Taken>, SessionError> {
+    fn all(stats: &[Stat]) -> Result<Vec<Taken>, NameError> {
         let mut names = Names::default();
         stats.iter().enumerate().map(|(place, stat)| names.take(stat, place)).collect()
     }
@@ -237,7 +201,7 @@ pub(crate) mod tests {
     fn links_name_what_came_before() {
         let link = |path: &str, to: &str, mode: u32| Stat { linkname: to.to_owned(), ..stat(path, mode) };
         let taken = all(&[stat("a", 0o644), link("b", "a", 0o644), link("c", "/etc/passwd", go_mode::SYMLINK | 0o777)]);
-        assert_eq!(taken.unwrap()[1..], [Taken::Same(0), Taken::Whole(EntryKind::Link("/etc/passwd".to_owned()))]);
+        assert_eq!(taken.unwrap()[1..], [Taken::Same(0), Taken::Whole(Kind::Link("/etc/passwd".to_owned()))]);
         assert!(all(&[link("a", "/etc/passwd", 0o644)]).is_err());
         assert!(all(&[link("a", "b", 0o644), stat("b", 0o644)]).is_err());
     }
