@@ -85,7 +85,7 @@ impl Control {
     }
 
     pub(crate) fn refuse(&mut self, poller: &Poller, number: u64, message: String) {
-        let failure = Failure { sandbox: String::new(), message, port_in_use: None };
+        let failure = Failure { sandbox: String::new(), message, port_in_use: None, port_refused: None };
         self.reply(poller, number, &Reply::Failed(failure));
     }
 

@@ -6,7 +6,7 @@
 //! - `control`: the lines from and to dockerd.
 //! - `sandboxes`: statements, and the difference that a new one makes.
 //! - `resolver`, `upstream`: DNS sockets in the namespaces and towards the host's servers; all decisions are in `dns`.
-//! - `tcp_relay`, `udp_relay`: sockets of published ports. They keep the port from other programs, and carry what the
+//! - `stream_relay`, `udp_relay`: sockets of published ports. They keep the port from other programs, and carry what the
 //!   packet filter cannot translate: connections to loopback, from containers to published ports, and between families.
 //!
 //! Invariants: no thread, nothing on disk but the lock file, no packet filter touched but the one rule set inside a
@@ -21,7 +21,7 @@ mod resolver;
 mod sandboxes;
 mod server;
 mod socket;
-mod tcp_relay;
+mod stream_relay;
 mod udp_relay;
 mod upstream;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dns::{Answer, Expired, Forwarder, Limits, Names, Query, Reply, Sent, Started, truncated};
 use netlink::nft::{BaseChain, Comparison, Expression, Hook, Meta, NatFamily, Payload, Table, Transaction};
-use network_core::EMBEDDED_DNS;
 use network_core::netd;
+use network_core::{EMBEDDED_DNS, Protocol};
 
 use crate::error::Error;
 use crate::host_servers::HostServers;
@@ -87,7 +87,7 @@ impl Resolver {
         let sockets = home.visit(&resolver.namespace, || -> Result<_, Error> {
             let any = SocketAddr::new(EMBEDDED_DNS.into(), 0);
             let udp = socket::udp_socket(any).map_err(failed)?;
-            let tcp = socket::tcp_listener(any).map_err(failed)?;
+            let tcp = socket::listener(any, Protocol::Tcp).map_err(failed)?;
             let ports = (udp.local_addr().map_err(failed)?.port(), tcp.local_addr().map_err(failed)?.port());
             lead_port_53(ports)?;
             Ok((udp, tcp))

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::poller::Poller;
 use crate::resolver::Resolver;
 use crate::socket::Home;
-use crate::tcp_relay::TcpRelay;
+use crate::stream_relay::StreamRelay;
 use crate::udp_relay::UdpRelay;
 
 /// More than any host runs; each may hold several descriptors.
@@ -36,14 +36,14 @@ pub(crate) struct Parts<'a> {
     pub home: &'a Home,
     pub names: &'a mut Names,
     pub resolver: &'a mut Resolver,
-    pub tcp: &'a mut TcpRelay,
+    pub streams: &'a mut StreamRelay,
     pub udp: &'a mut UdpRelay,
 }
 
 impl Parts<'_> {
     fn bind(&mut self, port: &PublishedPort) -> Result<u64, Error> {
         match port.protocol {
-            Protocol::Tcp => self.tcp.bind(self.poller, port),
+            Protocol::Tcp | Protocol::Sctp => self.streams.bind(self.poller, port),
             Protocol::Udp => self.udp.bind(self.poller, port),
         }
     }
@@ -51,14 +51,14 @@ impl Parts<'_> {
     /// The same port of the host leads elsewhere from now on.
     fn retarget(&mut self, port: &PublishedPort, number: u64) {
         match port.protocol {
-            Protocol::Tcp => self.tcp.retarget(number, port),
+            Protocol::Tcp | Protocol::Sctp => self.streams.retarget(number, port),
             Protocol::Udp => self.udp.retarget(number, port),
         }
     }
 
     fn release(&mut self, port: &PublishedPort, number: u64) {
         match port.protocol {
-            Protocol::Tcp => self.tcp.release(number),
+            Protocol::Tcp | Protocol::Sctp => self.streams.release(number),
             Protocol::Udp => self.udp.release(number),
         }
     }
@@ -80,10 +80,7 @@ impl Sandboxes {
         if self.held.get(&statement.id).is_some_and(|held| held.statement == statement) {
             return Ok(());
         }
-        let failed = |error: &Error, port: Option<PublishedPort>| {
-            let port_in_use = port.filter(|_| is_in_use(error));
-            Box::new(Failure { sandbox: statement.id.clone(), message: errors::chain(error), port_in_use })
-        };
+        let failed = |error: &Error, port: Option<PublishedPort>| Box::new(failure(&statement.id, error, port));
         if self.held.len() >= MAX_SANDBOXES && !self.held.contains_key(&statement.id) {
             return Err(failed(&Error::Limit { what: "sandboxes", limit: MAX_SANDBOXES }, None));
         }
@@ -182,8 +179,17 @@ fn is_same_socket(a: &PublishedPort, b: &PublishedPort) -> bool {
     (a.host_address, a.host_port, a.protocol) == (b.host_address, b.host_port, b.protocol)
 }
 
-fn is_in_use(error: &Error) -> bool {
-    matches!(error, Error::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+/// `port` is the one that could not be bound.
+fn failure(sandbox: &str, error: &Error, port: Option<PublishedPort>) -> Failure {
+    let failure =
+        Failure { sandbox: sandbox.to_owned(), message: errors::chain(error), port_in_use: None, port_refused: None };
+    match error {
+        Error::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Failure { port_in_use: port, ..failure }
+        }
+        Error::Bind { source, .. } => Failure { port_refused: port, message: source.to_string(), ..failure },
+        _ => failure,
+    }
 }
 
 fn names_of(statement: &Sandbox) -> SandboxNames {

@@ -19,7 +19,7 @@ use crate::poller::{EventFlags, Poller, Token};
 use crate::resolver::Resolver;
 use crate::sandboxes::{Parts, Sandboxes};
 use crate::socket::Home;
-use crate::tcp_relay::TcpRelay;
+use crate::stream_relay::StreamRelay;
 use crate::udp_relay::UdpRelay;
 
 /// How long the lock of a predecessor that is dying is waited for.
@@ -41,7 +41,7 @@ struct Server {
     sandboxes: Sandboxes,
     names: Names,
     resolver: Resolver,
-    tcp: TcpRelay,
+    streams: StreamRelay,
     udp: UdpRelay,
 }
 
@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
         sandboxes: Sandboxes::default(),
         names: Names::new(),
         resolver: Resolver::new(HostServers::new(options.resolv_conf.clone())),
-        tcp: TcpRelay::default(),
+        streams: StreamRelay::default(),
         udp: UdpRelay::default(),
     };
     loop {
@@ -84,18 +84,21 @@ pub fn run(options: &Options) -> Result<(), Error> {
 
 impl Server {
     fn next_deadline(&self) -> Option<Duration> {
-        [self.resolver.next_deadline(), self.tcp.next_deadline(), self.udp.next_deadline()].into_iter().flatten().min()
+        [self.resolver.next_deadline(), self.streams.next_deadline(), self.udp.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn expire(&mut self, now: Duration) {
         self.resolver.expire(&mut self.poller, now);
-        self.tcp.wake(&self.poller, now);
+        self.streams.wake(&self.poller, now);
         self.udp.expire(now);
     }
 
     /// True when this was the last.
     fn dispatch(&mut self, token: Token, flags: EventFlags, now: Duration, instance: &str) -> bool {
-        let Self { poller, names, resolver, tcp, udp, control, .. } = self;
+        let Self { poller, names, resolver, streams, udp, control, .. } = self;
         match token {
             Token::ControlListener => control.accept(poller),
             Token::Control(number) => {
@@ -108,8 +111,8 @@ impl Server {
             Token::ResolverTcp(number) => resolver.accept(poller, number, now),
             Token::ResolverClient(id) => resolver.client_ready(poller, names, id, flags, now),
             Token::Upstream(ticket) => resolver.upstream_ready(poller, ticket, now),
-            Token::TcpListener(number) => tcp.accept(poller, number, now),
-            Token::TcpFront(id) | Token::TcpBack(id) => tcp.ready(poller, id),
+            Token::StreamListener(number) => streams.accept(poller, number, now),
+            Token::StreamFront(id) | Token::StreamBack(id) => streams.ready(poller, id),
             Token::UdpFront(number) => udp.front_ready(poller, number, now),
             Token::UdpBack(id) => udp.back_ready(id, now),
         }
@@ -137,8 +140,8 @@ impl Server {
     }
 
     fn perform(&mut self, request: Request, instance: &str) -> Reply {
-        let Self { poller, home, names, resolver, tcp, udp, sandboxes, .. } = self;
-        let mut parts = Parts { poller, home, names, resolver, tcp, udp };
+        let Self { poller, home, names, resolver, streams, udp, sandboxes, .. } = self;
+        let mut parts = Parts { poller, home, names, resolver, streams, udp };
         match request {
             Request::Hello => Reply::Hello { instance: instance.to_owned(), pid: std::process::id() },
             Request::Set { sandbox } => match sandboxes.set(&mut parts, sandbox) {
@@ -158,6 +161,7 @@ impl Server {
                 sandbox: String::new(),
                 message: "sandboxes are still served".to_owned(),
                 port_in_use: None,
+                port_refused: None,
             }),
         }
     }

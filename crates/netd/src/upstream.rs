@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 
+use network_core::Protocol;
+
 use crate::poller::{EventFlags, Poller, Token};
 use crate::socket;
 
@@ -38,7 +40,7 @@ impl Upstream {
     ) -> io::Result<()> {
         let server = SocketAddr::new(server, PORT);
         if over_tcp {
-            let stream = socket::tcp_to(server)?;
+            let stream = socket::connect_to(server, Protocol::Tcp)?;
             poller.add(&stream, Token::Upstream(ticket), EventFlags::OUT)?;
             let mut unsent = (message.len() as u16).to_be_bytes().to_vec();
             unsent.extend_from_slice(message);

@@ -104,6 +104,10 @@ pub struct Failure {
     /// The published port that somebody else holds, if that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_in_use: Option<PublishedPort>,
+    /// The published port that cannot be had for another reason: its address is not the host's, the kernel lacks the
+    /// protocol. `message` is that reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_refused: Option<PublishedPort>,
 }
 
 #[cfg(test)]

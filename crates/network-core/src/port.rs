@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub enum Protocol {
     Tcp,
     Udp,
+    Sctp,
 }
 
 /// Inclusive on both ends.
@@ -38,25 +39,23 @@ pub enum PortError {
     Invalid(String),
     #[error("invalid proto: {0}")]
     Protocol(String),
-    #[error("protocol sctp is not supported for published ports")]
-    Sctp,
 }
 
 impl Kind for PortError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) | Self::Protocol(_) => ErrorKind::InvalidArgument,
-            Self::Sctp => ErrorKind::NotImplemented,
         }
     }
 }
 
 impl Protocol {
-    /// `IPPROTO_TCP`, `IPPROTO_UDP`.
+    /// `IPPROTO_TCP`, `IPPROTO_UDP`, `IPPROTO_SCTP`.
     pub fn number(self) -> u8 {
         match self {
             Self::Tcp => 6,
             Self::Udp => 17,
+            Self::Sctp => 132,
         }
     }
 }
@@ -66,6 +65,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         })
     }
 }
@@ -77,7 +77,7 @@ impl FromStr for Protocol {
         match text.to_ascii_lowercase().as_str() {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            "sctp" => Err(PortError::Sctp),
+            "sctp" => Ok(Self::Sctp),
             _ => Err(PortError::Protocol(short(text))),
         }
     }
@@ -123,6 +123,7 @@ mod tests {
     fn container_ports_name_their_protocol_or_mean_tcp() {
         assert_eq!(parse_container_port("80/tcp"), Ok((80, Protocol::Tcp)));
         assert_eq!(parse_container_port("53/UDP"), Ok((53, Protocol::Udp)));
+        assert_eq!(parse_container_port("132/sctp"), Ok((132, Protocol::Sctp)));
         assert_eq!(parse_container_port("8080"), Ok((8080, Protocol::Tcp)));
         for text in ["", "0", "0/tcp", "65536", "+80", "80/", "80/icmp", "a/tcp"] {
             assert!(parse_container_port(text).is_err(), "{text}");

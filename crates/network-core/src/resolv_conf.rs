@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 /// Asked where nothing else is left, as in Docker.
 const FALLBACK4: [IpAddr; 2] =
     [IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4))];
+/// The same behind them where the container has IPv6.
+const FALLBACK6: [IpAddr; 2] = [
+    IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888)),
+    IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8844)),
+];
 /// More servers than a resolver would ever ask (`MAXNS` is 3) are a mistake or an attack.
 const MAX_SERVERS: usize = 16;
 
@@ -103,6 +108,7 @@ pub fn for_default_bridge(host: &ResolvConf, overrides: &Overrides, has_ipv6: bo
         conf.servers.retain(|server| !server.is_loopback() && (server.is_ipv4() || has_ipv6));
         if conf.servers.is_empty() {
             conf.servers.extend(FALLBACK4);
+            conf.servers.extend(FALLBACK6.into_iter().filter(|_| has_ipv6));
         }
     }
     Resolution { file: conf.text(), upstream: Vec::new() }
@@ -137,6 +143,8 @@ mod tests {
         assert_eq!(file, "nameserver 10.0.0.2\nsearch example.org\noptions edns0 trust-ad\n");
         let file = for_default_bridge(&ResolvConf::parse("nameserver 127.0.0.53\n"), &Overrides::default(), false).file;
         assert_eq!(file, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+        let file = for_default_bridge(&ResolvConf::parse(""), &Overrides::default(), true).file;
+        assert!(file.ends_with("nameserver 2001:4860:4860::8888\nnameserver 2001:4860:4860::8844\n"), "{file}");
     }
 
     #[test]

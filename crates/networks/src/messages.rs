@@ -76,9 +76,12 @@ pub(crate) fn external_connectivity(container: &str, endpoint_id: &str, failed: 
 }
 
 /// A program outside has the port.
-pub(crate) fn bind_failed(port: &PublishedPort) -> String {
+pub(crate) const IN_USE: &str = "address already in use";
+
+/// `why` is the system's clause.
+pub(crate) fn bind_failed(port: &PublishedPort, why: &str) -> String {
     let host = std::net::SocketAddr::new(port.host_address, port.host_port);
-    format!("failed to bind host port {host}/{}: address already in use", port.protocol)
+    format!("failed to bind host port {host}/{}: {why}", port.protocol)
 }
 
 pub(crate) fn bad_extra_host(text: &str) -> String {

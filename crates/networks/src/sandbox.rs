@@ -75,7 +75,7 @@ impl Inner {
                                 .is_some_and(|range| range.first == port.host_port && range.last == range.first)
                     });
                     if was_asked_for || refused.len() + 1 == PORT_TRIES {
-                        return Err(port_in_use(&record, &port));
+                        return Err(no_port(&record, &port, messages::IN_USE));
                     }
                     refused.insert((port.protocol, port.host_port));
                     // Links are named after endpoints, and those of this try vanish in the background.
@@ -206,6 +206,9 @@ impl Inner {
         let reply = self.netd.say(&netd::Request::Set { sandbox }, || self.statements()).map_err(Failure::Other)?;
         match reply {
             netd::Reply::Failed(netd::Failure { port_in_use: Some(port), .. }) => Err(Failure::PortInUse(port)),
+            netd::Reply::Failed(netd::Failure { port_refused: Some(port), message, .. }) => {
+                Err(Failure::Other(no_port(record, &port, &message)))
+            }
             netd::Reply::Failed(failure) => Err(Failure::Other(Error::NetdRefused { message: failure.message })),
             _ => Ok(()),
         }
@@ -273,17 +276,17 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn into_error(self, record: &SandboxRecord) -> Error {
         match self {
-            Self::PortInUse(port) => port_in_use(record, &port),
+            Self::PortInUse(port) => no_port(record, &port, messages::IN_USE),
             Self::Other(error) => error,
         }
     }
 }
 
-fn port_in_use(record: &SandboxRecord, port: &network_core::firewall::PublishedPort) -> Error {
+fn no_port(record: &SandboxRecord, port: &network_core::firewall::PublishedPort, why: &str) -> Error {
     let holds = |endpoint: &&crate::request::Endpoint| endpoint.addresses().contains(&port.container_address);
     let endpoint = record.sandbox.endpoints.iter().find(holds);
     let endpoint_id = endpoint.map(|endpoint| endpoint.endpoint_id.as_str()).unwrap_or_default();
-    let message = messages::external_connectivity(&record.name, endpoint_id, &messages::bind_failed(port));
+    let message = messages::external_connectivity(&record.name, endpoint_id, &messages::bind_failed(port, why));
     Error::docker(ErrorKind::Internal, message)
 }
 

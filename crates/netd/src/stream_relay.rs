@@ -1,10 +1,12 @@
-//! Published TCP ports: the sockets that hold them, and connections carried to the container.
+//! Published TCP and SCTP ports: the sockets that hold them, and connections carried to the container. What one message
+//! of SCTP brings goes on as one message.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use network_core::Protocol;
 use network_core::firewall::PublishedPort;
 
 use crate::error::Error;
@@ -21,7 +23,7 @@ const ROUNDS: usize = 8;
 const REST: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
-pub(crate) struct TcpRelay {
+pub(crate) struct StreamRelay {
     listeners: HashMap<u64, Listener>,
     connections: HashMap<u64, Connection>,
     /// When which listener is heard again.
@@ -32,6 +34,7 @@ pub(crate) struct TcpRelay {
 
 struct Listener {
     socket: TcpListener,
+    protocol: Protocol,
     target: SocketAddr,
 }
 
@@ -55,15 +58,15 @@ struct Side {
     is_shut: bool,
 }
 
-impl TcpRelay {
+impl StreamRelay {
     pub(crate) fn bind(&mut self, poller: &mut Poller, port: &PublishedPort) -> Result<u64, Error> {
         let address = SocketAddr::new(port.host_address, port.host_port);
         let failed = |source| Error::Bind { address, protocol: port.protocol, source };
-        let socket = socket::tcp_listener(address).map_err(failed)?;
+        let socket = socket::listener(address, port.protocol).map_err(failed)?;
         let number = poller.number();
-        poller.add(&socket, Token::TcpListener(number), EventFlags::IN).map_err(failed)?;
+        poller.add(&socket, Token::StreamListener(number), EventFlags::IN).map_err(failed)?;
         let target = SocketAddr::new(port.container_address, port.container_port);
-        self.listeners.insert(number, Listener { socket, target });
+        self.listeners.insert(number, Listener { socket, protocol: port.protocol, target });
         Ok(number)
     }
 
@@ -89,7 +92,7 @@ impl TcpRelay {
                 // Dropped: a limit of this process, which the peer sees as a reset.
                 Ok(_) if self.connections.len() >= MAX_CONNECTIONS => {}
                 Ok((front, _)) => {
-                    if let Some((id, connection)) = Connection::open(poller, front, listener.target, number) {
+                    if let Some((id, connection)) = Connection::open(poller, front, listener, number) {
                         self.connections.insert(id, connection);
                     }
                 }
@@ -114,7 +117,7 @@ impl TcpRelay {
             let is_due = *until <= now;
             if let Some(listener) = listeners.get(number).filter(|_| is_due) {
                 // If even this fails, the port stays held and silent until the next statement.
-                let _ = poller.add(&listener.socket, Token::TcpListener(*number), EventFlags::IN);
+                let _ = poller.add(&listener.socket, Token::StreamListener(*number), EventFlags::IN);
             }
             !is_due
         });
@@ -133,17 +136,19 @@ impl TcpRelay {
 }
 
 impl Connection {
-    fn open(poller: &mut Poller, front: TcpStream, target: SocketAddr, listener: u64) -> Option<(u64, Self)> {
+    fn open(poller: &mut Poller, front: TcpStream, to: &Listener, number: u64) -> Option<(u64, Self)> {
         front.set_nonblocking(true).ok()?;
-        // Small writes were split by the sender; waiting for more would only add a delay.
-        front.set_nodelay(true).ok()?;
-        let back = socket::tcp_to(target).ok()?;
-        back.set_nodelay(true).ok()?;
+        let back = socket::connect_to(to.target, to.protocol).ok()?;
+        if to.protocol == Protocol::Tcp {
+            // Small writes were split by the sender; waiting for more would only add a delay.
+            front.set_nodelay(true).ok()?;
+            back.set_nodelay(true).ok()?;
+        }
         let id = poller.number();
         let mut connection = Self {
-            front: Side::new(front, Token::TcpFront(id)),
-            back: Side::new(back, Token::TcpBack(id)),
-            listener,
+            front: Side::new(front, Token::StreamFront(id)),
+            back: Side::new(back, Token::StreamBack(id)),
+            listener: number,
             is_connected: false,
         };
         connection.watch(poller).ok()?;
