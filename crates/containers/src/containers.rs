@@ -303,7 +303,7 @@ fn accepts(request: &ListRequest, record: &Record) -> bool {
             true => record.config.exposed_ports.iter().map(String::as_str).collect(),
             false => Vec::new(),
         },
-        published: published.iter().map(host_side).collect(),
+        published: published.iter().filter(|port| port.host_port != 0).map(host_side).collect(),
         volumes: record
             .mounts
             .iter()

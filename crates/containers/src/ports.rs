@@ -133,6 +133,7 @@ pub struct PublishedPort {
     /// `80/tcp`.
     pub container: String,
     pub host_ip: String,
+    /// 0: reached at the container's own address (a routed network).
     pub host_port: u16,
 }
 

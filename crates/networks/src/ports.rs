@@ -68,12 +68,7 @@ pub(crate) fn take(
     }
     let ephemeral = ephemeral_range();
     for (number, publish) in publish.iter().enumerate() {
-        let routed = [leads.ipv4, leads.ipv6].into_iter().flatten().filter(|lead| lead.is_routed);
-        taken.open.extend(routed.map(|lead| OpenPort {
-            address: lead.address,
-            protocol: publish.protocol,
-            port: publish.container_port,
-        }));
+        taken.open.extend(open_ports(publish, leads));
         let mut hosts = host_addresses(publish.host_address.or(leads.host_binding), host_has_ipv6);
         hosts.retain(|host| lead(*host, leads).is_some());
         if hosts.is_empty() {
@@ -136,6 +131,14 @@ fn lead(host: IpAddr, leads: &Leads) -> Option<IpAddr> {
     }
 }
 
+/// Of routed families the port is open at the container's address: of both, or of that of the host's address.
+fn open_ports(publish: &Publish, leads: &Leads) -> impl Iterator<Item = OpenPort> {
+    let (protocol, port, host) = (publish.protocol, publish.container_port, publish.host_address);
+    let is_meant = move |lead: &Lead| host.is_none_or(|host| host.is_ipv4() == lead.address.is_ipv4());
+    let routed = [leads.ipv4, leads.ipv6].into_iter().flatten().filter(|lead| lead.is_routed);
+    routed.filter(is_meant).map(move |lead| OpenPort { address: lead.address, protocol, port })
+}
+
 fn ephemeral_range() -> PortRange {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());
@@ -178,6 +181,22 @@ mod tests {
         let taken = taken(&mut table, &[], &leads(true));
         assert!(taken.ports.is_empty());
         assert_eq!(taken.open[0].port, 80);
+    }
+
+    #[test]
+    fn a_host_address_opens_its_own_family_of_a_routed_network() {
+        let six = Lead { address: "2001:db8::2".parse().expect("an address"), is_routed: true };
+        let leads = Leads { ipv6: Some(six), ..leads(true) };
+        let opened = |host: Option<&str>| {
+            let host_address = host.map(|text| text.parse().expect("an address"));
+            open_ports(&Publish { host_address, ..publish() }, &leads)
+                .map(|open| open.address.is_ipv4())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (opened(None), opened(Some("::")), opened(Some("10.0.0.9"))),
+            (vec![true, false], vec![false], vec![true])
+        );
     }
 
     #[test]

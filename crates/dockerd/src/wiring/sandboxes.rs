@@ -187,10 +187,15 @@ fn from_networks(sandbox: networks::Sandbox) -> Sandbox {
         host_ip: port.host_address.to_string(),
         host_port: port.host_port,
     });
+    let routed = sandbox.open_ports.iter().map(|port| PublishedPort {
+        container: format!("{}/{}", port.port, port.protocol),
+        host_ip: if port.address.is_ipv4() { "0.0.0.0".to_owned() } else { "::".to_owned() },
+        host_port: 0,
+    });
     Sandbox {
         netns_path: sandbox.netns_path.clone(),
         endpoints: sandbox.endpoints.iter().map(from_endpoint).collect(),
-        published: published.collect(),
+        published: published.chain(routed).collect(),
         resolv_conf: sandbox.resolv_conf.clone(),
         hosts: sandbox.hosts.clone(),
     }

@@ -170,7 +170,8 @@ fn network_settings(view: &ContainerView) -> wire::NetworkSettings {
 fn ports(view: &ContainerView, sandbox: &Sandbox) -> wire_host::PortMap {
     let mut map: wire_host::PortMap = view.config.exposed_ports.iter().map(|port| (port.clone(), None)).collect();
     for port in &sandbox.published {
-        let binding = PortBinding { host_ip: port.host_ip.clone(), host_port: port.host_port.to_string() };
+        let host_port = if port.host_port == 0 { String::new() } else { port.host_port.to_string() };
+        let binding = PortBinding { host_ip: port.host_ip.clone(), host_port };
         map.entry(port.container.clone()).or_default().get_or_insert_default().push(binding);
     }
     map

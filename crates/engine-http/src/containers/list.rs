@@ -60,7 +60,8 @@ fn ports(summary: &ContainerSummary) -> Vec<wire::Port> {
     };
     let mut published = BTreeSet::new();
     let mut ports = Vec::new();
-    for port in &sandbox.published {
+    // What has no port of the host is listed as exposed.
+    for port in sandbox.published.iter().filter(|port| port.host_port != 0) {
         let (private_port, protocol) = split(&port.container);
         published.insert(port.container.clone());
         ports.push(wire::Port { ip: port.host_ip.clone(), private_port, public_port: port.host_port, protocol });
