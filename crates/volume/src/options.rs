@@ -149,6 +149,8 @@ fn flag(option: &str) -> Option<(MountFlags, bool)> {
         "norelatime" => (MountFlags::RELATIME, false),
         "strictatime" => (MountFlags::STRICTATIME, true),
         "nostrictatime" => (MountFlags::STRICTATIME, false),
+        "mand" => (MountFlags::PERMIT_MANDATORY_FILE_LOCKING, true),
+        "nomand" => (MountFlags::PERMIT_MANDATORY_FILE_LOCKING, false),
         "bind" => (MountFlags::BIND, true),
         "rbind" => (MountFlags::BIND | MountFlags::REC, true),
         _ => return None,
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn mount_options_become_flags_and_what_is_left_is_the_file_systems() {
-        let parsed = MountOptions::parse("defaults,ro,nosuid,suid,rslave,size=1m,,mode=700");
+        let parsed = MountOptions::parse("defaults,ro,nosuid,suid,mand,nomand,rslave,size=1m,,mode=700");
         assert_eq!(parsed.flags, MountFlags::RDONLY);
         assert_eq!(parsed.propagation, Some(MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC));
         assert_eq!(parsed.data, "size=1m,mode=700");
