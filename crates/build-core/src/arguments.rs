@@ -19,6 +19,9 @@ pub const PROXIES: [&str; 10] = [
 /// The time that nothing in an image may pass; a build reads it itself.
 pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
+/// Asks for the build's steps in the image's configuration; a build reads it itself.
+pub const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
+
 /// The arguments of one build.
 #[derive(Debug, Clone, Default)]
 pub struct Arguments {
@@ -87,7 +90,7 @@ impl Arguments {
 
     /// Given and never declared.
     pub fn unused(&self) -> Vec<String> {
-        let known = |name: &str| name == EPOCH || PROXIES.contains(&name);
+        let known = |name: &str| name == EPOCH || name == INLINE_CACHE || PROXIES.contains(&name);
         let is_unused = |name: &&String| !self.used.contains(*name) && !known(name);
         self.given.keys().filter(is_unused).cloned().collect()
     }

@@ -36,6 +36,9 @@ pub struct ImageConfig {
     pub history: Vec<History>,
     #[serde(default, deserialize_with = "nullable")]
     pub rootfs: RootFs,
+    /// The steps that made it, for builds that look there (BuildKit's inline cache): base64 of a list.
+    #[serde(default, rename = "moby.buildkit.cache.v0", skip_serializing_if = "Option::is_none")]
+    pub build_cache: Option<String>,
 }
 
 /// What a container of the image starts with unless it says otherwise. `None` means unset, which is not empty.
