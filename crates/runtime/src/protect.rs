@@ -18,10 +18,14 @@ pub fn keep_own_name() {
     let _ = process::set_name(c"docker-runc");
 }
 
+/// Whether this program was executed from where nobody can write to it.
+pub fn is_protected() -> Result<bool, RuntimeError> {
+    own_binary().map(|own| is_unwritable(&own))
+}
+
 pub fn protect_own_binary() -> Result<(), RuntimeError> {
-    let own = file::openat(AT_FDCWD, c"/proc/self/exe", O_RDONLY, 0).map(Fd::new);
-    let own = own.map_err(RuntimeError::system("open /proc/self/exe"))?;
-    if file::mount_is_readonly(own.raw()).unwrap_or(false) || file::is_sealed(own.raw()) {
+    let own = own_binary()?;
+    if is_unwritable(&own) {
         return Ok(());
     }
     let again =
@@ -34,6 +38,15 @@ pub fn protect_own_binary() -> Result<(), RuntimeError> {
     let env = StringArray::new(c_strings(std::env::vars_os().map(pair).collect()));
     let errno = process::exec_fd(again.raw(), &args, &env);
     Err(RuntimeError::System { what: "execute the protected binary".into(), errno })
+}
+
+fn own_binary() -> Result<Fd, RuntimeError> {
+    let own = file::openat(AT_FDCWD, c"/proc/self/exe", O_RDONLY, 0).map(Fd::new);
+    own.map_err(RuntimeError::system("open /proc/self/exe"))
+}
+
+fn is_unwritable(own: &Fd) -> bool {
+    file::mount_is_readonly(own.raw()).unwrap_or(false) || file::is_sealed(own.raw())
 }
 
 fn readonly_mount(own: &Fd) -> sys::Result<Fd> {

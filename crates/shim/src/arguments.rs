@@ -7,6 +7,7 @@ use std::path::PathBuf;
 pub enum Action {
     Start,
     Delete,
+    ForkServer,
     Info,
     Version,
 }
@@ -85,14 +86,14 @@ impl Arguments {
                 _ => return Err(ArgumentError::Unknown(arg)),
             }
         }
-        if !matches!(action, Some(Action::Info | Action::Version)) {
+        if !matches!(action, Some(Action::Info | Action::Version | Action::ForkServer)) {
             parsed.check_names()?;
         }
         parsed.action = action.ok_or(ArgumentError::NoAction)?;
         Ok(parsed)
     }
 
-    fn check_names(&self) -> Result<(), ArgumentError> {
+    pub fn check_names(&self) -> Result<(), ArgumentError> {
         if self.namespace.is_empty() {
             return Err(ArgumentError::NoNamespace);
         }
@@ -117,6 +118,7 @@ fn named(word: &str) -> Result<Action, ArgumentError> {
     match word {
         "start" => Ok(Action::Start),
         "delete" => Ok(Action::Delete),
+        "fork-server" => Ok(Action::ForkServer),
         _ => Err(ArgumentError::Action(word.to_owned())),
     }
 }

@@ -4,7 +4,9 @@ use crate::process::{Process, Reply};
 use crate::runtime::Runtime;
 use crate::stdio::Owner;
 use crate::{messages, rootfs};
+use ::runtime::start::Gate;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,10 @@ pub struct Container {
     pub cgroup: Option<cgroup::Group>,
     /// Processes of the container die with its init: it has a PID namespace of its own.
     pub dies_with_init: bool,
+    /// It has hooks that run once its program does.
+    pub poststart: bool,
+    /// What init waits at while it is being started, and whom to tell that it has come through.
+    pub gate: Option<(Gate, Reply)>,
     /// Everything that is left is being killed after init's end.
     pub killing: bool,
     /// The runtime works on the container; calls that change it wait.
@@ -74,27 +80,45 @@ impl Container {
     }
 }
 
-/// Whether the bundle's configuration gives the container a PID namespace of its own. A configuration that cannot be
-/// read is the runtime's to complain about.
-pub fn has_own_pid_namespace(bundle: &Path) -> bool {
-    #[derive(Deserialize)]
-    struct Spec {
-        linux: Option<Linux>,
+/// What matters here of the bundle's configuration. One that cannot be read is the runtime's to complain about.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    pub own_pid_namespace: bool,
+    pub poststart: bool,
+}
+
+impl Traits {
+    pub fn of(bundle: &Path) -> Self {
+        #[derive(Deserialize)]
+        struct Spec {
+            linux: Option<Linux>,
+            #[serde(default)]
+            hooks: Option<Hooks>,
+        }
+        #[derive(Deserialize)]
+        struct Linux {
+            #[serde(default)]
+            namespaces: Vec<Namespace>,
+        }
+        #[derive(Deserialize)]
+        struct Namespace {
+            r#type: String,
+            #[serde(default)]
+            path: String,
+        }
+        #[derive(Deserialize)]
+        struct Hooks {
+            #[serde(default)]
+            poststart: Option<Vec<IgnoredAny>>,
+        }
+        let Ok(text) = fs::read(bundle.join("config.json")) else { return Self::default() };
+        let Ok(spec) = serde_json::from_slice::<Spec>(&text) else { return Self::default() };
+        let is_own = |one: &Namespace| one.r#type == "pid" && one.path.is_empty();
+        Self {
+            own_pid_namespace: spec.linux.is_some_and(|linux| linux.namespaces.iter().any(is_own)),
+            poststart: spec.hooks.and_then(|hooks| hooks.poststart).is_some_and(|hooks| !hooks.is_empty()),
+        }
     }
-    #[derive(Deserialize)]
-    struct Linux {
-        #[serde(default)]
-        namespaces: Vec<Namespace>,
-    }
-    #[derive(Deserialize)]
-    struct Namespace {
-        r#type: String,
-        #[serde(default)]
-        path: String,
-    }
-    let Ok(text) = fs::read(bundle.join("config.json")) else { return false };
-    let Ok(spec) = serde_json::from_slice::<Spec>(&text) else { return false };
-    spec.linux.is_some_and(|linux| linux.namespaces.iter().any(|one| one.r#type == "pid" && one.path.is_empty()))
 }
 
 /// The process number that the runtime wrote.
@@ -113,14 +137,17 @@ mod tests {
     #[test]
     fn only_a_new_pid_namespace_ends_with_its_init() {
         let folder = tempfile::tempdir().expect("tempdir");
-        let check = |namespaces: &str| {
-            let text = format!("{{\"ociVersion\":\"1\",\"linux\":{{\"namespaces\":{namespaces}}}}}");
+        let traits = |namespaces: &str, hooks: &str| {
+            let text = format!("{{\"ociVersion\":\"1\",\"linux\":{{\"namespaces\":{namespaces}}}{hooks}}}");
             fs::write(folder.path().join("config.json"), text).expect("write");
-            has_own_pid_namespace(folder.path())
+            Traits::of(folder.path())
         };
-        assert!(check("[{\"type\":\"mount\"},{\"type\":\"pid\"}]"));
-        assert!(!check("[{\"type\":\"pid\",\"path\":\"/proc/1/ns/pid\"}]"));
-        assert!(!check("[{\"type\":\"mount\"}]"));
-        assert!(!has_own_pid_namespace(Path::new("/nonexistent")));
+        let (own, none) = (Traits { own_pid_namespace: true, poststart: false }, Traits::default());
+        assert_eq!(traits("[{\"type\":\"mount\"},{\"type\":\"pid\"}]", ""), own);
+        assert_eq!(traits("[{\"type\":\"pid\",\"path\":\"/proc/1/ns/pid\"}]", ",\"hooks\":{\"poststart\":[]}"), none);
+        assert_eq!(traits("[{\"type\":\"mount\"}]", ",\"hooks\":null"), none);
+        let hooked = Traits { own_pid_namespace: false, poststart: true };
+        assert_eq!(traits("[]", ",\"hooks\":{\"poststart\":[{\"path\":\"/bin/true\"}]}"), hooked);
+        assert_eq!(Traits::of(Path::new("/nonexistent")), none);
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::container::read_pid;
 use crate::messages;
-use crate::operation::{Kind, Operation};
+use crate::operation::{Kind, Operation, Streams};
 use crate::outcome::{Outcome, ended};
-use crate::process::{Life, Process};
+use crate::process::{Life, Process, Reply};
 use crate::server::Shim;
 use crate::service::Answer;
+use crate::work::Work;
+use ::runtime::RuntimeError;
 use containerd_api::any;
 use containerd_api::events::{
     TaskCreate, TaskExecStarted, TaskExit, TaskIo, TaskOom, TaskPaused, TaskResumed, TaskStart,
@@ -147,11 +149,10 @@ impl Shim {
     /// Takes a created container back, for its caller gets an error.
     fn spawn_discard(&mut self, operation: &Operation, status: Status) -> Answer {
         let Some(container) = &mut self.container else { return Err(status) };
-        let mut command = container.runtime.command("delete");
-        command.arg("--force").arg(&container.id);
         container.busy = true;
-        let kind = Kind::Discard(status.clone());
-        match self.operations.spawn(&container.runtime, command, kind, operation.reply, true) {
+        let (work, kind) = (Work::Delete { force: true }, Kind::Discard(status.clone()));
+        let (runtime, streams) = (&container.runtime, Streams::Captured);
+        match self.operations.begin(runtime, &container.id, &work, streams, kind, operation.reply) {
             Ok(()) => Ok(None),
             Err(_) => {
                 self.discard();
@@ -175,6 +176,37 @@ impl Shim {
         for reply in waiters {
             self.respond(reply, Err(messages::not_created()));
         }
+    }
+
+    /// Init has said that it comes through.
+    pub fn gate_ready(&mut self) {
+        let Some(container) = &mut self.container else { return };
+        let Some((gate, reply)) = container.gate.take_if(|(gate, _)| gate.is_passed()) else { return };
+        // It would be watched as long as a copy of this process has it open (epoll(7), Q6).
+        let _ = self.poller.remove(&gate);
+        let failure = gate.remove().err().map(|error| errors::chain(&error));
+        self.gate_settled(reply, failure);
+    }
+
+    /// Init has ended while it was being started: behind the gate, or before it.
+    fn gate_deserted(&mut self) {
+        self.gate_ready();
+        let Some((gate, reply)) = self.container.as_mut().and_then(|container| container.gate.take()) else { return };
+        let _ = self.poller.remove(&gate);
+        self.gate_settled(reply, Some(errors::chain(&RuntimeError::StartStopped)));
+    }
+
+    fn gate_settled(&mut self, reply: Reply, failure: Option<String>) {
+        let Some(container) = &mut self.container else { return };
+        container.busy = false;
+        let (result, early) = self.start_ended(failure);
+        if let Some(result) = result.transpose() {
+            self.respond(reply, result);
+        }
+        if let Some((exec_id, outcome)) = early {
+            self.process_ended(&exec_id, outcome);
+        }
+        self.call_waiting();
     }
 
     fn start_ended(&mut self, failure: Option<String>) -> (Answer, Option<(String, Outcome)>) {
@@ -272,15 +304,15 @@ impl Shim {
         if let Some(message) = failure {
             return Err(messages::unknown(message));
         }
-        let pids: Vec<u32> = serde_json::from_slice::<Option<Vec<u32>>>(&operation.output())
-            .map_err(|error| messages::unknown(format!("cannot read the runtime's list of processes: {error}")))?
-            .unwrap_or_default();
+        let pids = operation.pids();
+        let pids =
+            pids.map_err(|error| messages::unknown(format!("cannot read the runtime's list of processes: {error}")))?;
         let Some(container) = &self.container else { return Err(messages::not_created()) };
-        let info = |pid: u32| {
-            let exec = container.execs.iter().find(|(_, process)| process.pid as u32 == pid);
+        let info = |pid: i32| {
+            let exec = container.execs.iter().find(|(_, process)| process.pid == pid);
             exec.map(|(id, _)| any::pack(&ProcessDetails { exec_id: id.clone() }))
         };
-        let processes = pids.into_iter().map(|pid| ProcessInfo { pid, info: info(pid) }).collect();
+        let processes = pids.into_iter().map(|pid| ProcessInfo { pid: pid as u32, info: info(pid) }).collect();
         Ok(Some(task::PidsResponse { processes }.encode_to_vec()))
     }
 
@@ -314,6 +346,9 @@ impl Shim {
         let Ok(process) = container.process(exec_id) else { return };
         if let Life::Starting { early } = &mut process.life {
             *early = Some(outcome);
+            if exec_id.is_empty() {
+                self.gate_deserted();
+            }
             return;
         }
         if process.life.outcome().is_some() || matches!(process.life, Life::Ending(_)) {
@@ -333,9 +368,10 @@ impl Shim {
     /// Processes outside a PID namespace of their own outlive their init: they are killed, as containerd does.
     fn kill_leftovers(&mut self) {
         let Some(container) = &mut self.container else { return };
-        let mut command = container.runtime.command("kill");
-        command.arg("--all").arg(&container.id).arg("KILL");
-        container.killing = self.operations.spawn(&container.runtime, command, Kind::KillLeftovers, None, true).is_ok();
+        let work = Work::Kill { all: true, signal: nix::libc::SIGKILL };
+        let (runtime, streams) = (&container.runtime, Streams::Captured);
+        let begun = self.operations.begin(runtime, &container.id, &work, streams, Kind::KillLeftovers, None);
+        container.killing = begun.is_ok();
     }
 
     /// Reports the ends whose output is complete; init's comes last.

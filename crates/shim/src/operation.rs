@@ -1,7 +1,10 @@
 //! What the runtime is doing at the moment: one child process each, whose end brings the next step.
 
+use crate::inside::{self, Report, ReportFile};
 use crate::outcome::Outcome;
 use crate::process::Reply;
+use crate::stdio::ChildEnds;
+use crate::work::Work;
 use crate::{messages, runtime::Runtime};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::collections::HashMap;
@@ -32,44 +35,57 @@ pub enum Kind {
     Processes,
 }
 
+/// Where the streams of what does the work lead.
+#[derive(Debug)]
+pub enum Streams {
+    /// To those of the container's process that is being made.
+    Process(ChildEnds),
+    /// Into memory, for us.
+    Captured,
+}
+
 #[derive(Debug)]
 pub struct Operation {
     pub kind: Kind,
     pub reply: Option<Reply>,
-    /// The runtime's log before this command.
-    log_position: u64,
-    output: Option<File>,
+    said: Said,
+}
+
+/// What the runtime leaves behind when it is done.
+#[derive(Debug)]
+enum Said {
+    /// Of a program: its log from there on, and its stdout and stderr.
+    Program { log_position: u64, output: Option<File> },
+    /// Of our own.
+    Inside { file: ReportFile, report: Option<Report> },
 }
 
 impl Operation {
-    /// What the command wrote to its stdout and stderr.
-    pub fn output(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        if let Some(file) = &mut self.output {
-            // A file in memory: what cannot be read is taken as not written.
-            let read = file.rewind().and_then(|()| file.take(OUTPUT_LIMIT).read_to_end(&mut bytes));
-            if read.is_err() {
-                bytes.clear();
-            }
-        }
-        bytes
+    /// Why it failed, in the runtime's words.
+    pub fn failure(&mut self, runtime: &Runtime, status: u32) -> String {
+        let words = match &mut self.said {
+            Said::Program { log_position, output } => runtime.last_error(*log_position).unwrap_or_else(|| {
+                let output = output.as_mut().map(read).unwrap_or_default();
+                String::from_utf8_lossy(&output).trim().to_owned()
+            }),
+            Said::Inside { report, .. } => report.as_ref().and_then(|report| report.error.clone()).unwrap_or_default(),
+        };
+        if words.is_empty() { format!("{} ended with status {status}", runtime.binary().display()) } else { words }
     }
 
-    /// Why the command failed, in the runtime's words.
-    pub fn failure(&mut self, runtime: &Runtime, status: u32) -> String {
-        if let Some(message) = runtime.last_error(self.log_position) {
-            return message;
-        }
-        let output = self.output();
-        let text = String::from_utf8_lossy(&output);
-        match text.trim() {
-            "" => format!("{} ended with status {status}", runtime.binary().display()),
-            text => text.to_owned(),
+    /// The numbers that [`Work::Processes`] answers.
+    pub fn pids(&mut self) -> Result<Vec<i32>, serde_json::Error> {
+        match &mut self.said {
+            Said::Program { output, .. } => {
+                let output = output.as_mut().map(read).unwrap_or_default();
+                Ok(serde_json::from_slice::<Option<Vec<i32>>>(&output)?.unwrap_or_default())
+            }
+            Said::Inside { report, .. } => Ok(report.as_ref().map(|report| report.pids.clone()).unwrap_or_default()),
         }
     }
 }
 
-/// All commands that run, by their process numbers.
+/// All operations that run, by the numbers of the processes that do them.
 #[derive(Debug, Default)]
 pub struct Operations {
     running: HashMap<i32, Operation>,
@@ -77,26 +93,55 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Starts a command. `captured` keeps its output, which must not be connected then.
-    pub fn spawn(
+    /// Begins the work on a container.
+    pub fn begin(
         &mut self,
         runtime: &Runtime,
-        mut command: Command,
+        id: &str,
+        work: &Work,
+        streams: Streams,
         kind: Kind,
         reply: Option<Reply>,
-        captured: bool,
     ) -> Result<(), Status> {
-        let output = if captured { Some(capture(&mut command)?) } else { None };
-        let log_position = runtime.log_position();
-        let child = command.spawn().map_err(|error| {
+        let failed = |error: std::io::Error| {
             messages::unknown(format!("cannot run the OCI runtime {}: {error}", runtime.binary().display()))
-        })?;
-        self.running.insert(child.id() as i32, Operation { kind, reply, log_position, output });
+        };
+        let (pid, said) = match runtime.inside() {
+            Some(root) => {
+                let ends = match streams {
+                    Streams::Process(ends) => ends,
+                    Streams::Captured => ChildEnds::default(),
+                };
+                let (pid, file) = inside::begin(root, id, work, ends).map_err(failed)?;
+                (pid, Said::Inside { file, report: None })
+            }
+            None => {
+                let mut command = runtime.command(id, work);
+                let output = match streams {
+                    Streams::Process(ends) => {
+                        connect(&mut command, ends);
+                        None
+                    }
+                    Streams::Captured => Some(capture(&mut command)?),
+                };
+                let log_position = runtime.log_position();
+                (command.spawn().map_err(failed)?.id() as i32, Said::Program { log_position, output })
+            }
+        };
+        self.running.insert(pid, Operation { kind, reply, said });
         Ok(())
     }
 
+    /// The operation that a process which has ended did.
     pub fn finish(&mut self, pid: i32) -> Option<Operation> {
-        self.running.remove(&pid)
+        let mut operation = self.running.remove(&pid)?;
+        if let Said::Inside { file, report } = &mut operation.said {
+            *report = file.read();
+            for warning in report.iter().flat_map(|report| &report.warnings) {
+                eprintln!("{warning}");
+            }
+        }
+        Some(operation)
     }
 
     /// Remembers the end of a process that the runtime may be about to tell us of.
@@ -117,6 +162,25 @@ impl Operations {
 
     fn is_starting(&self) -> bool {
         self.running.values().any(|operation| matches!(operation.kind, Kind::Create | Kind::StartExec(_)))
+    }
+}
+
+/// What a program has written into a file in memory: what cannot be read is taken as not written.
+fn read(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = file.rewind().and_then(|()| file.take(OUTPUT_LIMIT).read_to_end(&mut bytes));
+    if read.is_ok() { bytes } else { Vec::new() }
+}
+
+fn connect(command: &mut Command, ends: ChildEnds) {
+    if let Some(stdin) = ends.stdin {
+        command.stdin(stdin);
+    }
+    if let Some(stdout) = ends.stdout {
+        command.stdout(stdout);
+    }
+    if let Some(stderr) = ends.stderr {
+        command.stderr(stderr);
     }
 }
 

@@ -1,5 +1,8 @@
-//! The runtime's command line (runc's), and what it says when it fails.
+//! The runtime: our own inside this process, or a program with runc's command line; and what it says when it fails.
 
+use crate::work::Work;
+use ::runtime::Root;
+use ::runtime::protect::is_protected;
 use containerd_api::runc::v1::Options;
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
@@ -16,6 +19,7 @@ use std::process::Command;
 const DEFAULT_ROOT: &str = "/run/containerd/runc";
 /// The file in the bundle from which `delete` learns which runtime it was.
 const OPTIONS_FILE: &str = "options.json";
+const OWN_RUNTIME: &str = "docker-runc";
 /// Bytes of the runtime's log that are looked at after a failure.
 const LOG_LIMIT: u64 = 64 << 10;
 
@@ -67,24 +71,49 @@ pub struct Runtime {
     root: PathBuf,
     log: PathBuf,
     systemd_cgroup: bool,
+    /// Where our own runtime keeps its containers, if that is the runtime.
+    own: Option<Root>,
+    /// This program may become what a container's process is made of.
+    is_protected: bool,
 }
 
 impl Runtime {
-    pub fn new(options: &RuntimeOptions, namespace: &str, bundle: &Path) -> Self {
+    /// `program`: this program, by which its own runtime is known.
+    pub fn new(options: &RuntimeOptions, namespace: &str, bundle: &Path, program: &Path) -> Self {
         let root = if options.root.is_empty() { DEFAULT_ROOT } else { &options.root };
-        let binary =
-            if options.binary_name.is_empty() { default_binary() } else { PathBuf::from(&options.binary_name) };
+        let root = Path::new(root).join(namespace);
+        let own = own_runtime(program);
+        let binary = match &own {
+            _ if !options.binary_name.is_empty() => PathBuf::from(&options.binary_name),
+            Some(own) if own.exists() => own.clone(),
+            _ => PathBuf::from("runc"),
+        };
+        // Units are made over D-Bus, which is nothing for this process.
+        let own = own.filter(|own| *own == binary && !options.systemd_cgroup).map(|_| Root::new(root.clone()));
+        let is_protected = own.is_some() && is_protected().unwrap_or(false);
         Self {
-            protected: protect(&binary),
+            protected: if is_protected { None } else { protect(&binary) },
+            own,
+            is_protected,
             binary,
-            root: Path::new(root).join(namespace),
+            root,
             log: bundle.join("log.json"),
             systemd_cgroup: options.systemd_cgroup,
         }
     }
 
-    /// `runc … SUBCOMMAND`; its stdio is /dev/null until set.
-    pub fn command(&self, subcommand: &str) -> Command {
+    /// Where our own runtime keeps its containers, if that is the runtime and may be performed by copies of this process.
+    pub fn inside(&self) -> Option<&Root> {
+        self.own.as_ref().filter(|_| self.is_protected)
+    }
+
+    /// The same for work that makes no process in a container.
+    pub fn own(&self) -> Option<&Root> {
+        self.own.as_ref()
+    }
+
+    /// `runc … SUBCOMMAND …`; its stdio is /dev/null until set.
+    pub fn command(&self, id: &str, work: &Work) -> Command {
         let mut command = match &self.protected {
             Some(program) => Command::new(format!("/proc/self/fd/{}", program.as_raw_fd())),
             None => Command::new(&self.binary),
@@ -94,7 +123,7 @@ impl Runtime {
         if self.systemd_cgroup {
             command.arg("--systemd-cgroup");
         }
-        command.arg(subcommand);
+        command.args(work.words(id));
         command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
         command.stderr(std::process::Stdio::null());
         command
@@ -134,16 +163,16 @@ fn last_error_line(log: &[u8]) -> Option<String> {
         .next_back()
 }
 
-/// Our own runtime beside this program, else runc from the path.
-fn default_binary() -> PathBuf {
-    let beside = std::env::current_exe().ok().map(|program| program.with_file_name("docker-runc"));
-    beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("runc"))
+/// Our own runtime stands beside this program, which whoever executes it by descriptor names all the same.
+fn own_runtime(program: &Path) -> Option<PathBuf> {
+    let named = program.is_absolute().then(|| program.to_owned());
+    named.or_else(|| std::env::current_exe().ok()).map(|program| program.with_file_name(OWN_RUNTIME))
 }
 
 /// Our own runtime is executed from a read-only mount that it would otherwise make for itself, and execute itself again
 /// from (CVE-2019-5736). Others know their own ways. Where the kernel makes no such mount, it is left to the runtime.
 fn protect(binary: &Path) -> Option<OwnedFd> {
-    if binary.file_name()? != "docker-runc" {
+    if binary.file_name()? != OWN_RUNTIME {
         return None;
     }
     let path = CString::new(binary.as_os_str().as_bytes()).ok()?;
@@ -168,11 +197,12 @@ mod tests {
         let options = RuntimeOptions { binary_name: "/bin/crun".into(), root: "/r".into(), ..Default::default() };
         options.save(folder.path()).expect("save");
         let loaded = RuntimeOptions::load(folder.path()).expect("load");
-        let runtime = Runtime::new(&loaded, "moby", folder.path());
-        let command = runtime.command("kill");
+        let runtime = Runtime::new(&loaded, "moby", folder.path(), Path::new("/bin/docker-containerd-shim"));
+        let command = runtime.command("id", &Work::Kill { all: false, signal: 9 });
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
         let log = folder.path().join("log.json").display().to_string();
         assert_eq!(command.get_program(), "/bin/crun");
-        assert_eq!(args, ["--root", "/r/moby", "--log", &log, "--log-format", "json", "kill"]);
+        assert_eq!(args, ["--root", "/r/moby", "--log", &log, "--log-format", "json", "kill", "id", "9"]);
+        assert!(runtime.inside().is_none());
     }
 }

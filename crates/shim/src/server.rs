@@ -29,7 +29,8 @@ const LISTENER: u64 = 1;
 const SIGNALS: u64 = 2;
 const PUBLISHER: u64 = 3;
 const MEMORY: u64 = 4;
-/// Processes' tokens are multiples of their number of slots, above these four.
+pub const GATE: u64 = 5;
+/// Processes' tokens are multiples of their number of slots, above these five.
 const FIRST_BASE: u64 = 1 << 16;
 
 #[derive(Debug)]
@@ -137,6 +138,7 @@ impl Shim {
             SIGNALS => self.take_signals(),
             PUBLISHER => self.publisher.ready(&self.poller, event),
             MEMORY => self.memory_ready(event),
+            GATE => self.gate_ready(),
             token if token & connections::TOKEN != 0 => {
                 for (reply, request) in self.connections.ready(&self.poller, event) {
                     self.call(reply, request);

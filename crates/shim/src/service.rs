@@ -1,25 +1,27 @@
 //! The calls of the task service, from decoding to the runtime's command or the answer.
 
 use crate::arguments::is_file_name;
-use crate::container::{Container, MAX_EXECS, MAX_WAITING, has_own_pid_namespace};
+use crate::container::{Container, MAX_EXECS, MAX_WAITING, Traits};
 use crate::messages;
 use crate::metrics;
-use crate::operation::Kind;
+use crate::operation::{Kind, Streams};
 use crate::process::{Life, Process, Reply};
 use crate::rootfs;
 use crate::runtime::{Runtime, RuntimeOptions};
-use crate::server::Shim;
+use crate::server::{GATE, Shim};
 use crate::stdio::{ChildEnds, Owner, Stdio, StdioUris, failed};
+use crate::work::Work;
+use ::runtime::start::Gate;
 use containerd_api::events::{TaskDelete, TaskExecAdded};
 use containerd_api::runc::v1::Options;
 use containerd_api::task::v2 as task;
 use containerd_api::{any, method};
+use logs::poller::Interest;
 use prost::Message;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Command;
 use ttrpc::{Request, Status};
 
 /// An answer now, or `None` for one that comes later.
@@ -145,25 +147,23 @@ impl Shim {
         let (uid, gid) = (options.io_uid, options.io_gid);
         let owner = Owner { namespace: &namespace, id: &request.id, bundle, uid, gid };
         let (stdio, ends) = Stdio::open(&uris, owner, &self.poller, base)?;
-        let runtime = Runtime::new(kept, &namespace, bundle);
-        let mut command = runtime.command("create");
-        command.arg("--bundle").arg(bundle).arg("--pid-file").arg(bundle.join("init.pid"));
-        if kept.no_pivot_root {
-            command.arg("--no-pivot");
-        }
-        if kept.no_new_keyring {
-            command.arg("--no-new-keyring");
-        }
-        if let Some(path) = stdio.console_path() {
-            command.arg("--console-socket").arg(path);
-        }
-        command.arg(&request.id);
-        connect(&mut command, ends);
-        self.operations.spawn(&runtime, command, Kind::Create, Some(reply), request.terminal)?;
+        let runtime = Runtime::new(kept, &namespace, bundle, Path::new(&self.arguments.program));
+        let work = Work::Create {
+            bundle: bundle.to_owned(),
+            pid_file: bundle.join("init.pid"),
+            console: stdio.console_path(),
+            no_pivot_root: kept.no_pivot_root,
+            no_new_keyring: kept.no_new_keyring,
+        };
+        let streams = if request.terminal { Streams::Captured } else { Streams::Process(ends) };
+        self.operations.begin(&runtime, &request.id, &work, streams, Kind::Create, Some(reply))?;
+        let traits = Traits::of(bundle);
         self.rootfs_mounts = request.rootfs.clone();
         self.container = Some(Container {
             id: request.id.clone(),
-            dies_with_init: has_own_pid_namespace(bundle),
+            dies_with_init: traits.own_pid_namespace,
+            poststart: traits.poststart,
+            gate: None,
             bundle: bundle.to_owned(),
             init: Process::new(uris, stdio, ChildEnds::default(), base),
             namespace,
@@ -188,9 +188,18 @@ impl Shim {
         if container.init.life != Life::Created {
             return Err(messages::wrong_state("start", container.init.life.word()));
         }
-        let mut command = container.runtime.command("start");
-        command.arg(&container.id);
-        self.operations.spawn(&container.runtime, command, Kind::Start, Some(reply), true)?;
+        match container.runtime.inside().filter(|_| !container.poststart) {
+            Some(root) => {
+                let failed = |error: String| messages::unknown(format!("OCI runtime start failed: {error}"));
+                let gate = Gate::open(root, &container.id).map_err(|error| failed(errors::chain(&error)))?;
+                self.poller.add(&gate, GATE, Interest::READ).map_err(|errno| failed(errno.to_string()))?;
+                container.gate = Some((gate, reply));
+            }
+            None => {
+                let (runtime, streams) = (&container.runtime, Streams::Captured);
+                self.operations.begin(runtime, &container.id, &Work::Start, streams, Kind::Start, Some(reply))?;
+            }
+        }
         container.init.life = Life::Starting { early: None };
         container.busy = true;
         Ok(None)
@@ -245,16 +254,15 @@ impl Shim {
         }
         let file = container.bundle.join(format!("{id}.process.json"));
         write_private(&file, &process.spec).map_err(failed("cannot hand the process to the runtime"))?;
-        let mut command = container.runtime.command("exec");
-        command.arg("--process").arg(&file).arg("--detach");
-        command.arg("--pid-file").arg(container.bundle.join(format!("{id}.pid")));
-        if let Some(path) = process.stdio.console_path() {
-            command.arg("--console-socket").arg(path);
-        }
-        command.arg(&container.id);
-        connect(&mut command, process.ends.take().unwrap_or_default());
-        let captured = process.uris.terminal;
-        self.operations.spawn(&container.runtime, command, Kind::StartExec(id.to_owned()), Some(reply), captured)?;
+        let work = Work::Exec {
+            process: file,
+            pid_file: container.bundle.join(format!("{id}.pid")),
+            console: process.stdio.console_path(),
+        };
+        let ends = process.ends.take().unwrap_or_default();
+        let streams = if process.uris.terminal { Streams::Captured } else { Streams::Process(ends) };
+        let kind = Kind::StartExec(id.to_owned());
+        self.operations.begin(&container.runtime, &container.id, &work, streams, kind, Some(reply))?;
         process.life = Life::Starting { early: None };
         process.spec = Vec::new();
         Ok(None)
@@ -281,14 +289,8 @@ impl Shim {
             }
             return answer(&response);
         }
-        let mut command = container.runtime.command("delete");
-        if container.init.life == Life::Created {
-            command.arg("--force");
-        }
-        command.arg(&container.id);
-        self.operations.spawn(&container.runtime, command, Kind::Delete, Some(reply), true)?;
-        container.busy = true;
-        Ok(None)
+        let work = Work::Delete { force: container.init.life == Life::Created };
+        self.work(work, Kind::Delete, reply)
     }
 
     /// The runtime has deleted the container: the last answer, with which the shim has nothing left to keep.
@@ -332,12 +334,10 @@ impl Shim {
         if !needs_runtime {
             return process_signal(container, request).and_then(|()| empty());
         }
-        let mut command = container.runtime.command("kill");
-        if request.all {
-            command.arg("--all");
-        }
-        command.arg(&container.id).arg(request.signal.to_string());
-        self.operations.spawn(&container.runtime, command, Kind::Kill, Some(reply), true)?;
+        let signal = i32::try_from(request.signal).map_err(|_| messages::invalid("no such signal"))?;
+        let work = Work::Kill { all: request.all, signal };
+        let (runtime, streams) = (&container.runtime, Streams::Captured);
+        self.operations.begin(runtime, &container.id, &work, streams, Kind::Kill, Some(reply))?;
         Ok(None)
     }
 
@@ -385,9 +385,8 @@ impl Shim {
 
     fn pids(&mut self, reply: Reply) -> Answer {
         let container = self.container.as_mut().ok_or_else(messages::not_created)?;
-        let mut command = container.runtime.command("ps");
-        command.args(["--format", "json"]).arg(&container.id);
-        self.operations.spawn(&container.runtime, command, Kind::Processes, Some(reply), true)?;
+        let (runtime, work, streams) = (&container.runtime, Work::Processes, Streams::Captured);
+        self.operations.begin(runtime, &container.id, &work, streams, Kind::Processes, Some(reply))?;
         Ok(None)
     }
 
@@ -403,7 +402,7 @@ impl Shim {
         if container.paused {
             return Err(messages::wrong_state("pause", "paused"));
         }
-        self.simple_command("pause", None, Kind::Pause, reply)
+        self.work(Work::Pause, Kind::Pause, reply)
     }
 
     fn resume(&mut self, reply: Reply) -> Answer {
@@ -411,7 +410,7 @@ impl Shim {
         if !container.paused {
             return Err(messages::wrong_state("resume", "running"));
         }
-        self.simple_command("resume", None, Kind::Resume, reply)
+        self.work(Work::Resume, Kind::Resume, reply)
     }
 
     fn update(&mut self, reply: Reply, request: &task::UpdateTaskRequest) -> Answer {
@@ -422,7 +421,7 @@ impl Shim {
         let Some(resources) = &request.resources else { return Err(messages::invalid("no resources to update")) };
         let file = container.bundle.join("resources.json");
         write_private(&file, &resources.value).map_err(failed("cannot hand the resources to the runtime"))?;
-        self.simple_command("update", Some(&file), Kind::Update, reply)
+        self.work(Work::Update { resources: file }, Kind::Update, reply)
     }
 
     fn running(&mut self, verb: &str) -> Result<&mut Container, Status> {
@@ -433,14 +432,11 @@ impl Shim {
         }
     }
 
-    fn simple_command(&mut self, verb: &str, resources: Option<&Path>, kind: Kind, reply: Reply) -> Answer {
+    /// Work that changes the container: calls that do so, too, wait for its end.
+    fn work(&mut self, work: Work, kind: Kind, reply: Reply) -> Answer {
         let container = self.container.as_mut().ok_or_else(messages::not_created)?;
-        let mut command = container.runtime.command(verb);
-        if let Some(file) = resources {
-            command.arg("--resources").arg(file);
-        }
-        command.arg(&container.id);
-        self.operations.spawn(&container.runtime, command, kind, Some(reply), true)?;
+        let (runtime, streams) = (&container.runtime, Streams::Captured);
+        self.operations.begin(runtime, &container.id, &work, streams, kind, Some(reply))?;
         container.busy = true;
         Ok(None)
     }
@@ -492,16 +488,4 @@ fn with_terminal(spec: Vec<u8>, terminal: bool) -> Result<Vec<u8>, Status> {
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     file.write_all(bytes)
-}
-
-fn connect(command: &mut Command, ends: ChildEnds) {
-    if let Some(stdin) = ends.stdin {
-        command.stdin(stdin);
-    }
-    if let Some(stdout) = ends.stdout {
-        command.stdout(stdout);
-    }
-    if let Some(stderr) = ends.stderr {
-        command.stderr(stderr);
-    }
 }

@@ -40,29 +40,59 @@ pub fn start(arguments: &Arguments) -> Result<(), Error> {
         Some(bundle) => bundle.clone(),
         None => std::env::current_dir().map_err(failed_to("find the bundle"))?,
     };
-    let input = read_input();
-    let socket = socket_path(arguments, &bundle, requested_folder(arguments, &input).as_deref());
-    let address = format!("unix://{}", socket.display());
-    if let Some(listener) = listen(&socket).map_err(failed_to("create new shim socket"))? {
-        let left = match leave_copy() {
-            Ok(Clone::Child) => return server::serve(arguments.clone(), &bundle, socket, listener),
-            Ok(Clone::Parent { child }) => enter_cgroup(&shim_cgroup(&input), child).and_then(|()| {
-                adjust_oom_score(child);
-                write_address(&bundle, &address).map_err(failed_to("write the address"))
-            }),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = left {
-            // Nobody will connect to it.
-            let _ = fs::remove_file(&socket);
-            return Err(error);
-        }
-    }
+    let address = match leave(arguments, &bundle, &read_input())? {
+        Left::Serving(serving) => return serving.serve(arguments.clone(), &bundle),
+        Left::At(address) => address,
+    };
     let answer = match std::env::var_os("MAX_SHIM_VERSION") {
         Some(_) => serde_json::json!({ "version": 2, "address": address, "protocol": "ttrpc" }).to_string(),
         None => address,
     };
     io::stdout().write_all(answer.as_bytes()).map_err(failed_to("print the address"))
+}
+
+/// Who comes back from [`leave`].
+pub enum Left {
+    /// The process that was asked; a shim serves at this address.
+    At(String),
+    /// The copy, which has to serve.
+    Serving(Serving),
+}
+
+pub struct Serving {
+    socket: PathBuf,
+    listener: UnixListener,
+}
+
+impl Serving {
+    pub fn serve(self, arguments: Arguments, bundle: &Path) -> Result<(), Error> {
+        server::serve(arguments, bundle, self.socket, self.listener)
+    }
+}
+
+/// Leaves the shim of a container behind, unless one lives. `input` is what containerd writes to the stdin of `start`.
+pub fn leave(arguments: &Arguments, bundle: &Path, input: &[u8]) -> Result<Left, Error> {
+    let socket = socket_path(arguments, bundle, requested_folder(arguments, input).as_deref());
+    let address = format!("unix://{}", socket.display());
+    let Some(listener) = listen(&socket).map_err(failed_to("create new shim socket"))? else {
+        return Ok(Left::At(address));
+    };
+    let left = match leave_copy() {
+        Ok(Clone::Child) => return Ok(Left::Serving(Serving { socket, listener })),
+        Ok(Clone::Parent { child }) => enter_cgroup(&shim_cgroup(input), child).and_then(|()| {
+            adjust_oom_score(child);
+            write_address(bundle, &address).map_err(failed_to("write the address"))
+        }),
+        Err(error) => Err(error),
+    };
+    match left {
+        Ok(()) => Ok(Left::At(address)),
+        Err(error) => {
+            // Nobody will connect to it.
+            let _ = fs::remove_file(&socket);
+            Err(error)
+        }
+    }
 }
 
 /// What containerd says before the shim serves: from 2.3 on [`BootstrapParams`], before that the runtime's options, which

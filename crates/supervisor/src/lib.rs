@@ -13,6 +13,7 @@ pub mod differ;
 mod error;
 pub mod events;
 pub mod filter;
+mod fork_server;
 pub mod identifier;
 pub mod images;
 pub mod leases;

@@ -12,7 +12,7 @@ use crate::identifier;
 use crate::messages;
 
 /// The shim that stands beside our own executable.
-const OWN_SHIM: &str = "docker-containerd-shim";
+pub(crate) const OWN_SHIM: &str = "docker-containerd-shim";
 const OWN_RUNTIMES: [&str; 2] = ["io.containerd.runc.v2", "io.containerd.runc.v1"];
 /// What a container gets that names no runtime.
 pub const DEFAULT_RUNTIME: &str = "io.containerd.runc.v2";

@@ -16,7 +16,7 @@ use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 
 /// How long `start` may take.
-const START_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long `delete` may take.
 const DELETE_LIMIT: Duration = Duration::from_secs(10);
 /// The most that is read of what a shim's program prints.

@@ -31,6 +31,7 @@ use crate::containers::Containers;
 use crate::error::{Error, Result};
 use crate::events::Exchange;
 use crate::filter::{Fields, Filter};
+use crate::fork_server::ForkServer;
 use crate::messages;
 use crate::runtimes::Runtimes;
 use crate::shim_client::{Limit, ShimClient};
@@ -50,6 +51,7 @@ pub struct Tasks {
 struct Shared {
     places: Places,
     daemon: Daemon,
+    fork_server: ForkServer,
     runtimes: Runtimes,
     containers: Containers,
     events: Exchange,
@@ -91,7 +93,8 @@ struct Task {
 impl Tasks {
     pub fn new(places: Places, daemon: Daemon, runtimes: Runtimes, containers: Containers, events: Exchange) -> Self {
         let slots = Mutex::new(HashMap::new());
-        Self { shared: Arc::new(Shared { places, daemon, runtimes, containers, events, slots }) }
+        let fork_server = ForkServer::default();
+        Self { shared: Arc::new(Shared { places, daemon, fork_server, runtimes, containers, events, slots }) }
     }
 
     /// Starts the created process, or an added one; answers its pid.

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod activation;
+pub mod arguments;
 pub mod bpf;
 pub mod capability;
 pub mod child_fds;

@@ -81,6 +81,12 @@ pub fn reset_ending_on(signals: &[i32]) -> Result<()> {
     }
 }
 
+/// From now on the kernel reaps children of this process as they end (wait(2), SIGCHLD ignored).
+pub fn leave_children_to_kernel() {
+    // SAFETY: an ignored signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 extern "C" fn end(signal: i32) {
     crate::process::exit_now(128 + signal)
 }

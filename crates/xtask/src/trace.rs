@@ -19,17 +19,15 @@ const PAUSE: Duration = Duration::from_millis(250);
 const EVENTS: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
 
 /// What happens between one border and the next.
-const HOPS: [&str; 11] = [
+const HOPS: [&str; 9] = [
     "docker, dockerd, docker-containerd: create, network, snapshot, bundle",
-    "docker-containerd-shim start: the socket, the serving process",
-    "docker-containerd-shim: the root file system, the pump",
-    "docker-runc create: the specification becomes a plan",
-    "docker-runc create: the plan is carried out",
-    "up to dockerd, clients are attached, down again",
-    "docker-runc start",
+    "docker-containerd-shim: its serving process, the root file system, the pump",
+    "runtime, create: the specification becomes a plan",
+    "runtime, create: the plan is carried out",
+    "up to dockerd, clients are attached, down again, the program is let through",
     "the container's own program",
     "the exit goes up, Delete comes down",
-    "docker-runc delete",
+    "runtime, delete",
     "shim, containerd and dockerd remove, docker ends",
 ];
 
@@ -51,6 +49,7 @@ fn measure(host: &Host, programs: &Path) -> Result<Vec<Vec<f64>>> {
     for _ in 0..WARM_UP {
         run()?;
     }
+    let server = fork_server(programs)?;
     let kernel = Trace::begin(host)?;
     for _ in 0..ROUNDS {
         run()?;
@@ -63,7 +62,21 @@ fn measure(host: &Host, programs: &Path) -> Result<Vec<Vec<f64>>> {
     let begins: Vec<usize> = (0..events.len()).filter(|&at| is_begin(&events[at])).collect();
     ensure!(begins.len() == ROUNDS, "{} of {ROUNDS} runs are in the trace", begins.len());
     let ends = begins.iter().skip(1).copied().chain([events.len()]);
-    begins.iter().zip(ends).map(|(&begin, end)| borders(programs, &events[begin..end])).collect()
+    begins.iter().zip(ends).map(|(&begin, end)| borders(programs, server, &events[begin..end])).collect()
+}
+
+/// The process that shims are copied from.
+fn fork_server(programs: &Path) -> Result<u32> {
+    let program = programs.join("docker-containerd-shim");
+    let is_it = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        line.starts_with(&*program.to_string_lossy()) && line.trim_end_matches('\0').ends_with("fork-server")
+    };
+    let processes = fs::read_dir("/proc")?.flatten();
+    let mut found = processes.filter(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| is_it(&line)));
+    let process = found.next().context("no fork server of shims runs")?;
+    ensure!(found.next().is_none(), "another engine of these programs runs");
+    Ok(process.file_name().to_string_lossy().parse()?)
 }
 
 /// A buffer of our own among the kernel's traces.
@@ -130,7 +143,7 @@ impl Event {
 }
 
 /// Finds the processes of one run by who forked whom.
-fn borders(programs: &Path, events: &[Event]) -> Result<Vec<f64>> {
+fn borders(programs: &Path, server: u32, events: &[Event]) -> Result<Vec<f64>> {
     let executed = |name: &str| {
         let program = programs.join(name);
         events.iter().find(|event| matches!(&event.what, What::Executed(path) if Path::new(path) == program))
@@ -152,21 +165,18 @@ fn borders(programs: &Path, events: &[Event]) -> Result<Vec<f64>> {
         |pid: u32| events.iter().rfind(|event| event.pid == pid && event.what == What::Ended).map(|event| event.at_us);
     let found = || {
         let docker = executed("docker")?;
-        let start = executed("docker-containerd-shim")?;
-        let (shim, _) = child(start.pid, 0)?;
-        let [create, begin, delete] = [child(shim, 0)?.0, child(shim, 1)?.0, child(shim, 2)?.0];
+        let (shim, started) = child(server, 0)?;
+        let [(create, created), (delete, deleted)] = [child(shim, 0)?, child(shim, 1)?];
         let (container, forked) = *children.get(&create)?.last()?;
         Some(vec![
             docker.at_us,
-            start.at_us,
-            end_of(start.pid)?,
-            exec_of(create)?,
+            started,
+            created,
             forked,
             end_of(create)?,
-            exec_of(begin)?,
             exec_of(container)?,
             end_of(container)?,
-            exec_of(delete)?,
+            deleted,
             end_of(delete)?,
             end_of(docker.pid)?,
         ])
@@ -210,6 +220,6 @@ mod tests {
     #[test]
     fn a_run_without_its_processes_is_no_measurement() {
         let event = Event { at_us: 1.0, pid: 5, what: What::Executed("/bin/docker".to_owned()) };
-        assert!(borders(Path::new("/bin"), &[event]).is_err());
+        assert!(borders(Path::new("/bin"), 1, &[event]).is_err());
     }
 }

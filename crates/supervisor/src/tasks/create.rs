@@ -149,7 +149,10 @@ impl Shared {
         bundle: &Bundle,
         options: Option<&Any>,
     ) -> Result<ShimClient> {
-        let bootstrap = shim_program::start(program, bundle, &self.daemon, options).await?;
+        let bootstrap = match self.fork_server.start(program, bundle, &self.daemon, options).await {
+            Some(started) => started?,
+            None => shim_program::start(program, bundle, &self.daemon, options).await?,
+        };
         bundle.write_bootstrap(&bootstrap)?;
         ShimClient::connect(&bootstrap).await
     }

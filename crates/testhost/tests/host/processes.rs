@@ -20,12 +20,14 @@ pub fn tree(host: &Host) -> Result<()> {
         let row = rows.iter().find(|row| row.get(2).is_some_and(|name| name.rsplit('/').next() == Some(program)));
         row.with_context(|| format!("{program} among {rows:?}"))
     };
-    let (dockerd, containerd, shim) = (find("dockerd")?, find("docker-containerd")?, find("docker-containerd-shim")?);
+    let (dockerd, containerd) = (find("dockerd")?, find("docker-containerd")?);
+    let shims = || rows.iter().filter(|row| row.get(2).is_some_and(|name| name.ends_with("/docker-containerd-shim")));
+    let shim = shims().find(|row| row.contains(&id.as_str())).with_context(|| format!("the shim of {id}: {rows:?}"))?;
+    let server = shims().find(|row| row.last() == Some(&"fork-server")).context("the fork server of the shims")?;
     find("docker-netd")?;
     assert_eq!(dockerd[0], engine.dockerd_pid().to_string());
     assert_eq!(containerd[0], engine.containerd_pid()?.to_string());
-    assert!(shim.contains(&id.as_str()), "the shim of {id}: {shim:?}");
-    assert_eq!(shim[1], "1", "a shim has no daemon above it");
+    assert_eq!([server[1], shim[1]], [containerd[0], server[0]]);
     let process = rows.iter().find(|row| row[0] == init).context("the container's process")?;
     assert_eq!(process[1..], [shim[0], "sleep", "1000"]);
     // Each of them is in a session of its own: what ends a terminal ends none of them.
@@ -34,6 +36,14 @@ pub fn tree(host: &Host) -> Result<()> {
         let session = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(3)).unwrap_or_default();
         assert_eq!(session, row[0], "{row:?}");
     }
-    docker.run(&["rm", "-f", "seen"])?;
+    // What a shim is copied from is nothing that it needs.
+    let number: i32 = server[0].parse()?;
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(number).context("a number")?,
+        rustix::process::Signal::KILL,
+    )?;
+    assert_eq!(docker.run(&["exec", "seen", "echo", "there"])?, "there");
+    let again = docker.run(&["run", "-d", &image, "sleep", "1000"])?;
+    docker.run(&["rm", "-f", "seen", &again])?;
     Ok(())
 }

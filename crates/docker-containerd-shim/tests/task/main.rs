@@ -1,6 +1,8 @@
-//! The built shim, driven over its socket as containerd does it, with runc as the runtime.
+//! The built shim, driven over its socket as containerd does it: with runc as the runtime, and with our own inside it.
 //!
 //! Needs root, runc and a static busybox; where one is missing the tests are listed as ignored.
+
+mod inside;
 
 use containerd_api::runc::v1::{Options, ProcessDetails};
 use containerd_api::services::events::ttrpc::v1::ForwardRequest;
@@ -10,17 +12,23 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use logs::{ReadOptions, Reader};
 use prost::Message;
 use serde_json::json;
+use std::cell::Cell;
+use std::ffi::CString;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 use ttrpc::client::BlockingClient;
 use ttrpc::{Code, Error, Status};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const PROGRAM_PATH: &str = env!("CARGO_BIN_EXE_docker-containerd-shim");
 const BUSYBOX: &str = "/bin/busybox";
 
 fn main() {
@@ -48,14 +56,39 @@ fn main() {
         ("the_shim_enters_the_cgroup_of_its_options", shim_cgroup),
         ("what_is_not_built_is_refused", refused),
     ];
-    let trials = tests.into_iter().map(|(name, test)| {
+    let only_inside: [(&str, fn()); 3] = [
+        ("a_container_gets_no_descriptor_of_the_shims", inside::no_descriptor_of_the_shims),
+        ("the_shim_cannot_be_overwritten_through_proc", inside::not_overwritten),
+        ("a_fork_server_leaves_shims_behind_that_outlive_it", inside::fork_server),
+    ];
+    let both = tests.into_iter().flat_map(|test| [(test, false), (test, true)]);
+    let both = both.chain(only_inside.map(|test| (test, true)));
+    let trials = both.map(|((name, test), inside)| {
         let run = move || -> Result<(), Failed> {
+            INSIDE.set(inside);
             test();
             Ok(())
         };
+        let name = if inside { format!("inside::{name}") } else { name.to_owned() };
         Trial::test(name, run).with_ignored_flag(!able)
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+thread_local! {
+    /// Whether the shim performs our own runtime, which it does where nobody can overwrite it.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The shim's program on a read-only mount of its own, as docker-containerd executes it.
+fn protected_program() -> &'static OwnedFd {
+    static PROGRAM: OnceLock<OwnedFd> = OnceLock::new();
+    PROGRAM.get_or_init(|| sys::mount::readonly_clone(&CString::new(PROGRAM_PATH).expect("path")).expect("a mount"))
+}
+
+/// The runtime of the options.
+fn runtime() -> PathBuf {
+    if INSIDE.get() { Path::new(PROGRAM_PATH).with_file_name("docker-runc") } else { runc().expect("runc") }
 }
 
 fn runc() -> Option<PathBuf> {
@@ -129,7 +162,7 @@ impl Shim {
         options: Options,
     ) -> Result<task::CreateTaskResponse, Status> {
         let root = format!("{}/runc", self.folder.path().display());
-        let options = Options { binary_name: runc().expect("runc").display().to_string(), root, ..options };
+        let options = Options { binary_name: runtime().display().to_string(), root, ..options };
         let request = task::CreateTaskRequest {
             id: self.id.clone(),
             bundle: self.bundle().display().to_string(),
@@ -193,7 +226,12 @@ fn call<A: Message + Default>(client: &mut BlockingClient, name: &str, request: 
 }
 
 fn shim(bundle: &Path, id: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_docker-containerd-shim"));
+    let mut command = if INSIDE.get() {
+        Command::new(format!("/proc/self/fd/{}", protected_program().as_raw_fd()))
+    } else {
+        Command::new(PROGRAM_PATH)
+    };
+    command.arg0(PROGRAM_PATH);
     command.current_dir(bundle).args(["-namespace", "ns", "-id", id, "-address", "/nonexistent"]);
     command.env_remove("TTRPC_ADDRESS").env_remove("MAX_SHIM_VERSION").stdin(Stdio::null());
     command
