@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use ids::{Digest, Hasher};
 use metadata::{Database, Durability, Filters, Labels, Table, WriteTx, join_key, split_key};
@@ -55,7 +55,8 @@ pub(crate) struct Suspended {
 }
 
 impl Store {
-    /// Makes the folders that are missing and removes blobs that no record names (a commit or a deletion was cut short).
+    /// Makes the folders that are missing and removes what was cut short: blobs that no record names, and writes that were
+    /// just being made, published or removed.
     pub fn open(root: &Path, database: Database) -> Result<Self, Error> {
         for folder in [root.join("blobs/sha256"), root.join("ingest")] {
             fs::create_dir_all(&folder).map_err(disk("create", &folder))?;
@@ -68,6 +69,7 @@ impl Store {
         };
         let store = Self { shared: Arc::new(shared) };
         store.remove_unseen()?;
+        store.remove_torn_writes()?;
         Ok(store)
     }
 
@@ -252,26 +254,6 @@ impl Store {
         ingest.remove().map(drop)
     }
 
-    /// Removes interrupted writes that nobody touched for so long; says how many.
-    pub fn abort_stale(&self, idle: Duration) -> Result<usize, Error> {
-        let mut removed = 0;
-        for folder in self.ingest_folders()? {
-            let writes = self.writes();
-            let stale = match read_status(&folder)? {
-                Some((name, status)) => {
-                    let age = SystemTime::now().duration_since(status.updated_at).unwrap_or_default();
-                    age >= idle && !writes.open.contains_key(&name)
-                }
-                None => writes.open.is_empty(),
-            };
-            if stale {
-                fs::remove_dir_all(&folder).map_err(disk("remove", &folder))?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
-
     /// Where a blob's file is, whether or not it is there.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.shared.root.join("blobs/sha256").join(digest.hex())
@@ -368,6 +350,16 @@ impl Store {
             if digest.parse::<Digest>().is_ok() && !seen.contains(&digest) {
                 tracing::info!(digest, "removing a blob without a record");
                 fs::remove_file(entry.path()).map_err(disk("remove", &entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_torn_writes(&self) -> Result<(), Error> {
+        for folder in self.ingest_folders()? {
+            if read_status(&folder)?.is_none() {
+                tracing::info!(folder = %folder.display(), "removing a write that was cut short");
+                fs::remove_dir_all(&folder).map_err(disk("remove", &folder))?;
             }
         }
         Ok(())

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::time::Duration;
 
 use content::{Commit, Error, Store, WriteRequest};
 use errors::{ErrorKind, Kind};
@@ -228,15 +227,33 @@ fn a_blob_without_a_record_is_removed_when_the_store_opens() {
 }
 
 #[test]
-fn stale_writes_are_removed_and_open_ones_are_not() {
+fn a_write_that_was_cut_short_is_removed_when_the_store_opens() {
     let room = Room::new();
-    let open = room.store.writer("a", &request("open")).unwrap();
-    drop(room.store.writer("a", &request("left")).unwrap());
-    assert_eq!(room.store.abort_stale(Duration::from_secs(3600)).unwrap(), 0);
-    assert_eq!(room.store.abort_stale(Duration::ZERO).unwrap(), 1);
-    let statuses = room.store.statuses("a", &[]).unwrap();
-    assert_eq!(statuses.iter().map(|status| status.reference.as_str()).collect::<Vec<_>>(), ["open"]);
-    drop(open);
+    let mut left = room.store.writer("a", &request("left")).unwrap();
+    left.write(b"half").unwrap();
+    drop(left);
+    // As a kill leaves them that falls into the making or the publishing of one.
+    let ingests = room.folder.path().join("content/ingest");
+    for file in ["ref", "startedat"] {
+        let torn = ingests.join(file);
+        std::fs::create_dir(&torn).unwrap();
+        std::fs::write(torn.join(file), "a/torn").unwrap();
+    }
+    let room = room.reopen();
+    assert_eq!(std::fs::read_dir(&ingests).unwrap().count(), 1);
+    assert_eq!(room.store.status("a", "left").unwrap().offset, 4);
+}
+
+#[test]
+fn several_blobs_are_deleted_at_once() {
+    let room = Room::new();
+    let (one, two, shared) = (put(&room.store, "a", b"1"), put(&room.store, "a", b"2"), put(&room.store, "a", b"3"));
+    put(&room.store, "b", b"3");
+    assert_eq!(room.store.delete_all("a", &[one, two, shared, Digest::of(b"none")]).unwrap(), 3);
+    assert!(room.store.walk("a", &[]).unwrap().is_empty());
+    for (digest, there) in [(one, false), (two, false), (shared, true)] {
+        assert_eq!(room.exists(&format!("blobs/sha256/{}", digest.hex())), there);
+    }
 }
 
 #[test]
