@@ -52,9 +52,10 @@ impl Images {
         let labels = manifest_labels(&image.id, &image.manifest.layers);
         backend.put_blob(&ingest_key("manifest", &image.manifest_digest), &bytes, labels).await?;
         let target = Descriptor::new(&image.manifest.media_type, image.manifest_digest, bytes.len() as u64);
+        let nameless = Record::new(dangling(&target.digest), target).with_parent(&parent.id.to_string());
         match &request.name {
-            Some(name) => self.set_name(&name.clone().with_default_tag(), target).await?,
-            None => self.backend.put_record(&Record::new(dangling(&target.digest), target)).await?,
+            Some(name) => self.set_name(nameless.renamed(name.clone().with_default_tag().to_string())).await?,
+            None => self.backend.put_record(&nameless).await?,
         }
         let id = image.id.to_string();
         self.event(ImageEventKind::Create, &id, &id, &image.config);

@@ -3,13 +3,13 @@
 use image_core::Platform;
 
 use crate::error::ImagesError;
-use crate::resolve::tags;
+use crate::resolve::{Found, tags};
 use crate::service::Images;
 
 /// One line, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryLine {
-    /// The image's id on the first line, `<missing>` below: intermediate images are not kept.
+    /// The image's id on the first line, those of the images that it was committed on below, then `<missing>`.
     pub id: String,
     /// Seconds since 1970.
     pub created: i64,
@@ -45,10 +45,25 @@ impl Images {
             });
         }
         lines.reverse();
-        if let Some(first) = lines.first_mut() {
-            first.id = image.id.to_string();
-            first.names = tags(&found.records);
-        }
+        self.name_lines(found, &mut lines).await?;
         Ok(lines)
+    }
+
+    /// The image has the newest line; what it was committed on has the next, for as long as it is here.
+    async fn name_lines(&self, found: Found, lines: &mut [HistoryLine]) -> Result<(), ImagesError> {
+        let mut ancestor = Some(found);
+        for line in lines {
+            let Some(found) = ancestor else { break };
+            line.id = found.image.id.to_string();
+            line.names = tags(&found.records);
+            ancestor = match found.parent() {
+                "" => None,
+                parent => match self.find(parent).await {
+                    Err(ImagesError::NoSuchImage(_)) => None,
+                    parent => Some(parent?),
+                },
+            };
+        }
+        Ok(())
     }
 }

@@ -46,7 +46,7 @@ impl Images {
         backend.put_blob(&ingest_key("manifest", &image.manifest_digest), &bytes, labels).await?;
         let target = Descriptor::new(&image.manifest.media_type, image.manifest_digest, bytes.len() as u64);
         match &request.name {
-            Some(name) => self.set_name(&name.clone().with_default_tag(), target).await?,
+            Some(name) => self.set_name(Record::new(name.clone().with_default_tag().to_string(), target)).await?,
             None => {
                 let name = dangling(&target.digest);
                 self.backend.put_record(&Record::new(name, target)).await?;

@@ -35,6 +35,8 @@ pub struct ImageSummary {
     pub created: i64,
     /// Unpacked bytes of all layers.
     pub size: u64,
+    /// Id of the image that this one was committed on; empty where it came otherwise.
+    pub parent: String,
     pub platform: Platform,
     /// How many containers were made of it.
     pub containers: usize,
@@ -99,6 +101,7 @@ impl Images {
             labels: labels.clone(),
             created: image.created().map_or(0, jiff::Timestamp::as_second),
             size,
+            parent: found.parent().to_owned(),
             platform: image.config.platform(),
             containers: self.shared.users.users_of(&image.id).len(),
         }))

@@ -120,7 +120,7 @@ impl Images {
         match &pulled {
             Ok(_) => self.end_left(&word).await,
             // What has come over already need not come again.
-            Err(ImagesError::Registry(RegistryError::Transport { .. } | RegistryError::Short { .. })) => {
+            Err(ImagesError::Registry(RegistryError::Transport { .. })) => {
                 self.note_left(&word, pulling.lease);
             }
             Err(_) => {}
@@ -277,7 +277,7 @@ impl Images {
         if records.iter().any(|record| record.target.digest == old.target.digest) {
             return Ok(());
         }
-        self.backend.put_record(&Record::new(dangling(&old.target.digest), old.target.clone())).await
+        self.backend.put_record(&old.renamed(dangling(&old.target.digest))).await
     }
 }
 

@@ -35,6 +35,8 @@ pub struct ResolvedImage {
     pub created: String,
     /// Unpacked bytes of all layers: Docker's SIZE.
     pub size: u64,
+    /// Id of the image that this one was committed on; empty where it came otherwise.
+    pub parent: String,
     /// When a name was last set.
     pub last_tagged: std::time::SystemTime,
 }
@@ -47,6 +49,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Id of the image that this one was committed on; empty where it came otherwise.
+    pub fn parent(&self) -> &str {
+        self.records.iter().find_map(Record::parent).unwrap_or_default()
+    }
+
     /// Whether no reference names it, not even one by digest.
     pub fn is_nameless(&self) -> bool {
         !self.records.iter().any(|record| matches!(Name::parse(&record.name), Name::Reference(_)))
@@ -115,6 +122,7 @@ impl Images {
             platform: image.config.platform(),
             created: image.config.created.clone().unwrap_or_default(),
             size,
+            parent: found.parent().to_owned(),
             last_tagged: found.records.iter().map(|record| record.updated).max().unwrap_or(std::time::UNIX_EPOCH),
         })
     }

@@ -17,17 +17,17 @@ impl Images {
         }
         let found = self.find(source).await?;
         let name = name.clone().with_default_tag();
-        self.set_name(&name, found_target(&found, source)).await?;
+        self.set_name(found_record(&found, source).renamed(name.to_string())).await?;
         let familiar = name.familiar();
         self.event(ImageEventKind::Tag, &found.image.id.to_string(), &familiar, &found.image.config);
         Ok(())
     }
 
-    /// Lets the name stand for the target, whatever it stood for.
-    pub(crate) async fn set_name(&self, name: &Reference, target: image_core::Descriptor) -> Result<(), ImagesError> {
-        let old = self.backend.record(&name.to_string()).await?;
-        let digest = target.digest;
-        self.backend.put_record(&Record::new(name.to_string(), target)).await?;
+    /// Lets the record's name stand for its target, whatever it stood for.
+    pub(crate) async fn set_name(&self, record: Record) -> Result<(), ImagesError> {
+        let old = self.backend.record(&record.name).await?;
+        let digest = record.target.digest;
+        self.backend.put_record(&record).await?;
         if let Some(old) = old.filter(|old| old.target.digest != digest) {
             self.keep_nameless(&old).await?;
         }
@@ -36,11 +36,14 @@ impl Images {
 }
 
 /// An image can have several manifests: the one that the name stands for, else any.
-fn found_target(found: &Found, source: &str) -> image_core::Descriptor {
+fn found_record(found: &Found, source: &str) -> Record {
     let full = Reference::parse_familiar(source).map(|reference| reference.with_default_tag().to_string()).ok();
     let named = found.records.iter().find(|record| Some(&record.name) == full.as_ref());
     match named.or(found.records.first()) {
-        Some(record) => record.target.clone(),
-        None => image_core::Descriptor::new(&found.image.manifest.media_type, found.image.manifest_digest, 0),
+        Some(record) => record.clone(),
+        None => {
+            let digest = found.image.manifest_digest;
+            Record::new(dangling(&digest), image_core::Descriptor::new(&found.image.manifest.media_type, digest, 0))
+        }
     }
 }

@@ -11,6 +11,9 @@ use image_core::Descriptor;
 use super::{Backend, found, from_wire, to_wire};
 use crate::error::ImagesError;
 
+/// Says which image a container was made of that became this one: Docker's own label for images in containerd.
+const PARENT: &str = "org.mobyproject.image.parent";
+
 /// A name in the image store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -23,6 +26,21 @@ pub(crate) struct Record {
 impl Record {
     pub fn new(name: String, target: Descriptor) -> Self {
         Self { name, target, labels: HashMap::new(), updated: SystemTime::UNIX_EPOCH }
+    }
+
+    /// The id of the image that a commit was laid on.
+    pub fn with_parent(mut self, id: &str) -> Self {
+        self.labels.insert(PARENT.to_owned(), id.to_owned());
+        self
+    }
+
+    pub fn parent(&self) -> Option<&str> {
+        self.labels.get(PARENT).map(String::as_str)
+    }
+
+    /// Another name for the same, with what is known of it.
+    pub fn renamed(&self, name: String) -> Self {
+        Self { name, ..self.clone() }
     }
 }
 

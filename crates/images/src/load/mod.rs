@@ -140,7 +140,7 @@ impl Loading<'_> {
             {
                 self.progress.text(messages::renaming(&familiar, &old.id)).await;
             }
-            images.set_name(name, candidate.target.clone()).await?;
+            images.set_name(Record::new(name.to_string(), candidate.target.clone())).await?;
             self.progress.text(messages::loaded(&familiar)).await;
             images.event(ImageEventKind::Load, &id, &familiar, &image.config);
         }
