@@ -153,7 +153,7 @@ fn from_wire(body: wire::CreateRequest) -> CreateNetwork {
         config_only: body.config_only,
         config_from: body.config_from.map(|from| from.network).unwrap_or_default(),
         ipam_driver: ipam.driver,
-        ipam_options: ipam.options.unwrap_or_default(),
+        ipam_options: ipam.options,
         pools: ipam.config.unwrap_or_default().into_iter().map(asked).collect(),
         options: body.options.unwrap_or_default(),
         labels: body.labels.unwrap_or_default(),
@@ -182,7 +182,7 @@ fn to_wire(view: &NetworkView) -> wire::Network {
         enable_ipv6: network.enable_ipv6,
         ipam: wire::Ipam {
             driver: if network.ipam.driver.is_empty() { "default".to_owned() } else { network.ipam.driver.clone() },
-            options: Some(network.ipam.options.clone()).filter(|_| !network.predefined),
+            options: network.ipam.options.clone(),
             config: Some(configs.collect()),
         },
         config_only: network.config_only,

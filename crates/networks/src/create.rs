@@ -1,5 +1,6 @@
 //! `docker network create`: a request becomes a record, and the record a network.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use errors::ErrorKind;
@@ -252,7 +253,8 @@ fn check(request: &CreateNetwork) -> Result<(), Error> {
     if ["bridge", "host", "none", "default"].contains(&request.name.as_str()) {
         return forbidden(&messages::create_predefined(&request.name));
     }
-    if request.labels.len() + request.options.len() + request.ipam_options.len() > MAX_ENTRIES {
+    let ipam_options = request.ipam_options.as_ref().map_or(0, BTreeMap::len);
+    if request.labels.len() + request.options.len() + ipam_options > MAX_ENTRIES {
         return invalid(format!("more than {MAX_ENTRIES} labels and options"));
     }
     if request.pools.len() > MAX_POOLS || request.pools.iter().any(|pool| pool.auxiliary.len() > MAX_ENTRIES) {

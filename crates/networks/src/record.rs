@@ -65,7 +65,8 @@ fn yes() -> bool {
 pub struct IpamRecord {
     /// Empty: `default`, or a plugin's name.
     pub driver: String,
-    pub options: BTreeMap<String, String>,
+    /// None where none were given: that is told apart from no entries.
+    pub options: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -96,7 +96,7 @@ impl Inner {
             "AddressSpace": space,
             "Pool": asked.map(|pool| pool.subnet.to_string()).unwrap_or_default(),
             "SubPool": asked.and_then(|pool| pool.range).map(|range| range.to_string()).unwrap_or_default(),
-            "Options": record.ipam.options,
+            "Options": record.ipam.options.clone().unwrap_or_default(),
             "V6": !is_ipv4,
         });
         let pool: Pool = self.remote.call(driver, IPAM_DRIVER, "RequestPool", &argument)?;

@@ -192,7 +192,7 @@ pub struct CreateNetwork {
     pub config_from: String,
     /// Empty: `default`.
     pub ipam_driver: String,
-    pub ipam_options: BTreeMap<String, String>,
+    pub ipam_options: Option<BTreeMap<String, String>>,
     pub pools: Vec<Asked>,
     /// Driver options (`com.docker.network.bridge.name` and its like).
     pub options: BTreeMap<String, String>,
