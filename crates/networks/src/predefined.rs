@@ -49,13 +49,31 @@ impl Inner {
         Ok(())
     }
 
+    /// `docker0` outlives its daemon, as Docker's does. A bridge with a name of the daemon's own is nobody's without it, and
+    /// would keep its addresses from other daemons on the host.
+    pub(crate) fn remove_idle_bridge(&self) -> Result<(), Error> {
+        if self.config.roots_hash.is_none() {
+            return Ok(());
+        }
+        let bridges: Vec<NetworkRecord> = {
+            let state = self.state();
+            let records = state.networks.values().map(|network| &network.record);
+            records.filter(|record| record.predefined && record.is_bridge()).cloned().collect()
+        };
+        for record in bridges.iter().filter(|record| !self.has_members(&record.id)) {
+            self.driver(&record.driver)?.remove(&Route::open()?, record)?;
+        }
+        Ok(())
+    }
+
+    fn has_members(&self, network_id: &str) -> bool {
+        let state = self.state();
+        state.sandboxes.values().flat_map(|record| &record.sandbox.endpoints).any(|end| end.network_id == network_id)
+    }
+
     /// The default bridge with settings that were changed since it was written down; not while containers are on it.
     fn reconfigured(&self, known: NetworkRecord) -> Result<Option<NetworkRecord>, Error> {
-        let is_used = || {
-            let state = self.state();
-            state.sandboxes.values().flat_map(|record| &record.sandbox.endpoints).any(|end| end.network_id == known.id)
-        };
-        if self.config.bridge.name.as_deref() == Some("none") || is_used() {
+        if self.config.bridge.name.as_deref() == Some("none") || self.has_members(&known.id) {
             return Ok(None);
         }
         let fresh = self.predefined(&known.name, &known.driver, Some(&known))?;
@@ -110,6 +128,10 @@ impl Inner {
         };
         let kept = kept.and_then(|kept| kept.subnets.iter().find(|subnet| subnet.subnet.is_ipv4() == is_ipv4));
         let kept = kept.and_then(|kept| Some((kept.bridge_address.or(kept.gateway)?, kept.subnet)));
+        let kept = match kept {
+            Some((_, subnet)) if self.is_taken(&record.bridge, &subnet)? => None,
+            kept => kept,
+        };
         let (address, subnet) = match configured.or(kept.filter(|(_, subnet)| fits(subnet, range))) {
             Some(found) => found,
             None => self.found_subnet(&record.bridge, range, is_ipv4)?,
@@ -139,6 +161,15 @@ impl Inner {
             auxiliary,
             pool: None,
         })
+    }
+
+    /// Whether somebody on the host has come to have the addresses while the bridge was not there.
+    fn is_taken(&self, bridge: &str, subnet: &Subnet) -> Result<bool, Error> {
+        let route = Route::open()?;
+        if route.link_by_name(bridge)?.is_some() {
+            return Ok(false);
+        }
+        Ok(host_subnets(&route)?.iter().any(|taken| taken.overlaps(subnet)))
     }
 
     fn found_subnet(&self, bridge: &str, range: Option<Subnet>, is_ipv4: bool) -> Result<(IpAddr, Subnet), Error> {

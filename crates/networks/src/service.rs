@@ -190,9 +190,11 @@ impl Networks {
         }
     }
 
-    /// At the daemon's end: where no container is left, docker-netd has nothing to live for.
+    /// At the daemon's end: where no container is left, docker-netd has nothing to live for, nor has a bridge of the
+    /// daemon's own.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        self.run(|inner| if inner.has_statements() { Ok(()) } else { inner.netd.end() }).await
+        let end = |inner: &Inner| if inner.has_statements() { Ok(()) } else { inner.netd.end() };
+        self.run(move |inner| inner.remove_idle_bridge().and(end(inner))).await
     }
 
     /// All blocking work of the service passes here.
