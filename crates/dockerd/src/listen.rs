@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 
 use crate::activation;
+use crate::former;
 use crate::options::{Config, Host};
 
 const SOCKET_MODE: u32 = 0o660;
@@ -126,7 +127,7 @@ fn inherit(socket: OwnedFd, tls: Option<TlsAcceptor>) -> Result<Listener> {
 
 fn bind_unix(path: &Path, group: Option<&str>) -> Result<Listener> {
     let named = || format!("can't create unix socket {}", path.display());
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+    if is_served(path) {
         bail!("{}: another daemon serves on it", named());
     }
     if let Some(folder) = path.parent() {
@@ -145,6 +146,12 @@ fn bind_unix(path: &Path, group: Option<&str>) -> Result<Listener> {
     }
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).with_context(named)?;
     Ok(Listener::Unix { listener, _file: Some(file) })
+}
+
+/// Whether a process that lives on takes connections there (unix(7), SO_PEERCRED).
+fn is_served(path: &Path) -> bool {
+    let Ok(stream) = std::os::unix::net::UnixStream::connect(path) else { return false };
+    !rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| former::has_ended(peer.pid.as_raw_nonzero().get()))
 }
 
 /// A number, or a name of /etc/group. The default one may be missing; a group that somebody named may not.

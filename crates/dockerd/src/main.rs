@@ -3,6 +3,7 @@
 mod activation;
 mod descriptors;
 mod facts;
+mod former;
 mod listen;
 mod log;
 mod metrics;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::former;
+
 #[derive(Debug)]
 pub struct PidFile(PathBuf);
 
@@ -12,7 +14,8 @@ impl PidFile {
     pub fn write(path: &Path) -> Result<Self> {
         if let Ok(text) = fs::read_to_string(path) {
             let command = fs::read_to_string(format!("/proc/{}/comm", text.trim())).unwrap_or_default();
-            if command.trim() == "dockerd" && text.trim() != std::process::id().to_string() {
+            let is_daemon = command.trim() == "dockerd" && text.trim() != std::process::id().to_string();
+            if is_daemon && !text.trim().parse().is_ok_and(former::has_ended) {
                 bail!(
                     "failed to start daemon, ensure docker is not running or delete {}: process with PID {} is still running",
                     path.display(),
