@@ -14,6 +14,8 @@ use crate::options::Config;
 pub struct NetworkSandboxes {
     networks: Networks,
     defaults: Defaults,
+    /// `--bridge none`.
+    has_no_bridge: bool,
 }
 
 /// `--dns`, `--dns-opt`, `--dns-search`, `--host-gateway-ip`.
@@ -32,7 +34,18 @@ impl NetworkSandboxes {
             options: config.dns_opts.clone(),
             gateways: config.host_gateway_ips.clone(),
         };
-        Self { networks, defaults }
+        Self { networks, defaults, has_no_bridge: config.bridge.as_deref() == Some("none") }
+    }
+
+    /// Who wants the default bridge where there is none has the others that he wants, or the loopback alone, as in Docker.
+    fn without_bridge(&self, mut request: SandboxRequest) -> SandboxRequest {
+        if self.has_no_bridge && matches!(request.mode, SandboxMode::Networks) {
+            request.endpoints.retain(|endpoint| endpoint.network != "bridge");
+            if request.endpoints.is_empty() {
+                request.mode = SandboxMode::None;
+            }
+        }
+        request
     }
 }
 
@@ -68,7 +81,7 @@ impl Defaults {
 #[async_trait]
 impl Sandboxes for NetworkSandboxes {
     async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, PortError> {
-        let mut request = to_networks(request)?;
+        let mut request = to_networks(self.without_bridge(request))?;
         self.defaults.fill(&mut request);
         let sandbox = self.networks.acquire(request).await.map_err(refused)?;
         Ok(from_networks(sandbox))
