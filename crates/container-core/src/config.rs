@@ -227,7 +227,7 @@ pub struct MountRequest {
     pub source: String,
     pub target: String,
     pub read_only: bool,
-    /// Bind only: `rprivate` and its kin; empty takes `rprivate`.
+    /// Bind only: `rprivate` and its kin; empty: nobody has said.
     pub propagation: String,
     /// Bind only: do not take the mounts below the source along.
     pub non_recursive: bool,

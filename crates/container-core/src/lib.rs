@@ -39,7 +39,7 @@ pub use environment::{DEFAULT_PATH, environment};
 pub use error::ConfigError;
 pub use list_filter::{ListFacts, ListFilter};
 pub use merge::merge_image;
-pub use mounts::wanted_mounts;
+pub use mounts::{DEFAULT_PROPAGATION, wanted_mounts};
 pub use restart::RestartPolicy;
 pub use seccomp::{ProfileChoice, resolve_profile};
 pub use signal::{Signal, parse_signal};

@@ -4,7 +4,8 @@ use crate::config::{Config, HostConfig, MountKind, MountPoint, MountRequest, Own
 use crate::error::ConfigError;
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
-const DEFAULT_PROPAGATION: &str = "rprivate";
+/// Of binds that say nothing; whether it will do is for who knows the source.
+pub const DEFAULT_PROPAGATION: &str = "rprivate";
 
 /// All mounts of a container to be, without the sources of volumes (those the service makes). A volume of the image yields
 /// to whatever the user mounts at the same place; two mounts of the user at one place are an error.
@@ -88,7 +89,7 @@ fn from_bind(text: &str, volume_driver: &str) -> Result<MountPoint, ConfigError>
             destination,
             mode: mode.to_owned(),
             read_write: !parsed.read_only,
-            propagation: parsed.propagation.unwrap_or(DEFAULT_PROPAGATION).to_owned(),
+            propagation: parsed.propagation.unwrap_or_default().to_owned(),
             create_source: true,
             ..MountPoint::default()
         });
@@ -162,9 +163,8 @@ fn from_request(request: &MountRequest) -> Result<MountPoint, ConfigError> {
                 let source = &request.source;
                 return Err(wrong(format!("invalid mount path: '{source}' mount path must be absolute")));
             }
-            let propagation = if request.propagation.is_empty() { DEFAULT_PROPAGATION } else { &request.propagation };
             mount.source = clean(&request.source);
-            mount.propagation = propagation.to_owned();
+            mount.propagation.clone_from(&request.propagation);
             mount.non_recursive = request.non_recursive;
             mount.create_source = request.create_mountpoint;
             mount.read_only = read_only(request)?;

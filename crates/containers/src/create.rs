@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use container_core::spec::default_paths;
 use container_core::{
-    Config, ConfigError, EndpointRequest, HostConfig, MountKind, MountPoint, NetworkMode, ReadOnly, State, merge_image,
-    restart, validate, wanted_mounts,
+    Config, ConfigError, DEFAULT_PROPAGATION, EndpointRequest, HostConfig, MountKind, MountPoint, NetworkMode,
+    ReadOnly, State, merge_image, restart, validate, wanted_mounts,
 };
 use containerd_api::types::Mount;
 use errors::ErrorKind;
@@ -262,6 +262,9 @@ fn check_here(shared: &Shared, host_config: &HostConfig) -> Result<(), Error> {
 /// The user's mounts, those of `--volumes-from`, and the image's volumes.
 fn mounts(shared: &Shared, config: &Config, host_config: &HostConfig) -> Result<Vec<MountPoint>, Error> {
     let mut mounts = wanted_mounts(config, host_config)?;
+    for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Bind) {
+        settle_propagation(shared, mount)?;
+    }
     let mut inherited: BTreeMap<String, MountPoint> = BTreeMap::new();
     for from in &host_config.volumes_from {
         let (reference, mode) = parse_volumes_from(from)?;
@@ -284,9 +287,6 @@ fn mounts(shared: &Shared, config: &Config, host_config: &HostConfig) -> Result<
         if !std::path::Path::new(&mount.source).exists() {
             return Err(messages::bind_source_missing(&mount.source));
         }
-    }
-    for mount in &mut mounts {
-        keep_out_of_daemon_root(shared, mount)?;
     }
     volumes::place(shared, &mut mounts)?;
     Ok(mounts)
@@ -313,22 +313,20 @@ fn parse_volumes_from(text: &str) -> Result<(&str, &str), Error> {
 }
 
 /// What a container has of the daemon's own folders must follow when mounts in them go, or they never would.
-fn keep_out_of_daemon_root(shared: &Shared, mount: &mut MountPoint) -> Result<(), Error> {
+fn settle_propagation(shared: &Shared, mount: &mut MountPoint) -> Result<(), Error> {
     let (root, source) = (&shared.settings.data_root, std::path::Path::new(&mount.source));
-    if mount.kind != MountKind::Bind || !(source.starts_with(root) || root.starts_with(source)) {
-        return Ok(());
-    }
+    let is_of_daemon = source.starts_with(root) || root.starts_with(source);
     match mount.propagation.as_str() {
-        // Where the root's mount is private there is nothing to follow.
-        "rprivate" => {
+        "" => {
+            // Where the root's mount is private there is nothing to follow.
             let slave = MountPoint { propagation: "rslave".to_owned(), ..mount.clone() };
-            if propagation::check(&slave).is_ok() {
-                mount.propagation = slave.propagation;
-            }
+            let follows = is_of_daemon && propagation::check(&slave).is_ok();
+            mount.propagation = if follows { slave.propagation } else { DEFAULT_PROPAGATION.to_owned() };
             Ok(())
         }
         "rslave" | "rshared" => Ok(()),
-        other => Err(messages::daemon_root_propagation(&root.to_string_lossy(), &mount.source, other)),
+        other if is_of_daemon => Err(messages::daemon_root_propagation(&root.to_string_lossy(), &mount.source, other)),
+        _ => Ok(()),
     }
 }
 
