@@ -203,6 +203,15 @@ pub fn unknown_runtime(name: &str) -> Error {
     refuse(ErrorKind::InvalidArgument, format!("unknown or invalid runtime name: {name}"))
 }
 
+pub fn runtime_with_foreign_shim(name: &str, shim: &str) -> Error {
+    let own = if name == shim { String::new() } else { format!(" ({shim})") };
+    let message = format!(
+        "runtime {name} has a shim of its own{own}, which cannot keep a container's output for this engine: \
+         name the path of a program with runc's command line"
+    );
+    refuse(ErrorKind::NotImplemented, message)
+}
+
 pub fn runtime_option(runtime: &str, key: &str) -> Error {
     refuse(ErrorKind::InvalidArgument, format!("runtime {runtime}: invalid option {key}"))
 }

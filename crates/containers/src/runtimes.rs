@@ -15,7 +15,11 @@ use crate::messages;
 use crate::settings::{Defaults, Runtime, Settings};
 
 /// Names of the runtime that this daemon was built with.
-const STOCK: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
+const STOCK: [&str; 3] = ["", "runc", RUNC_SHIM];
+/// What everybody calls the shim that runs programs with runc's command line: on this engine it is the engine's own.
+const RUNC_SHIM: &str = "io.containerd.runc.v2";
+/// The engine's own shim under its own name.
+const OWN_SHIM: &str = "io.containerd.longshore.v2";
 
 /// What containerd is told to start a container with.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,20 +53,29 @@ pub(crate) fn find(settings: &Settings, defaults: &Defaults, name: &str) -> Resu
         return Ok(program(settings, &settings.runc_path));
     }
     if is_shim_name(name) {
-        // A shim of its own on containerd's PATH.
-        return Ok(Chosen { shim: name.to_owned(), options: None });
+        return Ok(Chosen { shim: own_shim(settings, name, name)?, options: None });
     }
     Err(messages::unknown_runtime(name))
+}
+
+/// As containerd is told. Other people's shims do not know what a container's output goes to (ARCHITECTURE.md, the pump).
+fn own_shim(settings: &Settings, name: &str, shim: &str) -> Result<String, Error> {
+    match shim {
+        RUNC_SHIM => Ok(settings.runtime_name().to_owned()),
+        OWN_SHIM => Ok(OWN_SHIM.to_owned()),
+        own if own == settings.runtime_name() => Ok(own.to_owned()),
+        other => Err(messages::runtime_with_foreign_shim(name, other)),
+    }
 }
 
 fn configured(settings: &Settings, name: &str, runtime: &Runtime) -> Result<Chosen, Error> {
     match runtime {
         Runtime::Program { path, arguments } if arguments.is_empty() => Ok(program(settings, path)),
         Runtime::Program { path, arguments } => Ok(program(settings, &wrapper(settings, name, path, arguments).0)),
-        Runtime::Shim { name: shim, options } if options.is_empty() => Ok(Chosen { shim: shim.clone(), options: None }),
         Runtime::Shim { name: shim, options } => {
-            let options = runc_options(options).map_err(|key| messages::runtime_option(name, &key))?;
-            Ok(Chosen { shim: shim.clone(), options: Some(any::pack(&options)) })
+            let shim = own_shim(settings, name, shim)?;
+            let given = runc_options(options).map_err(|key| messages::runtime_option(name, &key))?;
+            Ok(Chosen { shim, options: (!options.is_empty()).then(|| any::pack(&given)) })
         }
     }
 }
@@ -163,7 +176,12 @@ mod tests {
         let settings = settings("crun", Runtime::Program { path: "/usr/bin/crun".into(), arguments: Vec::new() });
         assert_eq!(binary(&find(&settings, &settings.defaults, "").unwrap()), "/bin/docker-runc");
         assert_eq!(binary(&find(&settings, &settings.defaults, "crun").unwrap()), "/usr/bin/crun");
-        assert_eq!(find(&settings, &settings.defaults, "io.containerd.kata.v2").unwrap().shim, "io.containerd.kata.v2");
+        let shim = |name: &str| find(&settings, &settings.defaults, name).map(|chosen| chosen.shim);
+        for own in ["io.containerd.runc.v2", "io.containerd.longshore.v2"] {
+            assert_eq!(shim(own).unwrap(), own);
+        }
+        let foreign = shim("io.containerd.kata.v2").unwrap_err().to_string();
+        assert!(foreign.starts_with("runtime io.containerd.kata.v2 has a shim of its own"), "{foreign}");
         for wrong in ["nope", "/bin/sh", "a/b.c", ".x"] {
             let error = find(&settings, &settings.defaults, wrong).unwrap_err().to_string();
             assert_eq!(error, format!("unknown or invalid runtime name: {wrong}"));
