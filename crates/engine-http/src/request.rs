@@ -12,6 +12,7 @@ use engine_api::{ApiVersion, adapt};
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
+use http_body::Body;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
@@ -158,6 +159,14 @@ fn check_content_type(kind: &str) -> Result<(), Failure> {
 const CONTENT_TYPE_NAME: &str = "Content-Type";
 
 async fn read(body: RequestBody, limit: Duration) -> Result<Bytes, Failure> {
+    let too_large = || Failure {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        message: format!("request body too large: more than {MAX_JSON} bytes"),
+    };
+    // Who says that more will come is not waited for.
+    if body.size_hint().lower() > MAX_JSON as u64 {
+        return Err(too_large());
+    }
     let collected = tokio::time::timeout(limit, Limited::new(body, MAX_JSON).collect()).await;
     let Ok(collected) = collected else {
         return Err(Failure {
@@ -167,10 +176,7 @@ async fn read(body: RequestBody, limit: Duration) -> Result<Bytes, Failure> {
     };
     match collected {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            message: format!("request body too large: more than {MAX_JSON} bytes"),
-        }),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) => Err(Failure::bad_request(format!("cannot read the request's body: {error}"))),
     }
 }

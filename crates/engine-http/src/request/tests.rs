@@ -88,6 +88,32 @@ async fn a_body_above_the_limit_is_refused() {
     assert_eq!(failure.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+/// A body of a length that was told, of which nothing comes.
+struct Announced(u64);
+
+impl http_body::Body for Announced {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        std::task::Poll::Pending
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_would_be_too_large_is_not_waited_for() {
+    let body = boxed(Announced(MAX_JSON as u64 + 1));
+    let failure = read(body, Duration::from_secs(3600)).await.unwrap_err();
+    assert_eq!(failure.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let silent = futures_util::stream::pending::<Result<Frame<Bytes>, std::io::Error>>();
