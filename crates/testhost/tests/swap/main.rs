@@ -1,5 +1,6 @@
 //! The swap matrix: each of our programs with the originals on the other side, from Debian's packages.
 
+mod by_crun;
 mod by_ctr;
 mod by_docker;
 mod by_libraries;
@@ -7,8 +8,11 @@ mod by_podman;
 mod by_python;
 mod containerd;
 mod credentials;
+mod distribution;
 mod dockerd;
+mod dockerfiles;
 mod image_archives;
+mod image_commands;
 mod images;
 mod life;
 mod log_files;
@@ -17,6 +21,7 @@ mod on_containerd;
 use std::process::ExitCode;
 
 use containerd::{SHIM, ShimOf};
+use distribution::Guard;
 use dockerd::{CLIENT, DOCKERD};
 use testhost::{Needs, Test, run, test};
 
@@ -60,6 +65,15 @@ const PODMAN: &[Needs] = &[
     Needs::Program("docker-registry", "docker-registry"),
     Needs::Path("/bin/busybox"),
 ];
+const DISTRIBUTION: &[Needs] = &[
+    Needs::Program("podman", "podman"),
+    Needs::Program("skopeo", "skopeo"),
+    Needs::Program("umoci", "umoci"),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Program("openssl", "openssl"),
+    Needs::Path(by_python::PYTHON),
+    Needs::Path("/bin/busybox"),
+];
 const CLIENTS_OF_REGISTRIES: &[Needs] = &[
     Needs::Path(CLIENT_28),
     Needs::Program("podman", "podman"),
@@ -94,6 +108,7 @@ const TESTS: &[Test] = &[
     test("debian_s_containerd_and_shim_run_our_runtime", CTR, by_ctr::debian_s_shim_calls_our_runtime),
     test("our_shim_runs_runc_for_debian_s_containerd", CTR, |host| by_ctr::our_shim_calls(host, "/usr/sbin/runc")),
     test("our_shim_runs_crun_for_debian_s_containerd", CRUN, by_ctr::our_shim_calls_crun),
+    test("crun_runs_containers_of_our_dockerd", CRUN, by_crun::runs_containers_of_our_dockerd),
     test("debian_s_dockerd_runs_our_runtime_when_asked", DOCKER, by_docker::our_runtime_is_added),
     test("debian_s_dockerd_runs_our_runtime_by_default", DOCKER, by_docker::our_runtime_is_the_default),
     test("debian_s_dockerd_runs_on_our_containerd_and_our_shim", DOCKER, |host| {
@@ -104,7 +119,10 @@ const TESTS: &[Test] = &[
     }),
     test("log_files_of_either_engine_are_read_by_the_other", DOCKER, log_files::exchanged),
     test("what_either_engine_saves_the_other_loads", DOCKER, image_archives::exchanged),
+    test("docker_s_store_keeps_the_ids_of_our_images", DOCKER, image_archives::through_docker),
+    test("containerd_s_store_keeps_every_digest_of_our_images", CTR, image_archives::through_containerd),
     test("archives_go_to_podman_and_back", PODMAN, by_podman::archives_go_both_ways),
+    test("generated_dockerfiles_make_the_same_image_at_docker_and_ours", DOCKER, dockerfiles::a_few),
     test("our_docker_drives_debian_s_dockerd", DOCKER, by_docker::our_client_drives_debian),
     test("docker_20_drives_our_dockerd", DOCKER, |host| by_docker::docker_drives_ours(host, CLIENT)),
     test("docker_28_drives_our_dockerd", CLIENT_28_NEEDS, |host| by_docker::docker_drives_ours(host, CLIENT_28)),
@@ -112,6 +130,14 @@ const TESTS: &[Test] = &[
     test("buildah_runs_our_runtime", PODMAN, by_podman::buildah_runs_our_runtime),
     test("our_engine_reads_what_skopeo_and_podman_push", PODMAN, by_podman::we_read_what_others_push),
     test("skopeo_podman_and_umoci_read_what_we_push", PODMAN, by_podman::others_read_what_we_push),
+    test("images_go_round_by_tls_and_password_with_equal_digests", DISTRIBUTION, |host| {
+        distribution::round_trips(host, Guard::Password)
+    }),
+    test("images_go_round_by_tls_and_token_with_equal_digests", DISTRIBUTION, |host| {
+        distribution::round_trips(host, Guard::Token)
+    }),
+    test("docker_28_does_all_image_commands_on_our_dockerd", CLIENT_28_NEEDS, image_commands::docker_28_on_ours),
+    test("our_docker_does_all_image_commands_on_debian_s_dockerd", DOCKER, image_commands::ours_on_debian),
     test("a_login_of_ours_is_found_by_every_client", CLIENTS_OF_REGISTRIES, credentials::logins_are_found_by_all),
     test("credentials_that_lie_in_a_file_stay_there", CLIENTS_OF_REGISTRIES, credentials::files_stay_files),
     test("docker_py_drives_our_dockerd", PYTHON, by_python::docker_py),
