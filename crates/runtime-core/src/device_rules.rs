@@ -2,8 +2,9 @@
 
 use crate::SpecError;
 use crate::spec_resources::DeviceRule;
+use std::collections::HashSet;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Any,
     Character,
@@ -11,7 +12,7 @@ pub enum Kind {
 }
 
 /// A rule with its wildcards resolved; access is a set of [`READ`], [`WRITE`], [`MKNOD`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rule {
     pub allow: bool,
     pub kind: Kind,
@@ -43,9 +44,16 @@ pub const DEFAULTS: [Rule; 10] = [
     allow(Kind::Character, Some(136), None, ALL),
 ];
 
-/// The rules of a container in order, the defaults last. Everything is denied at first.
+/// The rules of a container in order, the defaults last. Everything is denied at first. A rule that is said again is left
+/// out where it was said first: the last one decides.
 pub fn normalise(rules: &[DeviceRule]) -> Result<Vec<Rule>, SpecError> {
-    rules.iter().map(parse).chain(DEFAULTS.into_iter().map(Ok)).collect()
+    let mut all =
+        rules.iter().map(parse).chain(DEFAULTS.into_iter().map(Ok)).collect::<Result<Vec<Rule>, SpecError>>()?;
+    let mut said = HashSet::new();
+    all.reverse();
+    all.retain(|rule| said.insert(*rule));
+    all.reverse();
+    Ok(all)
 }
 
 /// Whether the rules let everything through, so that nothing has to be set.
@@ -212,6 +220,22 @@ mod tests {
         assert!(run(&program, 1, 1, 8, 0), "making a disk's node");
         assert!(!run(&program, 1, 2, 8, 0), "reading a disk");
         assert!(!run(&program, 1, 3, 8, 0), "making and reading a disk");
+    }
+
+    #[test]
+    fn of_rules_that_are_said_twice_the_last_one_is_kept() {
+        let rule = |allow: bool, minor: i64| DeviceRule {
+            allow,
+            kind: "c".into(),
+            major: Some(1),
+            minor: Some(minor),
+            access: "rwm".into(),
+        };
+        let rules = normalise(&[rule(true, 3), rule(false, 9), rule(false, 3), rule(true, 3)]).expect("valid");
+        assert_eq!(rules.len(), 2 + DEFAULTS.len());
+        assert!(rules[0].minor == Some(9) && rules[1].minor == Some(3) && !rules[1].allow);
+        let program = v2_program(&rules);
+        assert!(run(&program, 2, 6, 1, 3) && run(&program, 2, 6, 1, 9), "the defaults come last");
     }
 
     #[test]

@@ -60,6 +60,11 @@ fn processor_time() -> Duration {
 pub fn give_back() {
     // SAFETY: malloc_trim(3) takes no pointers and may be called by any thread.
     unsafe { libc::malloc_trim(0) };
+    give_back_text();
+}
+
+/// The pages of text alone: for a program that has done its larger part and will not need most of them again.
+pub fn give_back_text() {
     // SAFETY: the callback has the signature that dl_iterate_phdr(3) documents and uses no data.
     unsafe { libc::dl_iterate_phdr(Some(unmap_text), std::ptr::null_mut()) };
 }

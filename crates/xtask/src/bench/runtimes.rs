@@ -1,22 +1,25 @@
-//! `run` of `true` in Docker's default bundle: docker-runc beside a bare program, crun and runc.
+//! `run` of `true` in Docker's default bundle: docker-runc beside a bare program, crun and runc; and its peak of memory.
+//! What its system calls are for stands in `bench/calls.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testhost::Host;
 
 use super::{Row, quietly, take_turns};
 
 const ROUNDS: usize = 60;
+const PEAK_ROUNDS: usize = 10;
+const PEAK_MB: f64 = 2.0;
 /// Debian's crun refuses the hybrid layout: it gets a view of the machine without the unified hierarchy.
 const HIDE_UNIFIED: &str = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
 
 pub fn rows(host: &Host, workspace: &Path) -> Result<Vec<Row>> {
     let bundle = bundle(host)?;
-    let floor = build_floor(host, workspace)?;
+    let floor = compile(host, workspace, "floor")?;
     let ours = host.programs().join("docker-runc");
     let root = host.path("runtime-root");
     let rootfs = bundle.join("rootfs");
@@ -69,14 +72,41 @@ pub fn rows(host: &Host, workspace: &Path) -> Result<Vec<Row>> {
         target: Some(target),
         more_is_better: false,
     };
-    Ok(vec![row("bare program", times[1], 1.3), row("crun", times[2] - times[3], 0.65), row("runc", times[4], 0.2)])
+    let mut rows =
+        vec![row("bare program", times[1], 1.3), row("crun", times[2] - times[3], 0.65), row("runc", times[4], 0.2)];
+    let peak = compile(host, workspace, "peak")?;
+    let mut command = Command::new(&peak);
+    command.arg(&ours).arg("--root").arg(root.join("peak")).args(["run", "--bundle"]).arg(&bundle).arg("bench-peak");
+    rows.push(Row {
+        name: "peak memory of docker-runc run, its children included".into(),
+        ours: peak_mb(&mut command)?,
+        against: "the budget".into(),
+        theirs: PEAK_MB,
+        unit: "MB",
+        target: Some(1.0),
+        more_is_better: false,
+    });
+    Ok(rows)
 }
 
-fn build_floor(host: &Host, workspace: &Path) -> Result<PathBuf> {
-    let program = host.path("floor");
-    quietly(
-        Command::new("gcc").args(["-O2", "-static", "-o"]).arg(&program).arg(workspace.join("bench/floor/floor.c")),
-    )?;
+/// The highest of some runs.
+fn peak_mb(command: &mut Command) -> Result<f64> {
+    let mut highest = 0.0_f64;
+    for _ in 0..PEAK_ROUNDS {
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+        let kib: f64 = said.trim().parse().with_context(|| format!("{command:?}: {said}"))?;
+        highest = highest.max(kib * 1024.0 / 1e6);
+    }
+    Ok(highest)
+}
+
+/// A program of `bench/floor`.
+fn compile(host: &Host, workspace: &Path, name: &str) -> Result<PathBuf> {
+    let program = host.path(name);
+    let source = workspace.join("bench/floor").join(name).with_extension("c");
+    quietly(Command::new("gcc").args(["-O2", "-static", "-o"]).arg(&program).arg(source))?;
     Ok(program)
 }
 
