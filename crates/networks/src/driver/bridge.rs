@@ -11,7 +11,7 @@ use netlink::{Batch, PeerPlace, Prefix, Route, Veth, namespace};
 use network_core::firewall::{GatewayMode, Item};
 use network_core::{Mac, names};
 
-use super::{Driver, Uplink, invalid_option};
+use super::{Driver, OPTION_MTU, Uplink, invalid_option, parse_mtu};
 use crate::endpoint_plan::is_link_name;
 use crate::error::Error;
 use crate::record::NetworkRecord;
@@ -20,7 +20,6 @@ use crate::request::Endpoint;
 pub(crate) const OPTION_NAME: &str = "com.docker.network.bridge.name";
 const OPTION_ICC: &str = "com.docker.network.bridge.enable_icc";
 const OPTION_MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
-const OPTION_MTU: &str = "com.docker.network.driver.mtu";
 const OPTION_HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 const OPTION_MODE4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const OPTION_MODE6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
@@ -30,8 +29,6 @@ const OPTION_TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces"
 const OPTION_PREFIX: &str = "com.docker.network.container_iface_prefix";
 const OPTION_SOURCE4: &str = "com.docker.network.host_ipv4";
 const OPTION_SOURCE6: &str = "com.docker.network.host_ipv6";
-/// The kernel's limits of a link's MTU; Docker's 0 leaves the kernel's own value.
-const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 
 /// Links that one network trusts.
 const MAX_TRUSTED: usize = 64;
@@ -133,10 +130,7 @@ fn read_option(record: &mut NetworkRecord, key: &str, value: &str) -> Result<(),
         OPTION_NAME => return Err(invalid_option(key, value, "no name of a link")),
         OPTION_ICC => record.talks_inside = flag()?,
         OPTION_MASQUERADE => record.masquerades = flag()?,
-        OPTION_MTU => {
-            let mtu = value.parse().ok().filter(|mtu| *mtu == 0 || MTU.contains(mtu));
-            record.mtu = mtu.ok_or_else(|| invalid_option(key, value, "no MTU"))?;
-        }
+        OPTION_MTU => record.mtu = parse_mtu(value)?,
         OPTION_HOST_BINDING => options.host_binding = Some(address()?).filter(|address| !address.is_unspecified()),
         OPTION_MODE4 => options.mode4 = mode()?,
         OPTION_MODE6 => options.mode6 = mode()?,

@@ -17,6 +17,11 @@ use crate::request::Endpoint;
 
 pub(crate) use bridge::{enable_forwarding, segment_items};
 
+/// Of all drivers with links.
+const OPTION_MTU: &str = "com.docker.network.driver.mtu";
+/// The kernel's limits of a link's MTU; Docker's 0 leaves the kernel's own value.
+const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
+
 /// The link of the host that endpoints of one network (and segment) plug into, looked up anew each time: an index kept in
 /// memory could be another link's by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,4 +71,36 @@ pub(crate) fn find(name: &str) -> Option<&'static dyn Driver> {
 pub(crate) fn invalid_option(key: &str, value: &str, why: &str) -> Error {
     let value: String = value.chars().take(64).collect();
     Error::docker(ErrorKind::InvalidArgument, format!("failed to parse {key} value: {value} ({why})"))
+}
+
+fn parse_mtu(text: &str) -> Result<u32, Error> {
+    let is_number = text.strip_prefix(['+', '-']).unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(mtu) if mtu == 0 || MTU.contains(&mtu) => Ok(mtu),
+        Err(_) if !is_number || text.is_empty() => {
+            let why = format!("strconv.Atoi: parsing {text:?}: invalid syntax");
+            Err(invalid_option(OPTION_MTU, text, &why))
+        }
+        _ => Err(invalid_option(OPTION_MTU, text, "no MTU of a link")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_mtu_is_what_a_link_can_have_or_the_kernels_own() {
+        assert_eq!(
+            (parse_mtu("0").ok(), parse_mtu("68").ok(), parse_mtu("65535").ok()),
+            (Some(0), Some(68), Some(65535))
+        );
+        let told = |text: &str| parse_mtu(text).map_err(|error| error.to_string()).unwrap_err();
+        let begins = "failed to parse com.docker.network.driver.mtu value: ";
+        assert_eq!(told("abc"), format!("{begins}abc (strconv.Atoi: parsing \"abc\": invalid syntax)"));
+        assert_eq!(told(""), format!("{begins} (strconv.Atoi: parsing \"\": invalid syntax)"));
+        for text in ["67", "65536", "-1", "99999999999"] {
+            assert_eq!(told(text), format!("{begins}{text} (no MTU of a link)"));
+        }
+    }
 }

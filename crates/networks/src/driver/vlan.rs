@@ -7,13 +7,12 @@ use std::os::fd::BorrowedFd;
 use errors::ErrorKind;
 use netlink::{Batch, Child, ChildKind, PeerPlace, Route};
 
-use super::{Driver, Uplink, invalid_option};
+use super::{Driver, OPTION_MTU, Uplink, parse_mtu};
 use crate::error::Error;
 use crate::record::{NetworkRecord, ParentRecord};
 use crate::request::Endpoint;
 
 const OPTION_PARENT: &str = "parent";
-const OPTION_MTU: &str = "com.docker.network.driver.mtu";
 
 pub(crate) struct Macvlan;
 pub(crate) struct Ipvlan;
@@ -152,8 +151,7 @@ fn child(
 
 fn parent_of(record: &mut NetworkRecord, mode: String, flag: String) -> Result<ParentRecord, Error> {
     if let Some(text) = record.options.get(OPTION_MTU) {
-        let mtu = text.parse().ok().filter(|mtu| (68..=65535).contains(mtu));
-        record.mtu = mtu.ok_or_else(|| invalid_option(OPTION_MTU, text, "no MTU"))?;
+        record.mtu = parse_mtu(text)?;
     }
     let link = record.options.get(OPTION_PARENT).cloned().unwrap_or_default();
     if link == "lo" {
