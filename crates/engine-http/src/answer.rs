@@ -26,16 +26,13 @@ pub async fn answer(api: Arc<Api>, request: http::Request<Incoming>, connection:
     let (parts, body) = request.into_parts();
     // Who waits to be asked for the body has not sent it.
     let waits = parts.headers.contains_key(EXPECT);
-    let (body, unread) = unread::lend(boxed(body));
+    let body = if waits { boxed(body) } else { unread::discarded_when_dropped(boxed(body)) };
     let request = http::Request::from_parts(parts, body);
     let answered = allowed(Arc::clone(&api), request, connection).instrument(span).await;
     let mut reply = answered.unwrap_or_else(|failure| match is_ancient {
         true => failure.into_text(),
         false => failure.into_reply(),
     });
-    if !waits && !reply.status().is_success() && !reply.status().is_informational() {
-        unread.discard().await;
-    }
     let headers = reply.headers_mut();
     headers.insert(reply::header_name(ping::API_VERSION), header_of(&ApiVersion::MAX.to_string()));
     headers.insert(reply::header_name(ping::OS_TYPE), HeaderValue::from_static("linux"));

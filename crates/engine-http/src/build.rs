@@ -21,8 +21,6 @@ use crate::status::{Answer, Failure};
 
 /// Pieces of a context on their way.
 const QUEUE: usize = 4;
-/// What is read of a context that a failed build did not want, so that its sender gets to see the answer.
-const MOST_DISCARDED: usize = 64 << 20;
 
 /// A build under way. Dropped with the connection, it ends.
 struct Building {
@@ -110,19 +108,15 @@ fn to_wire(line: Line) -> JsonMessage {
     }
 }
 
-/// Passes a body on. What nobody wants any more is read for a while, so that its sender gets to see the answer.
+/// Passes a body on, until nobody wants more of it.
 pub async fn feed<S>(body: S, sender: mpsc::Sender<std::io::Result<bytes::Bytes>>)
 where
     S: futures_util::Stream<Item = std::io::Result<bytes::Bytes>>,
 {
     let mut body = std::pin::pin!(body);
-    let mut discarded = 0;
     while let Some(piece) = body.next().await {
-        let (length, broken) = (piece.as_ref().map_or(0, bytes::Bytes::len), piece.is_err());
-        if sender.send(piece).await.is_err() {
-            discarded += length;
-        }
-        if broken || discarded > MOST_DISCARDED {
+        let broken = piece.is_err();
+        if sender.send(piece).await.is_err() || broken {
             return;
         }
     }

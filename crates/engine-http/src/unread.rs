@@ -1,7 +1,7 @@
-//! What nobody has read of a body whose request was refused.
+//! What nobody has read of a body: a request was refused, or an archive was broken before its end.
 //!
 //! A client that is still writing when the connection is closed sees a broken pipe instead of the answer. So the rest is
-//! read, [`MAX_BYTES`] and [`PATIENCE`] at most, and thrown away, before the refusal is sent.
+//! read and thrown away while the answer is on its way, [`MAX_BYTES`] at most, for as long as it comes.
 
 use std::io;
 use std::pin::Pin;
@@ -11,47 +11,35 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
+use tokio::runtime::Handle;
 
 use crate::request::{RequestBody, boxed};
 
-/// A whole body of JSON, and what a refused archive has sent by then.
-const MAX_BYTES: usize = 8 << 20;
-const PATIENCE: Duration = Duration::from_secs(2);
+/// What an archive may have when it is read.
+const MAX_BYTES: usize = 1 << 40;
+/// A client that sends nothing for so long is not waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A body that comes back when it is dropped before its end.
-struct Lent {
+/// A body that is read to its end when it is dropped before.
+struct Whole {
     body: Option<RequestBody>,
-    back: Option<oneshot::Sender<RequestBody>>,
 }
 
-/// Where it comes back.
-pub struct Unread(oneshot::Receiver<RequestBody>);
-
-/// The body to give away, and what is to be asked for its rest.
-pub fn lend(body: RequestBody) -> (RequestBody, Unread) {
-    let (back, unread) = oneshot::channel();
-    (boxed(Lent { body: Some(body), back: Some(back) }), Unread(unread))
+/// The same body; what of it is not read by then is discarded when it is dropped.
+pub fn discarded_when_dropped(body: RequestBody) -> RequestBody {
+    boxed(Whole { body: Some(body) })
 }
 
-impl Unread {
-    /// Reads on and forgets what it reads. A body that somebody still has is left alone.
-    pub async fn discard(mut self) {
-        let Ok(mut body) = self.0.try_recv() else { return };
-        let reading = async {
-            let mut read = 0;
-            while read < MAX_BYTES
-                && let Some(Ok(frame)) = body.frame().await
-            {
-                read += frame.data_ref().map_or(0, Bytes::len);
-            }
-        };
-        // A client that is slow as well as wrong is not waited for.
-        let _ = tokio::time::timeout(PATIENCE, reading).await;
+async fn discard(mut body: RequestBody) {
+    let mut read = 0;
+    while read < MAX_BYTES
+        && let Ok(Some(Ok(frame))) = tokio::time::timeout(PATIENCE, body.frame()).await
+    {
+        read += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 
-impl Body for Lent {
+impl Body for Whole {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -74,13 +62,14 @@ impl Body for Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for Whole {
     fn drop(&mut self) {
-        if let (Some(body), Some(back)) = (self.body.take(), self.back.take())
+        if let Some(body) = self.body.take()
             && !body.is_end_stream()
+            && let Ok(runtime) = Handle::try_current()
         {
-            // Nobody asks any more when the request was answered well.
-            let _ = back.send(body);
+            // Ends with the connection at the latest.
+            runtime.spawn(discard(body));
         }
     }
 }
@@ -90,42 +79,41 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
     use http_body_util::StreamBody;
 
     use super::*;
 
+    const PIECES: usize = 100;
+
     /// Pieces of a MiB, and how many were taken.
-    fn pieces(count: usize) -> (RequestBody, Arc<AtomicUsize>) {
+    fn pieces() -> (RequestBody, Arc<AtomicUsize>) {
         let taken = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&taken);
         let piece = Bytes::from(vec![0; 1 << 20]);
-        let pieces = stream::iter(0..count).map(move |_| {
+        let pieces = stream::iter(0..PIECES).map(move |_| {
             counter.fetch_add(1, Ordering::Relaxed);
             Ok::<_, io::Error>(Frame::data(piece.clone()))
         });
         (boxed(StreamBody::new(pieces)), taken)
     }
 
-    use futures_util::StreamExt;
-
     #[tokio::test]
-    async fn a_body_that_was_dropped_is_read_to_a_limit() {
-        for (count, read) in [(3, 3), (100, 8)] {
-            let (body, taken) = pieces(count);
-            let (body, unread) = lend(body);
-            drop(body);
-            unread.discard().await;
-            assert_eq!(taken.load(Ordering::Relaxed), read);
+    async fn a_body_that_was_dropped_is_read_to_its_end() {
+        let (body, taken) = pieces();
+        let mut body = discarded_when_dropped(body);
+        body.frame().await.unwrap().unwrap();
+        drop(body);
+        while Arc::strong_count(&taken) > 1 {
+            tokio::task::yield_now().await;
         }
+        assert_eq!(taken.load(Ordering::Relaxed), PIECES);
     }
 
     #[tokio::test]
-    async fn a_body_in_use_and_one_that_was_read_are_left_alone() {
-        let (body, taken) = pieces(2);
-        let (kept, unread) = lend(body);
-        unread.discard().await;
-        assert_eq!(taken.load(Ordering::Relaxed), 0);
-        assert_eq!(kept.collect().await.unwrap().to_bytes().len(), 2 << 20);
+    async fn a_body_that_is_read_is_what_it_was() {
+        let (body, _) = pieces();
+        let body = discarded_when_dropped(body);
+        assert_eq!(body.collect().await.unwrap().to_bytes().len(), PIECES << 20);
     }
 }

@@ -20,8 +20,6 @@ use container_core::rfc3339;
 const STAT_HEADER: &str = "x-docker-container-path-stat";
 const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
-/// What is read of an archive that was refused, so that its sender gets to see the answer.
-const MOST_DISCARDED: usize = 64 << 20;
 
 /// `HEAD …/archive`: what is at a path.
 pub async fn stat(api: &Api, request: &Request) -> Answer {
@@ -41,26 +39,21 @@ pub async fn put(api: &Api, request: Request) -> Answer {
         copy_owner: request.query.flag("copyUIDGID"),
     };
     let (sender, source) = archive_channel();
-    let mut body = request.body.into_data_stream().map(|piece| piece.map_err(std::io::Error::other));
-    let (put, ()) = tokio::join!(api.containers.file_systems.put(&request.name, wanted, source), async {
-        feed(&mut body, sender).await;
-    });
+    let body = request.body.into_data_stream().map(|piece| piece.map_err(std::io::Error::other));
+    let put = api.containers.file_systems.put(&request.name, wanted, source);
+    let (put, ()) = tokio::join!(put, feed(body, sender));
     put?;
     Ok(reply::empty(StatusCode::OK))
 }
 
-/// Hands the body on. After a refusal the rest is read and thrown away, up to a limit.
-async fn feed<S>(body: &mut S, sender: ArchiveSender)
+/// Hands the body on, until nobody wants more of it.
+async fn feed<S>(mut body: S, sender: ArchiveSender)
 where
     S: futures_util::Stream<Item = std::io::Result<bytes::Bytes>> + Unpin,
 {
-    let mut discarded = 0;
     while let Some(piece) = body.next().await {
-        let (length, broken) = (piece.as_ref().map_or(0, bytes::Bytes::len), piece.is_err());
-        if sender.send(piece).await.is_err() {
-            discarded += length;
-        }
-        if broken || discarded > MOST_DISCARDED {
+        let broken = piece.is_err();
+        if sender.send(piece).await.is_err() || broken {
             return;
         }
     }
