@@ -32,7 +32,7 @@ async fn prune_all(shared: &Arc<Shared>, request: &PruneRequest) -> Result<Prune
     let mut pruned = Pruned::default();
     let all = shared.index().all();
     for container in all.into_iter().filter(|container| is_wanted(&container.record(), request)) {
-        let size = size::size_of(shared, &container).await.map(|size| size.own);
+        let size = size::size_of(shared, &container).await.map(|size| size.on_disk);
         let options = RemoveOptions::default();
         match remove::remove(shared, &container, options).await {
             Ok(()) => {

@@ -164,7 +164,10 @@ pub struct CommitRequest {
 /// Bytes of a container's own files, and of these with its image's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ContainerSize {
+    /// As long as the files are: Docker's figure.
     pub own: u64,
+    /// What they and their folders take on the disk: du's.
+    pub on_disk: u64,
     pub total: u64,
 }
 

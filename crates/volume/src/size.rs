@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// Sizes of all files below a folder, each file once, however many names it has. What is inside is a container's: links
-/// are not followed, other mounts are not entered, and what vanishes meanwhile counts for nothing.
+/// stat(2): `st_blocks` counts units of this size whatever the file system's own is.
+const BLOCK_BYTES: u64 = 512;
+
+/// What all below a folder takes on the disk, each file once, however many names it has: du's figure. What is inside is a
+/// container's: links are not followed, other mounts are not entered, and what vanishes meanwhile counts for nothing.
 pub fn size_of(folder: &Path) -> io::Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(folder, flags, Mode::empty())?;
@@ -30,10 +33,13 @@ pub fn size_of(folder: &Path) -> io::Result<u64> {
                 continue;
             }
             let Ok(stat) = rustix::fs::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            if is_folder {
                 folders.push(path.join(OsStr::from_bytes(name.to_bytes())));
-            } else if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) {
-                total = total.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
+            }
+            if is_folder || stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) {
+                let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+                total = total.saturating_add(blocks.saturating_mul(BLOCK_BYTES));
             }
         }
     }
@@ -50,10 +56,15 @@ mod tests {
     fn files_count_once_and_links_lead_nowhere() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("a/b")).unwrap();
-        fs::write(folder.path().join("a/b/file"), "12345").unwrap();
+        fs::write(folder.path().join("a/b/file"), [1; 100_000]).unwrap();
         fs::hard_link(folder.path().join("a/b/file"), folder.path().join("again")).unwrap();
         std::os::unix::fs::symlink("/usr", folder.path().join("ab")).unwrap();
-        assert_eq!(size_of(folder.path()).unwrap(), 5 + 4);
+        let alone = size_of(folder.path()).unwrap();
+        assert!((100_000..130_000).contains(&alone), "{alone}");
+        // A hole takes nothing.
+        let hole = fs::File::create(folder.path().join("hole")).unwrap();
+        hole.set_len(1 << 30).unwrap();
+        assert_eq!(size_of(folder.path()).unwrap(), alone);
         assert!(size_of(&folder.path().join("none")).is_err());
     }
 }
