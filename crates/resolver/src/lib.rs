@@ -131,7 +131,11 @@ async fn query(server: SocketAddr, name: &str, kind: u16) -> io::Result<Vec<IpAd
         // Truncated: the whole answer is had over a stream.
         if answer.get(2).is_some_and(|flags| flags & 2 != 0) { over_tcp(server, &question).await } else { Ok(answer) }
     };
-    let answer = tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| failed("i/o timeout"))??;
+    let answer = match tokio::time::timeout(TIMEOUT, exchange).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Err(io::Error::new(error.kind(), format!("lookup {name} on {server}: {error}"))),
+        Err(_) => return Err(failed("i/o timeout")),
+    };
     decode(&answer, &question, kind).ok_or_else(|| failed("server misbehaving"))
 }
 
@@ -144,18 +148,28 @@ fn random_id() -> u16 {
 
 async fn over_udp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(server).await?;
-    socket.send(question).await?;
+    let dialled = |error| in_go_s_words(&format!("dial udp {server}: connect"), &error);
+    let socket = UdpSocket::bind((any, 0)).await.map_err(dialled)?;
+    socket.connect(server).await.map_err(dialled)?;
+    let own = socket.local_addr().map_err(dialled)?;
+    let told = |action: &str, error| in_go_s_words(&format!("{action} udp {own}->{server}: {action}"), &error);
+    socket.send(question).await.map_err(|error| told("write", error))?;
     let mut buffer = vec![0; 4096];
     loop {
-        let length = socket.recv(&mut buffer).await?;
+        let length = socket.recv(&mut buffer).await.map_err(|error| told("read", error))?;
         // Another id is a stray or forged answer: the right one may still come.
         if length >= 12 && buffer[..2] == question[..2] {
             buffer.truncate(length);
             return Ok(buffer);
         }
     }
+}
+
+/// As Docker's users know it: what was done, and the system's words in small letters without their number.
+fn in_go_s_words(action: &str, error: &io::Error) -> io::Error {
+    let text = error.to_string().to_lowercase();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    io::Error::new(error.kind(), format!("{action}: {words}"))
 }
 
 async fn over_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
@@ -234,6 +248,15 @@ fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_in_go_s_words() {
+        // A port that was free a moment ago.
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let told = query(server, "registry.example", A).await.unwrap_err().to_string();
+        let start = format!("lookup registry.example on {server}: read udp 127.0.0.1:");
+        assert!(told.starts_with(&start) && told.ends_with(&format!("->{server}: read: connection refused")), "{told}");
+    }
 
     #[test]
     fn an_answer_is_read_only_for_its_question() {
