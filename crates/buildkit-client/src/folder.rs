@@ -215,7 +215,8 @@ fn outgoing(full: &Path, path: String, found: &fs::Metadata) -> io::Result<Outgo
         Outgoing::Folder
     } else if kind.is_symlink() {
         let target = fs::read_link(full).map_err(|error| told("readlink", full, &error))?;
-        let wrong = |_| io::Error::other(format!("the link {path:?} in the build context leads to a name that is not UTF-8"));
+        let wrong =
+            |_| io::Error::other(format!("the link {path:?} in the build context leads to a name that is not UTF-8"));
         Outgoing::Link(target.into_os_string().into_string().map_err(wrong)?)
     } else if kind.is_fifo() {
         Outgoing::Fifo

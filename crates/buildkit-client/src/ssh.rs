@@ -45,9 +45,8 @@ impl Ssh for Agents {
     ) -> Result<Response<Self::ForwardAgentStream>, Status> {
         let id = request.metadata().get(ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let socket = self.socket(id)?;
-        let failed = |error: std::io::Error| {
-            Status::unavailable(format!("failed to connect to {}: {error}", socket.display()))
-        };
+        let failed =
+            |error: std::io::Error| Status::unavailable(format!("failed to connect to {}: {error}", socket.display()));
         let (mut reader, mut writer) = UnixStream::connect(socket).await.map_err(failed)?.into_split();
         let mut incoming = request.into_inner();
         tokio::spawn(async move {

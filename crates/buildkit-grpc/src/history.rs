@@ -30,6 +30,7 @@ fn to_wire(record: Record) -> BuildHistoryRecord {
     let exporter = |exporter: buildkit::Exporter| Exporter {
         r#type: exporter.kind,
         attrs: exporter.attributes.into_iter().collect(),
+        ..Exporter::default()
     };
     BuildHistoryRecord {
         r#ref: record.reference,

@@ -176,9 +176,12 @@ impl Engine for Facts {
         self.has_cgroup_v2
     }
 
-    /// The classic builder: this engine has no BuildKit.
+    /// Clients shall build by BuildKit's protocol, unless the configuration says otherwise.
     fn builder_version(&self) -> &'static str {
-        "1"
+        match self.config().features.get("buildkit") {
+            Some(false) => "1",
+            _ => "2",
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Ping {
     pub experimental: bool,
     /// `inactive`, `active/manager`, …; older daemons do not say.
     pub swarm: Option<String>,
+    /// `2`: it builds by BuildKit's protocol, and rather so.
+    pub builder: String,
 }
 
 /// One daemon. Cheap to make; cloned never, shared by reference.
@@ -157,9 +159,14 @@ impl Client {
     }
 
     /// A request that turns its connection into a stream both ways.
-    pub async fn hijack(&self, mut request: Request) -> Result<Duplex, Error> {
+    pub async fn hijack(&self, request: Request) -> Result<Duplex, Error> {
+        self.upgrade(request, "tcp").await
+    }
+
+    /// The same for a protocol of this name.
+    pub async fn upgrade(&self, mut request: Request, protocol: &'static str) -> Result<Duplex, Error> {
         request.headers.push((CONNECTION, HeaderValue::from_static("Upgrade")));
-        request.headers.push((UPGRADE, HeaderValue::from_static("tcp")));
+        request.headers.push((UPGRADE, HeaderValue::from_static(protocol)));
         let (mut response, _) = self.exchange(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::NotUpgraded(response.status().as_u16()));
@@ -354,6 +361,7 @@ fn read_ping(headers: &HeaderMap) -> Ping {
         os_type: text(ping::OS_TYPE).to_owned(),
         experimental: text(ping::EXPERIMENTAL) == "true",
         swarm: Some(text(ping::SWARM)).filter(|text| !text.is_empty()).map(str::to_owned),
+        builder: text(ping::BUILDER_VERSION).to_owned(),
     }
 }
 

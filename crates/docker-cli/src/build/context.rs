@@ -11,6 +11,7 @@ use engine_client::Request;
 use rustix::fs::{FileType, Stat};
 
 use super::dockerfile_from_stdin;
+use super::request::random_hex;
 use crate::container::options::os_words;
 use crate::failure::Failure;
 use crate::stream::upload::Upload;
@@ -39,13 +40,20 @@ pub enum Source {
 }
 
 pub struct Folder {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// As the daemon is told.
-    dockerfile: String,
-    /// It comes from elsewhere: its text, which travels along.
-    outside: Option<Vec<u8>>,
+    pub(super) dockerfile: String,
+    /// It comes from elsewhere and travels along.
+    pub(super) outside: Option<Outside>,
     rules: IgnoreRules,
     ignore_text: Option<String>,
+}
+
+/// A Dockerfile that is not in its context.
+pub struct Outside {
+    pub bytes: Vec<u8>,
+    /// Where it lies; `None`: it came on standard input.
+    pub path: Option<PathBuf>,
 }
 
 /// A Dockerfile that this client has read.
@@ -78,7 +86,7 @@ impl Source {
         match self {
             Self::Folder(folder) => {
                 let bytes = match &folder.outside {
-                    Some(bytes) => bytes.clone(),
+                    Some(outside) => outside.bytes.clone(),
                     None => std::fs::read(folder.path.join(&folder.dockerfile)).ok()?,
                 };
                 let name = if folder.outside.is_some() { DOCKERFILE } else { &folder.dockerfile };
@@ -198,7 +206,7 @@ impl Folder {
         }
         let path = path.canonicalize()?;
         let (dockerfile, outside) = match file {
-            "-" => (random_name(), Some(dockerfile_from_stdin()?)),
+            "-" => (random_name(), Some(Outside { bytes: dockerfile_from_stdin()?, path: None })),
             file => find_dockerfile(&path, file)?,
         };
         let (rules, ignore_text) = rules(&path, &dockerfile)?;
@@ -211,7 +219,7 @@ impl Folder {
         let mut writer = TreeWriter::new(out);
         let visit = |inside: &Path, stat: &Stat| self.visit(inside, stat);
         writer.add_tree(root.as_fd(), &TreeOptions { name: None, marks: Marks::None, visit: &visit }).map_err(told)?;
-        if let Some(bytes) = &self.outside {
+        if let Some(Outside { bytes, .. }) = &self.outside {
             // The daemon is to leave it out of what is copied, which it reads in the ignore file.
             let own = self.ignore_text.clone().unwrap_or_else(|| IGNORE_FILE.to_owned());
             let rules = format!("{own}\n{}\n", self.dockerfile);
@@ -243,7 +251,7 @@ impl Folder {
 }
 
 /// The Dockerfile's path within the folder; one that lies elsewhere travels along under a name of its own.
-fn find_dockerfile(folder: &Path, file: &str) -> Result<(String, Option<Vec<u8>>), Failure> {
+fn find_dockerfile(folder: &Path, file: &str) -> Result<(String, Option<Outside>), Failure> {
     let path = match file {
         "" => {
             let usual = folder.join(DOCKERFILE);
@@ -265,7 +273,7 @@ fn find_dockerfile(folder: &Path, file: &str) -> Result<(String, Option<Vec<u8>>
     let real = path.canonicalize().map_err(missing)?;
     match real.strip_prefix(folder) {
         Ok(inside) if inside.to_str().is_some() => Ok((inside.to_string_lossy().into_owned(), None)),
-        _ => Ok((random_name(), Some(std::fs::read(&real)?))),
+        _ => Ok((random_name(), Some(Outside { bytes: std::fs::read(&real)?, path: Some(real) }))),
     }
 }
 
@@ -287,13 +295,7 @@ fn rules(folder: &Path, dockerfile: &str) -> Result<(IgnoreRules, Option<String>
 
 /// A name that no context has.
 fn random_name() -> String {
-    let mut bytes = [0_u8; 10];
-    // Only needs to differ from what is there.
-    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
-        bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
-    }
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!(".dockerfile.{digits}")
+    format!(".dockerfile.{}", random_hex())
 }
 
 #[cfg(test)]

@@ -43,14 +43,19 @@ pub const FLAGS: &[Flag] = &[
 /// What Docker's newer builder has besides. Its own page names them, the classic one does not.
 #[rustfmt::skip]
 pub const MORE: &[Flag] = &[
+    flag("annotation", NONE, Kind::List, "", "Add annotation to the image").hidden(),
+    flag("attest", NONE, Kind::List, "", "Attestation parameters (format: \"type=sbom,generator=image\")").hidden(),
     flag("build-context", NONE, Kind::List, "", "Additional build contexts (e.g., name=path)").hidden(),
+    flag("cache-to", NONE, Kind::List, "", "Cache export destinations (e.g., \"user/app:cache\", \"type=local,dest=path/to/dir\")").hidden(),
     flag("check", NONE, Kind::Bool, "", "Shorthand for \"--call=check\"").hidden(),
     flag("load", NONE, Kind::Bool, "", "Shorthand for \"--output=type=docker\"").hidden(),
     flag("metadata-file", NONE, Kind::Text, "", "Write build result metadata to a file").hidden(),
     flag("no-cache-filter", NONE, Kind::Strings, "", "Do not cache specified stages").hidden(),
     flag("output", 'o', Kind::List, "", "Output destination (format: \"type=local,dest=path\")").hidden(),
-    flag("progress", NONE, Kind::Text, "auto", "Set type of progress output (\"auto\", \"plain\", \"tty\")").hidden(),
+    flag("progress", NONE, Kind::Text, "auto", "Set type of progress output (\"auto\", \"none\", \"plain\", \"quiet\", \"rawjson\", \"tty\"). Use plain to show container output").hidden(),
+    flag("provenance", NONE, Kind::Text, "", "Shorthand for \"--attest=type=provenance\"").hidden(),
     flag("push", NONE, Kind::Bool, "", "Shorthand for \"--output=type=registry\"").hidden(),
+    flag("sbom", NONE, Kind::Text, "", "Shorthand for \"--attest=type=sbom\"").hidden(),
     flag("secret", NONE, Kind::List, "", "Secret to expose to the build (format: \"id=mysecret[,src=/local/secret]\")").hidden(),
     flag("ssh", NONE, Kind::List, "", "SSH agent socket or keys to expose to the build").hidden(),
 ];
@@ -62,12 +67,6 @@ fn check_tag(text: &str) -> Result<(), String> {
 /// What is not done is refused, never taken and forgotten.
 pub fn refuse_what_is_not_done(flags: &Matches) -> Result<(), Failure> {
     let refuse = |what: &str| Err(Failure::Text(format!("{what} is not supported by this builder")));
-    if !matches!(flags.text("progress"), "auto" | "plain" | "tty") {
-        return refuse(&format!("--progress={}", flags.text("progress")));
-    }
-    if !flags.list("ssh").is_empty() {
-        return refuse("--ssh");
-    }
     if !flags.is_set("disable-content-trust") {
         return refuse("--disable-content-trust=false");
     }

@@ -40,7 +40,8 @@ fn place_of(file: &Dockerfile, step: &str) -> Option<Lines> {
     found.next().filter(|_| found.next().is_none())
 }
 
-fn excerpt(file: &DockerfileText, lines: Lines) -> String {
+/// The lines of a file that something is about, and those around them.
+pub fn excerpt(file: &DockerfileText, lines: Lines) -> String {
     let text = String::from_utf8_lossy(&file.bytes);
     let mut out = format!("{}:{}\n--------------------\n", file.name, lines.first);
     let (from, to) = (lines.first.saturating_sub(AROUND).max(1), lines.last.saturating_add(AROUND));

@@ -1,21 +1,29 @@
 //! `docker build`, `docker image build`, `docker builder`.
 
+mod attributes;
+mod classic;
 mod context;
+mod door;
+mod exported;
 mod flags;
+mod lend;
 mod mistake;
 mod outputs;
+mod progress;
 mod prune;
 mod request;
 mod result;
+mod session;
 mod show;
 
 use std::io::Read;
 use std::path::Path;
 
 use self::context::{DOCKERFILE, Source};
+use self::door::Door;
 use self::outputs::Outputs;
 use crate::command::{Args, Command, Matches};
-use crate::context::Context;
+use crate::context::{Context, print_line};
 use crate::failure::Failure;
 
 /// The largest Dockerfile that is read from standard input.
@@ -50,39 +58,34 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     if flags.is_set("check") {
         return mistake::check(&source);
     }
-    let file = source.dockerfile_text();
-    let mut request = request::of(context, flags, file.as_ref())?;
-    for name in outputs.more_names() {
-        request = request.with("t", name);
-    }
+    let door = door::choose(context, flags).await?;
     let id_file = flags.text("iidfile");
     if !id_file.is_empty() && Path::new(id_file).exists() {
         std::fs::remove_file(id_file).map_err(|error| Failure::Text(format!("Removing image ID file: {error}")))?;
     }
-    let quiet = flags.is_set("quiet");
-    let aside = outputs.takes_stdout();
-    let (request, upload) = source.attach(request, quiet || aside, flags.is_set("compress"))?;
-    let mut shown = show::Shown::new(quiet, aside);
-    let answered = async {
-        let lines = context.client.stream(request).await?.lines();
-        shown.show(lines).await
+    let id = match door {
+        Door::Classic => classic::build(context, flags, source, &outputs).await?,
+        Door::BuildKit => session::build(context, flags, source, &outputs).await?,
     };
-    let answered = answered.await;
-    let done = match upload {
-        Some(upload) => upload.end(answered).await,
-        None => answered,
-    };
-    if let Err(failure) = done {
-        mistake::show(file.as_ref(), &shown, &failure);
-        return Err(failure);
+    write_id(&id, id_file)?;
+    if door == Door::BuildKit && flags.is_set("quiet") && !id.is_empty() {
+        print_line(&id)?;
     }
-    shown.write_id(id_file)?;
-    outputs.write(context, flags, &shown.id).await?;
+    outputs.write(context, flags, &id, door).await?;
     match flags.text("metadata-file") {
         "" => {}
-        path => outputs.write_metadata(context, flags, &shown.id, path).await?,
+        path => outputs.write_metadata(context, flags, &id, path).await?,
     }
     Ok(0)
+}
+
+/// `--iidfile`.
+fn write_id(id: &str, id_file: &str) -> Result<(), Failure> {
+    match (id_file, id) {
+        ("", _) => Ok(()),
+        (_, "") => Err(Failure::Text(format!("cannot write {id_file} because server did not provide an image ID"))),
+        _ => Ok(std::fs::write(id_file, id)?),
+    }
 }
 
 /// Standard input as a Dockerfile.

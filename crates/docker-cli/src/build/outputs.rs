@@ -15,6 +15,8 @@ use engine_client::{Body, Request, escape};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::door::Door;
+use super::exported::Exported;
 use super::result;
 use crate::command::Matches;
 use crate::container::fields::comma_fields;
@@ -113,8 +115,26 @@ impl Outputs {
         self.0.iter().any(|output| output.destination() == Some("-"))
     }
 
+    /// What the builder itself is to send, and where to.
+    pub fn exported(&self, flags: &Matches) -> Result<Exported, Failure> {
+        let mut exported = Exported::default();
+        let names: Vec<String> = self.names(flags.list("tag")).into_iter().cloned().collect();
+        let has_image = self.0.iter().any(|output| matches!(output, Output::Image { .. } | Output::Archive { .. }));
+        if self.0.is_empty() || has_image || !names.is_empty() {
+            exported.add_image(&names, flags.list("annotation"))?;
+        }
+        for output in &self.0 {
+            match output {
+                Output::Folder { destination } => exported.add_folder(destination),
+                Output::Tar { destination } => exported.add_tar(destination)?,
+                Output::Image { .. } | Output::Archive { .. } | Output::Nothing => {}
+            }
+        }
+        Ok(exported)
+    }
+
     /// Brings the image where it is to go.
-    pub async fn write(&self, context: &Context, flags: &Matches, id: &str) -> Result<(), Failure> {
+    pub async fn write(&self, context: &Context, flags: &Matches, id: &str, door: Door) -> Result<(), Failure> {
         for output in &self.0 {
             match output {
                 Output::Image { push: true, .. } => {
@@ -134,8 +154,13 @@ impl Outputs {
                     }
                     write_file(context.client.stream(request).await?, destination).await?;
                 }
+                // BuildKit's protocol has brought them already.
+                Output::Tar { .. } | Output::Folder { .. } if door == Door::BuildKit => {}
                 Output::Tar { .. } | Output::Folder { .. } => export(context, id, output).await?,
             }
+        }
+        if id.is_empty() {
+            return Ok(());
         }
         let keeps = self.0.is_empty() || self.0.iter().any(|output| matches!(output, Output::Image { .. }));
         if !keeps && flags.list("tag").is_empty() {

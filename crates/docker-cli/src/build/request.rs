@@ -60,6 +60,7 @@ pub fn of(context: &Context, flags: &Matches, file: Option<&DockerfileText>) -> 
     request = contexts(request, flags)?;
     let secrets = secrets(flags.list("secret"))?;
     if !secrets.is_empty() {
+        let secrets: BTreeMap<_, _> = secrets.iter().map(|(id, value)| (id, STANDARD.encode(value))).collect();
         let header = URL_SAFE.encode(json!(secrets).to_string());
         if header.len() > MAX_SECRETS {
             return Err(Failure::Text(format!("all secrets of a build have at most {MAX_SECRETS} bytes")));
@@ -101,8 +102,11 @@ fn lists(mut request: Request, flags: &Matches) -> Result<Request, Failure> {
     if let Some(options) = some("security-opt") {
         request = request.with("securityopt", json!(options).to_string());
     }
-    if let Some(images) = some("cache-from") {
-        request = request.with("cachefrom", json!(images).to_string());
+    if let Some(pieces) = some("cache-from") {
+        request = request.with("cachefrom", json!(cache_sources(pieces)).to_string());
+    }
+    if let Some(targets) = some("cache-to") {
+        request = request.with("longshore-cache-to", json!(targets).to_string());
     }
     if let Some(hosts) = some("add-host") {
         // As the daemon's containers have them; a client writes `host=ip` too.
@@ -110,6 +114,22 @@ fn lists(mut request: Request, flags: &Matches) -> Result<Request, Failure> {
         request = request.with("extrahosts", hosts.join(","));
     }
     Ok(request)
+}
+
+/// Names, and `type=…,…` whose commas the flag has taken for those between names.
+pub(super) fn cache_sources(pieces: &[String]) -> Vec<String> {
+    let mut sources: Vec<String> = Vec::new();
+    for piece in pieces {
+        let is_whole = |source: &&mut String| {
+            let has_type = source.split(',').any(|field| field.starts_with("type="));
+            !source.contains('=') || has_type && piece.starts_with("type=")
+        };
+        match sources.last_mut().filter(|_| piece.contains('=')).filter(|last| !is_whole(last)) {
+            Some(last) => *last = format!("{last},{piece}"),
+            None => sources.push(piece.clone()),
+        }
+    }
+    sources
 }
 
 fn contexts(mut request: Request, flags: &Matches) -> Result<Request, Failure> {
@@ -131,7 +151,7 @@ fn contexts(mut request: Request, flags: &Matches) -> Result<Request, Failure> {
 }
 
 /// `NAME=value`; a name alone has the environment's value, or none.
-fn arguments(context: &Context, given: &[String]) -> BTreeMap<String, Option<String>> {
+pub(super) fn arguments(context: &Context, given: &[String]) -> BTreeMap<String, Option<String>> {
     let mut arguments = BTreeMap::new();
     // The environment's time counts for every build, as it does elsewhere.
     if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
@@ -151,7 +171,7 @@ fn arguments(context: &Context, given: &[String]) -> BTreeMap<String, Option<Str
     arguments
 }
 
-fn labels(given: &[String]) -> BTreeMap<String, String> {
+pub(super) fn labels(given: &[String]) -> BTreeMap<String, String> {
     let pair = |text: &String| {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         (key.to_owned(), value.to_owned())
@@ -159,8 +179,8 @@ fn labels(given: &[String]) -> BTreeMap<String, String> {
     given.iter().map(pair).collect()
 }
 
-/// `id=name[,src=path][,env=VARIABLE]`, values in base64.
-fn secrets(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+/// `id=name[,src=path][,env=VARIABLE]`.
+pub(super) fn secrets(given: &[String]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let mut secrets = BTreeMap::new();
     for text in given {
         let (mut id, mut file, mut variable) = ("", "", "");
@@ -191,9 +211,18 @@ fn secrets(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
             }
         };
         let value = value.ok_or_else(|| Failure::Text(format!("secret {id}: neither a file nor a variable has it")))?;
-        secrets.insert(id.to_owned(), STANDARD.encode(value));
+        secrets.insert(id.to_owned(), value);
     }
     Ok(secrets)
+}
+
+/// Twenty digits, to differ from all others.
+pub(super) fn random_hex() -> String {
+    let mut bytes = [0_u8; 10];
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
+        bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -207,11 +236,19 @@ mod tests {
         std::fs::write(&path, "value").unwrap();
         let text = |text: String| secrets(&[text]);
         let found = text(format!("id=k,src={}", path.display())).unwrap();
-        assert_eq!(found["k"], STANDARD.encode("value"));
+        assert_eq!(found["k"], b"value");
         assert_eq!(text(format!("src={}", path.display())).unwrap().keys().collect::<Vec<_>>(), ["key"]);
         assert!(text("id=k,src=/nonexistent".to_owned()).unwrap_err().to_string().contains("failed to stat"));
         assert!(text("foo=k".to_owned()).unwrap_err().to_string().contains("unexpected key"));
         assert!(text("id=no_such_variable".to_owned()).is_err());
+    }
+
+    #[test]
+    fn sources_of_caches_are_put_together_again() {
+        let of = |text: &str| cache_sources(&text.split(',').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(of("a,r.io/b:1"), ["a", "r.io/b:1"]);
+        assert_eq!(of("a,type=registry,ref=b,type=local,src=c"), ["a", "type=registry,ref=b", "type=local,src=c"]);
+        assert_eq!(of("ref=b,type=registry,a"), ["ref=b,type=registry", "a"]);
     }
 
     #[test]

@@ -52,17 +52,6 @@ impl Shown {
         Ok(())
     }
 
-    /// `--iidfile`.
-    pub fn write_id(&self, id_file: &str) -> Result<(), Failure> {
-        if id_file.is_empty() {
-            return Ok(());
-        }
-        if self.id.is_empty() {
-            return Err(Failure::Text(format!("cannot write {id_file} because server did not provide an image ID")));
-        }
-        Ok(std::fs::write(id_file, &self.id)?)
-    }
-
     pub fn is_quiet(&self) -> bool {
         self.quiet
     }

@@ -20,7 +20,7 @@ const MAX_CONFIG: u64 = 4 << 20;
 pub const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// What of the file concerns this client; the rest is left to others.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Config {
     auths: BTreeMap<String, AuthConfig>,

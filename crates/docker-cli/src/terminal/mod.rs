@@ -33,6 +33,11 @@ pub fn size() -> Option<Size> {
     size_of(stdout())
 }
 
+/// The same of the terminal behind standard error: where a build's progress goes.
+pub fn error_size() -> Option<Size> {
+    size_of(stderr())
+}
+
 /// The same of the terminal behind standard input: pages that go into a pager are made for it.
 pub fn input_size() -> Option<Size> {
     size_of(stdin())

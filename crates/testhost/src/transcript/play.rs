@@ -138,6 +138,8 @@ impl Stage<'_> {
         command.arg("--chdir").arg(&home).args(["bash", "--norc", "--noprofile", "--noediting", "-i"]);
         command.env("PATH", format!("{}:{path}", programs.display())).env("HOME", &home);
         command.env("DOCKER_HOST", &self.docker.host).env("DOCKER_CONFIG", &self.docker.config);
+        // The book's builds are those of the classic builder.
+        command.env("DOCKER_BUILDKIT", "0");
         command.env("PS1", PROMPT).env("PS2", "> ").env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
