@@ -11,7 +11,7 @@ pub enum ImageError {
          https://docs.docker.com/go/deprecated-image-specs/"
     )]
     Schema1(String),
-    #[error("unsupported manifest media type and no default available: {0}")]
+    #[error("unsupported manifest media type and no default available: {}", .0.escape_debug())]
     MediaType(String),
     #[error("unsupported schema version {0}")]
     SchemaVersion(u64),

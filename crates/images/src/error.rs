@@ -24,6 +24,9 @@ pub enum ImagesError {
     Reference(#[from] ReferenceError),
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A chart, a plugin, or whatever else registries have.
+    #[error("Encountered remote {media_type:?}({class}) when fetching")]
+    NoImage { media_type: String, class: &'static str },
     /// A registry's refusal, in the words for what was tried.
     #[error("{message}")]
     Refused { message: String, kind: ErrorKind },
@@ -99,6 +102,7 @@ impl Kind for ImagesError {
             | Self::NoMember(_)
             | Self::SearchLimit(_)
             | Self::SearchTerm(_)
+            | Self::NoImage { .. }
             | Self::InvalidTag(_) => ErrorKind::InvalidArgument,
             Self::Reference(error) => error.kind(),
             Self::Image(error) => error.kind(),

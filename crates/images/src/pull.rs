@@ -175,6 +175,7 @@ impl Pulling<'_> {
                     next = chosen;
                 }
                 Document::Manifest(manifest) => {
+                    check_class(&manifest.config.media_type)?;
                     let labels = manifest_labels(&manifest.config.digest, &manifest.layers);
                     let descriptor = Descriptor { media_type: manifest.media_type.clone(), ..descriptor };
                     let raw = self.config(&manifest.config).await?;
@@ -292,6 +293,17 @@ pub(crate) fn refused(reference: &str, name: &str, error: RegistryError) -> Imag
             _ => ImagesError::Registry(error),
         },
     }
+}
+
+/// Whether a configuration of this type may be an image's; some registries say nothing of use (docker/distribution#1621).
+fn check_class(media_type: &str) -> Result<(), ImagesError> {
+    const PLUGIN: &str = "application/vnd.docker.plugin.v1+json";
+    let unsaid = matches!(media_type, "" | "application/octet-stream" | "application/json" | "text/html");
+    if unsaid || media_type::is_config(media_type) {
+        return Ok(());
+    }
+    let class = if media_type == PLUGIN { "plugin" } else { "unknown" };
+    Err(ImagesError::NoImage { media_type: media_type.to_owned(), class })
 }
 
 /// An index's entry without a type is a manifest.

@@ -77,11 +77,9 @@ impl Ahead {
         Self { blob, slots, parts: VecDeque::new(), next, fetching: JoinSet::new() }
     }
 
-    /// The next part in order, if one is being fetched; and has further ones fetched.
+    /// The next part in order, if one is being fetched.
     pub fn take(&mut self) -> Option<Part> {
-        let part = self.parts.pop_front();
-        self.fill();
-        part
+        self.parts.pop_front()
     }
 
     /// The bounds of the next part, for a reader that takes it upon itself.

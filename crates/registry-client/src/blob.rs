@@ -136,6 +136,7 @@ impl BlobReader {
                 Front::Stretch(Box::new(Stretch::open(self.blob.clone(), start, end).await?))
             }
         };
+        ahead.fill();
         Ok(())
     }
 

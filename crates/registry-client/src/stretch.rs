@@ -114,8 +114,13 @@ impl Stretch {
             return Ok(piece);
         }
         let Some(body) = &mut self.body else { return Err(short) };
-        let url = self.blob.path().parse().unwrap_or_default();
-        next_piece(body).await.map_err(|error| failed(&Method::GET, &url, error))?.ok_or(short)
+        match next_piece(body).await {
+            Ok(piece) => piece.ok_or(short),
+            Err(error) => {
+                let url = self.blob.repository.url(&self.blob.path()).await?;
+                Err(failed(&Method::GET, &url.parse().unwrap_or_default(), error))
+            }
+        }
     }
 
     fn accept(&mut self, mut piece: Bytes) -> Result<Bytes, RegistryError> {

@@ -148,7 +148,16 @@ fn innermost(error: &(dyn Error + 'static)) -> io::Error {
         }
         match cause.source() {
             Some(source) => cause = source,
-            None => return io::Error::new(kind, cause.to_string()),
+            None => return io::Error::new(kind, as_go_says(kind, &cause.to_string())),
         }
+    }
+}
+
+/// A server that hangs up within its answer, and one that does before it.
+fn as_go_says(kind: io::ErrorKind, text: &str) -> String {
+    match (kind, text) {
+        (io::ErrorKind::UnexpectedEof, _) => "unexpected EOF".to_owned(),
+        (_, "connection closed before message completed") => "EOF".to_owned(),
+        (_, other) => other.to_owned(),
     }
 }

@@ -812,3 +812,20 @@ async fn a_login_by_a_web_page_waits_for_its_user() {
     let closed = Hub { tenant: "http://127.0.0.1:1".to_owned(), ..Hub::default() };
     assert!(DeviceLogin::start(closed, "docker-cli", Proxies::default()).await.is_err());
 }
+
+#[tokio::test]
+async fn slow_downloads_share_the_room_for_parts_and_stay_in_order() {
+    let content: Vec<u8> = (0..28_u32 << 20).map(|n| (n % 251) as u8).collect();
+    let (address, seen) = slow_server(content.clone(), true).await;
+    let registries = Registries::new(RegistryOptions::default());
+    let repositories: Vec<Repository> = ["a", "b", "c", "d"]
+        .map(|name| Reference::parse_familiar(&format!("{address}/{name}")).unwrap())
+        .map(|reference| registries.repository(&reference, Credentials::Anonymous))
+        .into();
+    let reads = repositories.iter().map(|repository| read(repository, &content, Verify::Here));
+    for bytes in futures_util::future::join_all(reads).await {
+        assert!(bytes.unwrap() == content);
+    }
+    // Four that are read, and what is fetched ahead; the server notices a connection that was cut a little later.
+    assert!(seen.lock().unwrap().2 <= 4 + 6 + 4, "{} at once", seen.lock().unwrap().2);
+}
