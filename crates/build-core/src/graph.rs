@@ -33,17 +33,29 @@ pub fn needed(file: &Dockerfile, target: Option<&str>, base: &dyn Fn(&Stage) -> 
 pub fn inputs(file: &Dockerfile, at: usize, base: &dyn Fn(&Stage) -> String) -> Vec<usize> {
     let stage = &file.stages[at];
     let mut names = vec![base(stage)];
+    let based_on_number = names[0].parse::<usize>().is_ok();
     for statement in &stage.statements {
-        match &statement.instruction {
-            Instruction::Copy(copy) => names.extend(copy.from.clone()),
-            Instruction::Run(run) => names.extend(run.mounts.iter().map(|mount| mount.from.clone())),
-            Instruction::OnBuild(_) => {}
-            _ => {}
+        add_sources(&statement.instruction, &mut names);
+    }
+    // Triggers of the stage below are this one's steps.
+    let below = file.stage(&names[0]).filter(|found| *found < at && !based_on_number);
+    for statement in below.map(|below| &file.stages[below]).into_iter().flat_map(|below| &below.statements) {
+        if let Instruction::OnBuild(trigger) = &statement.instruction
+            && let Ok(trigger) = dockerfile::parse_trigger(trigger)
+        {
+            add_sources(&trigger.instruction, &mut names);
         }
     }
-    let based_on_number = names[0].parse::<usize>().is_ok();
     let known = names.iter().enumerate().filter(|(place, _)| *place > 0 || !based_on_number);
     known.filter_map(|(_, name)| file.stage(name).filter(|found| *found < at)).collect()
+}
+
+fn add_sources(instruction: &Instruction, names: &mut Vec<String>) {
+    match instruction {
+        Instruction::Copy(copy) => names.extend(copy.from.clone()),
+        Instruction::Run(run) => names.extend(run.mounts.iter().map(|mount| mount.from.clone())),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +76,13 @@ mod tests {
         assert_eq!(stages(FILE, Some("one")), Some(vec![0]));
         assert_eq!(stages(FILE, Some("3")), Some(vec![3]));
         assert_eq!(stages(FILE, Some("nobody")), None);
+    }
+
+    #[test]
+    fn triggers_read_stages_for_who_lies_on_them() {
+        let file = "FROM a AS one\nFROM a AS two\nONBUILD COPY --from=one /x /\nFROM two";
+        assert_eq!(stages(file, Some("two")), Some(vec![1]));
+        assert_eq!(stages(file, None), Some(vec![0, 1, 2]));
     }
 
     #[test]

@@ -64,9 +64,9 @@ fn instruction(text: &Text<'_>) -> Result<Instruction, ParseError> {
     Ok(match text.name {
         "ADD" => Instruction::Add(add(text)?),
         "ARG" => Instruction::Arg(args(text)?),
-        "CMD" => Instruction::Cmd(text.bare()?.command()),
+        "CMD" => Instruction::Cmd(text.bare()?.command()?),
         "COPY" => Instruction::Copy(copy(text)?),
-        "ENTRYPOINT" => Instruction::Entrypoint(text.bare()?.command()),
+        "ENTRYPOINT" => Instruction::Entrypoint(text.bare()?.command()?),
         "ENV" => Instruction::Env(pairs(text)?),
         "EXPOSE" => Instruction::Expose(text.bare()?.at_least_one_word()?),
         "HEALTHCHECK" => Instruction::Healthcheck(healthcheck(text)?),
@@ -116,11 +116,18 @@ impl Text<'_> {
         if words.is_empty() { Err(self.needs_one()) } else { Ok(words) }
     }
 
-    fn command(&self) -> CommandLine {
-        match words::json_array(self.rest) {
+    fn command(&self) -> Result<CommandLine, ParseError> {
+        Ok(match self.json_array(self.rest)? {
             Some(words) => CommandLine::Exec(words),
             None => CommandLine::Shell(self.rest.to_owned()),
-        }
+        })
+    }
+
+    fn json_array(&self, text: &str) -> Result<Option<Vec<String>>, ParseError> {
+        let wrong = |_| {
+            ParseError::new(self.node.lines, "when using JSON array syntax, arrays must be comprised of strings only")
+        };
+        words::json_array(text).map_err(wrong)
     }
 }
 
@@ -185,7 +192,7 @@ fn run(text: &Text<'_>) -> Result<Run, ParseError> {
         Some("insecure") => SecurityMode::Insecure,
         Some(other) => return Err(text.fail(format!("security {other:?} is not valid"))),
     };
-    let command = text.command();
+    let command = text.command()?;
     if matches!(&command, CommandLine::Exec(_)) && !text.node.heredocs.is_empty() {
         return Err(text.fail("cannot use heredocs with RUN in exec form"));
     }
@@ -215,7 +222,7 @@ fn add(text: &Text<'_>) -> Result<Transfer, ParseError> {
 
 fn transfer(text: &Text<'_>, flags: &Flags) -> Result<Transfer, ParseError> {
     let fail = |error| text.flag(error);
-    let mut words = match words::json_array(text.rest) {
+    let mut words = match text.json_array(text.rest)? {
         Some(words) => words,
         None => text.rest.split(is_blank).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
     };
@@ -250,7 +257,7 @@ fn transfer(text: &Text<'_>, flags: &Flags) -> Result<Transfer, ParseError> {
 
 fn shell(text: &Text<'_>) -> Result<Vec<String>, ParseError> {
     text.bare()?;
-    match words::json_array(text.rest) {
+    match text.json_array(text.rest)? {
         Some(words) if words.is_empty() => Err(text.needs_one()),
         Some(words) => Ok(words),
         None if text.rest.is_empty() => Err(text.needs_one()),
@@ -260,7 +267,7 @@ fn shell(text: &Text<'_>) -> Result<Vec<String>, ParseError> {
 
 fn volumes(text: &Text<'_>) -> Result<Vec<String>, ParseError> {
     text.bare()?;
-    let volumes = match words::json_array(text.rest) {
+    let volumes = match text.json_array(text.rest)? {
         Some(words) => words,
         None => text.rest.split(is_blank).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
     };
@@ -309,7 +316,7 @@ fn healthcheck(text: &Text<'_>) -> Result<Healthcheck, ParseError> {
         "NONE" => check.test = vec!["NONE".to_owned()],
         "CMD" if rest.is_empty() => return Err(text.fail("missing command after HEALTHCHECK CMD")),
         "CMD" => {
-            check.test = match words::json_array(rest) {
+            check.test = match text.json_array(rest)? {
                 Some(words) if words.is_empty() => return Err(text.fail("missing command after HEALTHCHECK CMD")),
                 Some(words) => std::iter::once("CMD".to_owned()).chain(words).collect(),
                 None => vec!["CMD-SHELL".to_owned(), rest.to_owned()],

@@ -33,9 +33,21 @@ pub(crate) fn split(text: &str, escape: u8) -> Vec<String> {
     words
 }
 
-/// `["a", "b"]`, or nothing that a JSON array of strings would be.
-pub(crate) fn json_array(text: &str) -> Option<Vec<String>> {
-    text.trim_start().starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
+/// A JSON array with something in it that is no string.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotStrings;
+
+/// `["a", "b"]`, or nothing that a JSON array would be.
+pub(crate) fn json_array(text: &str) -> Result<Option<Vec<String>>, NotStrings> {
+    if !text.trim_start().starts_with('[') {
+        return Ok(None);
+    }
+    let Ok(values) = serde_json::from_str::<Vec<serde_json::Value>>(text) else { return Ok(None) };
+    let string = |value| match value {
+        serde_json::Value::String(text) => Ok(text),
+        _ => Err(NotStrings),
+    };
+    values.into_iter().map(string).collect::<Result<_, _>>().map(Some)
 }
 
 #[cfg(test)]
@@ -47,5 +59,15 @@ mod tests {
         assert_eq!(split("a \"b c\"d  'e\\' f\\ g", b'\\'), ["a", "\"b c\"d", "'e\\'", "f\\ g"]);
         assert_eq!(split("  ", b'\\'), Vec::<String>::new());
         assert_eq!(split("a\\", b'\\'), ["a\\"]);
+    }
+
+    #[test]
+    fn an_array_is_of_strings_or_it_is_a_mistake() {
+        assert_eq!(json_array(" [\"a\", \"b\"] "), Ok(Some(vec!["a".to_owned(), "b".to_owned()])));
+        assert_eq!(json_array("[\"a\", "), Ok(None));
+        assert_eq!(json_array("['a']"), Ok(None));
+        for text in ["[1]", "[\"a\", null]", "[[]]"] {
+            assert_eq!(json_array(text), Err(NotStrings), "{text}");
+        }
     }
 }
