@@ -50,7 +50,7 @@ pub(crate) async fn prepare(
         ..MountRequest::default()
     };
     let key = KeyMaker::new("ssh").field(&mount.target).field(id).finish().to_string();
-    let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+    let owner = build.shared.config.on_host((mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)));
     let mode = mount.mode.unwrap_or(0o600);
     Ok(Some((
         request,

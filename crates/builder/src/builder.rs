@@ -5,29 +5,33 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use build_core::{Arguments, EPOCH, Limits, Needed, needed};
+use build_core::{Arguments, CachedStep, EPOCH, INLINE_CACHE, Limits, Needed, needed};
 use dockerfile::{Dockerfile, Expander, Instruction};
 use image_core::Platform;
 use metadata::Database;
+use sys::users::{IdMaps, outside};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Cache, CacheRecord, MAX_ENTRIES, PruneFilter, Pruned};
+use crate::cancel::unless;
 use crate::context;
 use crate::error::BuildError;
 use crate::made::Made;
-use crate::output::Output;
+use crate::output::{Line, Output};
 use crate::ports::{Images, Runs};
+use crate::remote_cache::{CachePlace, CacheTarget, Exported, Imports};
 use crate::request::{BuildRequest, ContextSource};
+use crate::squash::squash;
 use crate::state::{Build, StageResult};
 use crate::tree::Tree;
-use crate::{messages, parallel, remote};
+use crate::{messages, parallel, remote, remote_cache};
 
 /// The most bytes of layers that the cache keeps unless the configuration says otherwise.
 const MAX_CACHE_BYTES: u64 = 20 << 30;
 
 /// Where builds keep what they need for a while, and cache mounts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct BuilderConfig {
     pub folder: PathBuf,
     /// Where the secrets of a step lie while it runs.
@@ -38,6 +42,19 @@ pub struct BuilderConfig {
     pub keep_bytes: u64,
     /// RUN may be privileged.
     pub allows_insecure: bool,
+    /// Layers may be merged.
+    pub is_experimental: bool,
+    /// Who users of containers are on the host, where they are others.
+    pub users: Option<IdMaps>,
+}
+
+impl BuilderConfig {
+    /// Whose a file of the host's has to be, so that it is this user's in a container. Who is nobody there is root.
+    pub(crate) fn on_host(&self, (uid, gid): (u32, u32)) -> (u32, u32) {
+        let Some(users) = &self.users else { return (uid, gid) };
+        let root = users.root().unwrap_or((0, 0));
+        (outside(&users.uids, uid).unwrap_or(root.0), outside(&users.gids, gid).unwrap_or(root.1))
+    }
 }
 
 /// Builds images. Cheap to clone.
@@ -47,7 +64,7 @@ pub struct Builder {
 }
 
 pub(crate) struct Shared {
-    pub config: BuilderConfig,
+    pub config: Arc<BuilderConfig>,
     pub images: Arc<dyn Images>,
     pub runs: Arc<dyn Runs>,
     pub cache: Cache,
@@ -75,12 +92,10 @@ impl Shared {
     }
 
     async fn drop_entries(&self, keys: Vec<String>) -> Result<(), BuildError> {
-        let layers: Vec<String> = keys.iter().filter(|key| self.cache.has_layer(key)).cloned().collect();
+        let with_layers = keys.iter().filter(|key| self.cache.has_layer(key));
+        let owners: Vec<String> = with_layers.map(|key| key.replace(':', "-")).collect();
         self.cache.remove(keys).await?;
-        for key in layers {
-            self.images.forget_layer(&key.replace(':', "-")).await?;
-        }
-        Ok(())
+        Ok(self.images.forget_layers(&owners).await?)
     }
 }
 
@@ -106,7 +121,7 @@ impl Builder {
         let cache = Cache::open(database)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                config,
+                config: Arc::new(config),
                 images,
                 runs,
                 cache,
@@ -119,13 +134,10 @@ impl Builder {
     /// Once, before the API listens: what builds of a daemon that died have left goes.
     pub async fn recover(&self) -> Result<(), BuildError> {
         let containers = self.shared.runs.remove_left().await?;
-        let mut layers = 0;
-        for owner in self.shared.images.layer_owners().await? {
-            if !self.shared.cache.has(&owner.replacen('-', ":", 1)) {
-                self.shared.images.forget_layer(&owner).await?;
-                layers += 1;
-            }
-        }
+        let mut owners = self.shared.images.layer_owners().await?;
+        owners.retain(|owner| !self.shared.cache.has(&owner.replacen('-', ":", 1)));
+        self.shared.images.forget_layers(&owners).await?;
+        let layers = owners.len();
         if containers + layers > 0 {
             tracing::info!(containers, layers, "what builds have left is removed");
         }
@@ -161,14 +173,15 @@ impl Builder {
         output: &Output,
         token: &CancellationToken,
     ) -> Result<Made, BuildError> {
-        if request.squash {
+        if request.squash && !self.shared.config.is_experimental {
             return Err(messages::squash());
         }
         let source = std::mem::take(&mut request.context);
         let mut context = self.take_context(source, &mut request, output, token).await?;
         let file = self.read_dockerfile(&context, &request)?;
         context::hide_ignored(&mut context, &request.dockerfile)?;
-        let made = self.build_file(&request, &file, Arc::new(context), output, token).await;
+        let named_files = self.take_named_files(&mut request, output, token).await?;
+        let made = self.build_file(&request, &file, Arc::new(context), named_files, output, token).await;
         self.collect().await;
         made
     }
@@ -178,6 +191,7 @@ impl Builder {
         request: &BuildRequest,
         file: &Dockerfile,
         context: Arc<Tree>,
+        named_files: BTreeMap<String, Arc<Tree>>,
         output: &Output,
         token: &CancellationToken,
     ) -> Result<Made, BuildError> {
@@ -202,6 +216,9 @@ impl Builder {
             steps: 0,
             epoch,
             removals: tokio::task::JoinSet::new(),
+            imports: Arc::default(),
+            named_files: Arc::new(named_files),
+            mounts: Arc::default(),
         };
         let stages = declare_globals(&mut build)?;
         let target = match stages {
@@ -209,11 +226,7 @@ impl Builder {
             None => return Err(messages::no_target(request.target.as_deref().unwrap_or_default())),
         };
         build.steps = count_steps(file, &target.stages) + request.labels.len();
-        if !request.cache_from.is_empty() {
-            let images = request.cache_from.join(" ");
-            let text = format!("[Warning] Steps of [{images}] are not looked up: the engine's own cache is\n");
-            output.text(text).await;
-        }
+        build.imports = Arc::new(import(&build).await?);
         for statement in &file.arguments {
             build.announce(&statement.original).await;
         }
@@ -224,10 +237,24 @@ impl Builder {
         built?;
         let result = build.results.get(&target.target).cloned();
         warn_of_unused(&build).await;
-        let Some(StageResult { id, image, is_new, .. }) = result.filter(|result| !result.id.is_empty()) else {
+        let Some(StageResult { id, image, is_new, steps, base, .. }) = result.filter(|result| !result.id.is_empty())
+        else {
             return Err(BuildError::invalid("No image was generated. Is your Dockerfile empty?"));
         };
-        Ok(Made { id, image, is_new })
+        let mut made = Made { id, image, is_new };
+        let told = made.id.clone();
+        if made.is_new && request.squash {
+            made = squash(&build, &base, made).await?;
+        }
+        if made.is_new && is_inline(&build) {
+            remote_cache::embed(&mut made.image, &steps);
+            made.id = made.image.id();
+        }
+        if made.id != told {
+            output.send(Line::Image(made.id.clone())).await;
+        }
+        export(&build, &steps).await?;
+        Ok(made)
     }
 
     pub(crate) fn images(&self) -> &Arc<dyn Images> {
@@ -294,6 +321,21 @@ impl Builder {
             ContextSource::Remote(address) => remote::fetch(&address, request, &spool, output, token).await,
             ContextSource::Files(files) => blocking(move || context::of_files(files)).await?,
         }
+    }
+
+    async fn take_named_files(
+        &self,
+        request: &mut BuildRequest,
+        output: &Output,
+        token: &CancellationToken,
+    ) -> Result<BTreeMap<String, Arc<Tree>>, BuildError> {
+        let mut taken = BTreeMap::new();
+        for (name, source) in std::mem::take(&mut request.named_files) {
+            // An address may be a file's, which would be the Dockerfile of a context that is the only one.
+            let mut apart = BuildRequest::default();
+            taken.insert(name, Arc::new(self.take_context(source, &mut apart, output, token).await?));
+        }
+        Ok(taken)
     }
 
     fn read_dockerfile(&self, context: &Tree, request: &BuildRequest) -> Result<Dockerfile, BuildError> {
@@ -383,6 +425,50 @@ fn bases(build: &Build<'_>) -> BTreeMap<u32, String> {
 fn count_steps(file: &Dockerfile, stages: &[usize]) -> usize {
     let of_stages: usize = stages.iter().map(|place| 1 + file.stages[*place].statements.len()).sum();
     file.arguments.len() + of_stages
+}
+
+/// What caches elsewhere list. One that cannot be read is told, and the build goes on without it.
+async fn import(build: &Build<'_>) -> Result<Imports, BuildError> {
+    let mut imports = Imports::default();
+    if build.request.no_cache {
+        return Ok(imports);
+    }
+    for source in &build.request.cache_from {
+        let name = match &source.place {
+            CachePlace::Registry(reference) => format!("importing cache manifest from {}", reference.familiar()),
+            CachePlace::Local(name) => format!("importing cache manifest from {name}"),
+        };
+        let work = unless(build.token, imports.add(build.shared, build.request, source));
+        match build.output.task(&name, work).await {
+            Err(BuildError::Cancelled) => return Err(BuildError::Cancelled),
+            Err(error) => {
+                let text = format!("[Warning] failed to import the cache: {}\n", errors::chain(&error));
+                build.output.text(text).await;
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(imports)
+}
+
+/// Sends the build's steps where the request wants them.
+async fn export(build: &Build<'_>, result: &[CachedStep]) -> Result<(), BuildError> {
+    if build.request.cache_to.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<CachedStep> = build.results.values().flat_map(|stage| stage.steps.iter().cloned()).collect();
+    let mounts = build.mounts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for target in &build.request.cache_to {
+        remote_cache::export(build, target, Exported { result, all: &all, mounts: &mounts }).await?;
+    }
+    Ok(())
+}
+
+/// Whether the image is to list its own steps: asked for, or by the argument that clients of old have for it.
+fn is_inline(build: &Build<'_>) -> bool {
+    let argument = build.arguments.given_value(INLINE_CACHE);
+    let asked = build.request.cache_to.contains(&CacheTarget::Inline);
+    asked || argument.is_some_and(|value| matches!(value.as_str(), "1" | "true"))
 }
 
 async fn warn_of_unused(build: &Build<'_>) {

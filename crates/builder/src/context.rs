@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::error::BuildError;
 use crate::lent::{ContextFiles, ContextKind};
-use crate::paths::{clean, parents};
+use crate::paths::{absolute, clean, parents};
 use crate::tree::{Node, NodeKind, Store, Tree};
 
 /// Names of one context, and bytes of it.
@@ -90,7 +90,7 @@ pub(crate) fn hide_ignored(tree: &mut Tree, dockerfile: &str) -> Result<(), Buil
 }
 
 /// A file without a name (open(2), O_TMPFILE).
-fn spool(folder: &Path) -> io::Result<File> {
+pub(crate) fn spool(folder: &Path) -> io::Result<File> {
     std::fs::create_dir_all(folder)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)?))
@@ -108,7 +108,7 @@ struct Taking {
 
 impl Taking {
     fn take<R: io::BufRead>(&mut self, entry: &Entry, reader: &mut TarReader<R>) -> Result<(), BuildError> {
-        let Some(path) = name(&entry.path)? else { return Ok(()) };
+        let Some(path) = name_in_archive(&entry.path)? else { return Ok(()) };
         let kind = match &entry.kind {
             EntryKind::File => self.content(reader)?,
             EntryKind::Directory => NodeKind::Directory,
@@ -158,7 +158,7 @@ impl Taking {
 
     /// A hard link is its target's content under another name; it can only name what came before.
     fn linked(&self, target: &[u8]) -> Result<NodeKind, BuildError> {
-        let path = name(target)?.unwrap_or_default();
+        let path = name_in_archive(target)?.unwrap_or_default();
         match self.nodes.get(&path) {
             Some(node) if !node.is_folder() => Ok(node.kind.clone()),
             _ => Err(BuildError::invalid(format!("the build context has a hard link to {path:?}, which is not in it"))),
@@ -173,6 +173,12 @@ fn name(path: &[u8]) -> Result<Option<String>, BuildError> {
         Some(path) => Ok(Some(path).filter(|path| !path.is_empty())),
         None => Err(BuildError::Context(ArchiveError::Path(path.into()))),
     }
+}
+
+/// The same of an archive, where `..` stops at the root: as Docker has it, which unpacks it there.
+fn name_in_archive(path: &[u8]) -> Result<Option<String>, BuildError> {
+    let path = absolute("", &text(path)?).trim_start_matches('/').to_owned();
+    Ok(Some(path).filter(|path| !path.is_empty()))
 }
 
 fn text(bytes: &[u8]) -> Result<String, BuildError> {
@@ -228,8 +234,9 @@ mod tests {
 
     #[test]
     fn a_hostile_archive_reaches_nothing() {
-        for path in ["../a", "/../a", "a/../../b"] {
-            assert!(taken(&[(path, EntryKind::File, "x")]).is_err(), "{path}");
+        for (path, inside) in [("../a", "a"), ("/../a", "a"), ("a/../../b", "b")] {
+            let tree = taken(&[(path, EntryKind::File, "x")]).unwrap();
+            assert_eq!(tree.nodes.keys().collect::<Vec<_>>(), [inside], "{path}");
         }
         assert!(taken(&[("a", EntryKind::HardLink(b"/etc/passwd".to_vec()), "")]).is_err());
         let tree = taken(&[

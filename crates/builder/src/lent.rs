@@ -12,6 +12,7 @@ use ids::Digest;
 use registry_client::Credentials;
 
 use crate::ports::PortError;
+use crate::remote_cache::CacheStore;
 use crate::request::BuildSecret;
 
 /// A client that can be asked.
@@ -24,6 +25,14 @@ pub trait ClientSession: Debug + Send + Sync {
     async fn has_agent(&self, id: &str) -> Result<bool, PortError>;
     /// Makes a socket that leads to the client's SSH agent.
     async fn agent(&self, id: &str, socket: &Path) -> Result<Agent, PortError>;
+    /// A folder of the client's that holds a cache, by the name that the build has for it; which manifest of it.
+    async fn cache_store(
+        &self,
+        _name: &str,
+        _digest: Option<Digest>,
+    ) -> Result<Option<Arc<dyn CacheStore>>, PortError> {
+        Ok(None)
+    }
 }
 
 /// The socket leads somewhere until this is dropped.

@@ -4,6 +4,12 @@ use errors::ErrorKind;
 
 use crate::error::BuildError;
 
+pub(crate) fn no_image_of_files(name: &str) -> BuildError {
+    BuildError::invalid(format!(
+        "the named context {name} has files and is no image: COPY --from={name} and RUN --mount=from={name} take of it"
+    ))
+}
+
 pub(crate) fn missing_dockerfile(name: &str) -> BuildError {
     BuildError::invalid(format!("Cannot locate specified Dockerfile: {name}"))
 }

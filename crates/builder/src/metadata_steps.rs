@@ -5,7 +5,7 @@ use dockerfile::{Arg, CommandLine, Healthcheck, Instruction, Pair};
 use image_core::ContainerConfig;
 
 use crate::error::BuildError;
-use crate::state::{Build, StageState};
+use crate::state::{Build, Known, StageState};
 
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
@@ -137,16 +137,20 @@ async fn commit(
 ) -> Result<(), BuildError> {
     let author = &state.image.config.author;
     let key = KeyMaker::new("configuration").field(state.key.to_string()).field(text).field(author).finish();
-    if build.take_cached(state, key).await? {
-        return Ok(());
-    }
+    let known = match build.take_cached(state, key).await? {
+        Known::Taken => return Ok(()),
+        Known::Brought(outcome) => Some(outcome),
+        Known::Nothing => None,
+    };
     // A new result: what follows may still be known, since keys follow from what is read.
-    let id = made_up_id();
-    build.output.text(format!(" ---> Running in {id}\n")).await;
+    let (id, is_new) = (made_up_id(), known.is_none());
+    if is_new {
+        build.output.text(format!(" ---> Running in {id}\n")).await;
+    }
     change(&mut state.image.config.config);
     let created_by = comment(&state.image.config.config, &format!(" {text}"));
-    build.finish_step(state, key, created_by, false).await?;
-    if build.request.remove {
+    build.finish_step(state, key, created_by, known.unwrap_or_default()).await?;
+    if is_new && build.request.remove {
         build.output.text(format!("Removing intermediate container {id}\n")).await;
     }
     Ok(())

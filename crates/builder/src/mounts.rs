@@ -14,12 +14,14 @@ use dockerfile::{Mount, MountKind, Sharing};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::agents::{self, Forward};
-use crate::builder::{Shared, blocking};
+use crate::builder::{BuilderConfig, Shared, blocking};
+use crate::cancel::unless;
 use crate::error::BuildError;
 use crate::lent::Agent;
 use crate::messages;
 use crate::paths::absolute;
 use crate::ports::LayerStream;
+use crate::remote_cache::{self, ImportedMount};
 use crate::request::BuildSecret;
 use crate::rootfs;
 use crate::state::{Build, StageState};
@@ -71,12 +73,23 @@ enum Fill {
         gathered: Gathered,
         path: PathBuf,
         is_file: bool,
+        config: Arc<BuilderConfig>,
     },
     Secret {
         value: BuildSecret,
         path: PathBuf,
         mode: u32,
         owner: (u32, u32),
+    },
+    /// A folder that stays; made once.
+    Cache {
+        path: PathBuf,
+        /// What it begins with.
+        from: Option<Gathered>,
+        imported: Option<ImportedMount>,
+        mode: u32,
+        owner: (u32, u32),
+        config: Arc<BuilderConfig>,
     },
     /// One file of all variables.
     Environment {
@@ -181,8 +194,21 @@ impl Mounted {
     }
 
     /// Makes what is mounted.
-    pub async fn fill(&mut self) -> Result<(), BuildError> {
+    pub async fn fill(&mut self, build: &Build<'_>) -> Result<(), BuildError> {
         let fills: Vec<Fill> = self.mounts.iter_mut().filter_map(|one| one.fill.take()).collect();
+        for fill in &fills {
+            let Fill::Cache { path, imported: Some(imported), .. } = fill else { continue };
+            let unpacked = unless(build.token, remote_cache::unpack(imported, path, &build.shared.config)).await;
+            match unpacked {
+                Err(BuildError::Cancelled) => return Err(BuildError::Cancelled),
+                // A cache is only there to be faster.
+                Err(error) => {
+                    let reason = errors::chain(&error);
+                    build.output.text(format!("[Warning] a cache of RUN begins empty: {reason}\n")).await;
+                }
+                Ok(()) => {}
+            }
+        }
         let failed = |error| BuildError::file("make what RUN mounts", error);
         blocking(move || fills.into_iter().try_for_each(Fill::make)).await?.map_err(failed)?;
         for forward in &self.forwards {
@@ -239,13 +265,18 @@ impl Mounted {
 
 impl Fill {
     fn make(self) -> io::Result<()> {
-        let (Self::Tree { path, .. } | Self::Secret { path, .. } | Self::Environment { path, .. }) = &self;
+        let path = match &self {
+            Self::Cache { path, from, mode, owner, config, .. } => {
+                return make_cache(path, from.as_ref(), *mode, *owner, config);
+            }
+            Self::Tree { path, .. } | Self::Secret { path, .. } | Self::Environment { path, .. } => path,
+        };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
             fs::set_permissions(folder, fs::Permissions::from_mode(0o711))?;
         }
         match self {
-            Self::Tree { gathered, path, is_file } => materialise(&gathered, &path, is_file),
+            Self::Tree { gathered, path, is_file, config } => materialise(&gathered, &path, is_file, &config),
             Self::Secret { value, path, mode, owner } => {
                 let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
                 io::Write::write_all(&mut file, value.reveal())?;
@@ -260,6 +291,7 @@ impl Fill {
                 }
                 Ok(())
             }
+            Self::Cache { .. } => Ok(()),
         }
     }
 }
@@ -282,7 +314,8 @@ async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path)
         read_only: mount.read_only,
         ..MountRequest::default()
     };
-    let fill = Some(Fill::Tree { gathered, path: path.to_owned(), is_file });
+    let config = Arc::clone(&build.shared.config);
+    let fill = Some(Fill::Tree { gathered, path: path.to_owned(), is_file, config });
     Ok(One { request: Some(request), env: None, key, fill })
 }
 
@@ -308,8 +341,9 @@ async fn gather(
 /// A folder that outlives the build. What it has is no part of a key: a cache is only there to be faster.
 async fn cache(build: &Build<'_>, state: &StageState, mount: &Mount, mounted: &mut Mounted) -> Result<One, BuildError> {
     let id = if mount.id.is_empty() { &mount.target } else { &mount.id };
-    let name = KeyMaker::new("cache").field(id).finish().hex();
-    let folder = build.shared.config.folder.join("caches").join(&name[..32]);
+    let name = KeyMaker::new("cache").field(id).finish().hex()[..32].to_owned();
+    let folder = remote_cache::mount_folder(&build.shared.config, &name);
+    build.mounts.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
     let lock = |name: &str| {
         let mut locks = build.shared.locks.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(locks.entry(name.to_owned()).or_default())
@@ -332,29 +366,24 @@ async fn cache(build: &Build<'_>, state: &StageState, mount: &Mount, mounted: &m
             }
         }
     }
-    let fill = match (path.exists(), mount.from.is_empty()) {
+    let is_there = path.exists();
+    let from = match (is_there, mount.from.is_empty()) {
         (false, false) => {
             let source = if mount.source.is_empty() { "/" } else { &mount.source };
             Some(gather(build, state, &mount.from, source).await?.1)
         }
         _ => None,
     };
-    let (made, owner) = (path.clone(), (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)));
-    let mode = mount.mode.unwrap_or(0o755);
-    let failed = |error| BuildError::file("make a cache", error);
-    blocking(move || {
-        if made.exists() {
-            return Ok(());
-        }
-        fs::create_dir_all(&made)?;
-        if let Some(gathered) = &fill {
-            materialise(gathered, &made, false)?;
-        }
-        chown(&made, Some(owner.0), Some(owner.1))?;
-        fs::set_permissions(&made, fs::Permissions::from_mode(mode))
-    })
-    .await?
-    .map_err(failed)?;
+    // Another engine's content is for a folder that is nobody's alone.
+    let imported = if is_there || path != folder { None } else { build.imports.mount(&name).cloned() };
+    let fill = Fill::Cache {
+        path: path.clone(),
+        from,
+        imported,
+        mode: mount.mode.unwrap_or(0o755),
+        owner: build.shared.config.on_host((mount.uid.unwrap_or(0), mount.gid.unwrap_or(0))),
+        config: Arc::clone(&build.shared.config),
+    };
     let request = MountRequest {
         kind: RequestKind::Bind,
         source: path.display().to_string(),
@@ -363,7 +392,25 @@ async fn cache(build: &Build<'_>, state: &StageState, mount: &Mount, mounted: &m
         ..MountRequest::default()
     };
     let key = KeyMaker::new("cache mount").field(&mount.target).field(id).finish().to_string();
-    Ok(One { request: Some(request), env: None, key, fill: None })
+    Ok(One { request: Some(request), env: None, key, fill: Some(fill) })
+}
+
+fn make_cache(
+    path: &Path,
+    from: Option<&Gathered>,
+    mode: u32,
+    owner: (u32, u32),
+    config: &BuilderConfig,
+) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)?;
+    if let Some(gathered) = from {
+        materialise(gathered, path, false, config)?;
+    }
+    chown(path, Some(owner.0), Some(owner.1))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 fn tmpfs(mount: &Mount) -> One {
@@ -409,7 +456,7 @@ async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<
         value: value.clone(),
         path: path.to_owned(),
         mode: mount.mode.unwrap_or(0o400),
-        owner: (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)),
+        owner: build.shared.config.on_host((mount.uid.unwrap_or(0), mount.gid.unwrap_or(0))),
     };
     let request = MountRequest {
         kind: RequestKind::Bind,
@@ -422,7 +469,7 @@ async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<
 }
 
 /// Files into a folder of our own. Links come last, so that no name leads through one.
-fn materialise(gathered: &Gathered, path: &Path, is_file: bool) -> io::Result<()> {
+fn materialise(gathered: &Gathered, path: &Path, is_file: bool, config: &BuilderConfig) -> io::Result<()> {
     let place = |place: &Place| match place {
         Place::Itself(_) => path.to_owned(),
         Place::Below(relative) => path.join(relative),
@@ -446,7 +493,7 @@ fn materialise(gathered: &Gathered, path: &Path, is_file: bool) -> io::Result<()
                 let mut file = fs::File::create(&to)?;
                 let mut content = item.open()?;
                 io::copy(&mut content, &mut file)?;
-                own(&to, item)?;
+                own(&to, item, config)?;
                 fs::set_permissions(&to, fs::Permissions::from_mode(item.node.mode))?;
             }
             NodeKind::Symlink(target) => links.push((target.clone(), to)),
@@ -457,17 +504,16 @@ fn materialise(gathered: &Gathered, path: &Path, is_file: bool) -> io::Result<()
         symlink(target, to)?;
     }
     for (to, item) in folders {
-        own(&to, item)?;
+        own(&to, item, config)?;
         fs::set_permissions(&to, fs::Permissions::from_mode(item.node.mode))?;
     }
     Ok(())
 }
 
-fn own(path: &Path, item: &crate::transfer::Item) -> io::Result<()> {
-    match item.keeps_owner {
-        true => chown(path, Some(item.node.uid), Some(item.node.gid)),
-        false => chown(path, Some(0), Some(0)),
-    }
+fn own(path: &Path, item: &crate::transfer::Item, config: &BuilderConfig) -> io::Result<()> {
+    let inside = if item.keeps_owner { (item.node.uid, item.node.gid) } else { (0, 0) };
+    let (uid, gid) = config.on_host(inside);
+    chown(path, Some(uid), Some(gid))
 }
 
 /// Removes every cache that no step uses at the moment; answers their bytes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::error::BuildError;
 use crate::progress::{self, Progress, StepNames, Teller};
 
 /// Lines on their way to the client; a client that does not read makes the build wait.
@@ -84,6 +85,24 @@ impl Output {
             Stream::Stderr => format!("\x1b[91m{text}\x1b[0m"),
         })
         .await;
+    }
+
+    /// Work of the build that is no step of a stage.
+    pub(crate) async fn task<T>(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<T, BuildError>>,
+    ) -> Result<T, BuildError> {
+        let steps = self.steps.as_ref().map(Teller::of_tasks);
+        match &steps {
+            Some(steps) => steps.begin_task(name).await,
+            None => self.text(format!("{name}\n")).await,
+        }
+        let done = work.await;
+        if let Some(steps) = &steps {
+            steps.end(&done).await;
+        }
+        done
     }
 
     /// Told even by a quiet build.

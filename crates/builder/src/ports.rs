@@ -9,9 +9,9 @@ use bytes::Bytes;
 use container_core::{Config, HostConfig};
 use errors::{ErrorKind, Kind};
 use futures_core::Stream;
-use ids::Digest;
+use ids::{Digest, Reference};
 use image_core::{Descriptor, ImageConfig, chain_ids};
-use registry_client::Credentials;
+use registry_client::{BlobSource, Credentials, Repository};
 use serde::{Deserialize, Serialize};
 
 use crate::output::Output;
@@ -77,9 +77,10 @@ pub trait Images: Send + Sync {
         credentials: Credentials,
         output: &Output,
     ) -> Result<(), PortError>;
-    /// Stores and unpacks a layer. `owner` keeps it until [`Images::forget_layer`].
+    /// Stores and unpacks a layer. `owner` keeps it until [`Images::forget_layers`].
     async fn add_layer(&self, owner: &str, below: &Image, layer: LayerStream) -> Result<Descriptor, PortError>;
-    async fn forget_layer(&self, owner: &str) -> Result<(), PortError>;
+    /// What only these kept is gone when this returns.
+    async fn forget_layers(&self, owners: &[String]) -> Result<(), PortError>;
     /// Owners that keep a layer.
     async fn layer_owners(&self) -> Result<Vec<String>, PortError>;
     /// Whether the layers are still there.
@@ -88,8 +89,20 @@ pub trait Images: Send + Sync {
     async fn store(&self, image: &Image) -> Result<String, PortError>;
     /// `repository:tag`.
     async fn tag(&self, id: &str, image: &Image, name: &str) -> Result<(), PortError>;
+    /// Keeps layers in the store while they are sent elsewhere.
+    async fn hold(&self) -> Result<Box<dyn HeldLayers>, PortError>;
+    /// A repository of a registry, as the daemon's configuration has it.
+    fn repository(&self, reference: &Reference, credentials: Credentials) -> Repository;
     async fn view(&self, image: &Image) -> Result<View, PortError>;
     async fn close(&self, view: View) -> Result<(), PortError>;
+}
+
+/// Layers of the store, which stay there until this is dropped.
+#[async_trait]
+pub trait HeldLayers: Send + Sync {
+    /// The compressed form of a layer, which is always the same.
+    async fn compressed(&self, layer: &Descriptor) -> Result<Descriptor, PortError>;
+    fn source(&self, blob: &Descriptor) -> BlobSource;
 }
 
 /// What a RUN's container is made of.

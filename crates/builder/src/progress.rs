@@ -3,6 +3,7 @@
 //! Steps that make something are told, and the look for what a stage lies on; instructions that only change the
 //! configuration are not, as in BuildKit.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use build_core::Needed;
@@ -18,6 +19,8 @@ const QUEUE: usize = 256;
 const METADATA: usize = 0;
 const FROM: usize = 1;
 const TRIGGER: usize = 1 << 20;
+/// In place of a stage: work of the build's own, by its number.
+const TASKS: usize = usize::MAX;
 
 /// A step: its stage's place in the file, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +66,7 @@ pub(crate) struct Teller {
     stage: usize,
     names: Arc<StepNames>,
     now: Arc<Mutex<Now>>,
+    tasks: Arc<AtomicUsize>,
 }
 
 /// Where a stage is.
@@ -78,12 +82,23 @@ struct Now {
 
 pub(crate) fn channel() -> (Teller, mpsc::Receiver<Progress>) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Teller { sender, stage: 0, names: Arc::default(), now: Arc::default() }, receiver)
+    (Teller { sender, stage: 0, names: Arc::default(), now: Arc::default(), tasks: Arc::default() }, receiver)
 }
 
 impl Teller {
     pub fn of_stage(&self, stage: usize, names: &Arc<StepNames>) -> Self {
-        Self { sender: self.sender.clone(), stage, names: Arc::clone(names), now: Arc::default() }
+        let (sender, tasks) = (self.sender.clone(), Arc::clone(&self.tasks));
+        Self { sender, stage, names: Arc::clone(names), now: Arc::default(), tasks }
+    }
+
+    /// For one task of the build's own.
+    pub fn of_tasks(&self) -> Self {
+        self.of_stage(TASKS, &Arc::default())
+    }
+
+    pub async fn begin_task(&self, name: &str) {
+        let number = self.tasks.fetch_add(1, Ordering::Relaxed);
+        self.begin(number, name.to_owned()).await;
     }
 
     /// A stage begins, perhaps once more.

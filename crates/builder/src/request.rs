@@ -9,6 +9,7 @@ use registry_client::Credentials;
 use tokio::sync::mpsc;
 
 use crate::lent::{ClientSession, ContextFiles};
+use crate::remote_cache::{CacheSource, CacheTarget};
 
 /// One build.
 #[derive(Debug, Default)]
@@ -24,8 +25,9 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     pub target: Option<String>,
     pub no_cache: bool,
-    /// Images whose steps are to count as made.
-    pub cache_from: Vec<String>,
+    /// Where steps are looked for besides the engine's own cache, and where they are sent.
+    pub cache_from: Vec<CacheSource>,
+    pub cache_to: Vec<CacheTarget>,
     /// Stages whose steps are not looked up.
     pub no_cache_filter: Vec<String>,
     pub pull: bool,
@@ -42,6 +44,8 @@ pub struct BuildRequest {
     pub secrets: Secrets,
     /// Further contexts by name: `docker-image://…`.
     pub contexts: BTreeMap<String, String>,
+    /// Further contexts that are files.
+    pub named_files: BTreeMap<String, ContextSource>,
     /// The client, where it can be asked for what is missing above.
     pub session: Option<Arc<dyn ClientSession>>,
 }

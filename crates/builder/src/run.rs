@@ -11,7 +11,7 @@ use crate::metadata_steps::{command, shell};
 use crate::mounts::{self, Mounted};
 use crate::ports::RunRequest;
 use crate::stage::host_config;
-use crate::state::{Build, StageState, short};
+use crate::state::{Build, Known, Outcome, StageState, short};
 
 pub(crate) async fn run(build: &mut Build<'_>, state: &mut StageState, run: &Run) -> Result<(), BuildError> {
     if run.security == SecurityMode::Insecure && !build.shared.config.allows_insecure {
@@ -24,20 +24,22 @@ pub(crate) async fn run(build: &mut Build<'_>, state: &mut StageState, run: &Run
     let mut mounted = mounts::prepare(build, state, &run.mounts).await?;
     let arguments = arguments(build, state);
     let key = key(state, run, build, &words, &arguments, &mounted);
-    if build.take_cached(state, key).await? {
-        return Ok(());
+    let created_by = created_by(&words, &arguments);
+    match build.take_cached(state, key).await? {
+        Known::Taken => return Ok(()),
+        Known::Brought(outcome) => return build.finish_step(state, key, created_by, outcome).await,
+        Known::Nothing => {}
     }
     build.verify(state).await?;
-    let done = match mounted.fill().await {
+    let done = match mounted.fill(build).await {
         Ok(()) => execute(build, state, run, &words, &arguments, &mounted).await,
         Err(error) => Err(error),
     };
     mounted.clear().await;
     let (id, layer) = done?;
-    let created_by = created_by(&words, &arguments);
     let layer = mounted.without_places(layer, build.epoch);
     let added = build.add_layer(state, &key, layer).await;
-    if added.is_ok() && build.request.remove {
+    if added.is_ok() && (build.request.remove || build.request.force_remove) {
         // Nothing that follows needs it gone.
         build.output.text(format!("Removing intermediate container {}\n", short(&id))).await;
         let runs = std::sync::Arc::clone(&build.shared.runs);
@@ -49,7 +51,7 @@ pub(crate) async fn run(build: &mut Build<'_>, state: &mut StageState, run: &Run
     } else if added.is_err() {
         remove(build, &id).await;
     }
-    build.finish_step(state, key, created_by, added?).await
+    build.finish_step(state, key, created_by, Outcome::here(added?)).await
 }
 
 /// The program and its arguments; a here-document is the shell's.

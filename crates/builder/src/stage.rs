@@ -13,6 +13,7 @@ use crate::messages;
 use crate::metadata_steps;
 use crate::ports::Image;
 use crate::progress::is_told;
+use crate::request::BuildRequest;
 use crate::state::{Build, StageResult, StageState};
 use crate::{run, transfer_step};
 
@@ -52,7 +53,9 @@ async fn attempt(build: &mut Build<'_>, place: usize, is_target: bool, looks_up:
         build.shared.images.store(&state.image).await?;
     }
     let image = state.untouched.map_or(state.image, |(_, image)| image);
-    build.results.insert(place, StageResult { id, image, key: state.key, is_new });
+    build
+        .results
+        .insert(place, StageResult { id, image, key: state.key, is_new, steps: state.steps, base: state.base });
     Ok(())
 }
 
@@ -137,25 +140,32 @@ async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<Sta
     if base.is_empty() {
         return Err(messages::empty_base(&stage.base));
     }
-    let (id, image, key, is_stage) = base_image(build, place, &base, platform.as_deref()).await?;
+    let stage_of_base = base_stage(build, place, &base);
+    let (id, image, key) = match stage_of_base {
+        Some(result) => (result.id.clone(), result.image.clone(), result.key),
+        None => base_image(build, &base, platform.as_deref()).await?,
+    };
     let filter = &build.request.no_cache_filter;
     let named = |name: &String| build.file.stage(name) == Some(place);
     let mut state = StageState {
         place,
         untouched: Some((id, image.clone())),
+        base: image.clone(),
         image,
         key,
         parent: None,
+        steps: Vec::new(),
         has_command: false,
         unverified: false,
         flight: None,
         looks_up: !build.request.no_cache && !filter.iter().any(named),
         view: None,
     };
-    if is_stage {
+    // It lists the steps of another image.
+    state.image.config.build_cache = None;
+    if let Some(stage) = stage_of_base {
+        state.steps.clone_from(&stage.steps);
         state.parent = Some(state.key.to_string()).filter(|key| build.shared.cache.has(key));
-        // What a stage inherits from another is its own from now on, its triggers are not.
-        state.image.config.config.on_build.clear();
     }
     let env = &mut state.image.config.config.env;
     if !env.iter().any(|variable| variable.starts_with("PATH=")) {
@@ -164,19 +174,19 @@ async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<Sta
     Ok(state)
 }
 
-/// The image that a stage begins on, with its id; the key that stands for it, and whether it is another stage's.
+/// The stage before it that a stage begins on.
+fn base_stage<'b>(build: &'b Build<'_>, place: usize, base: &str) -> Option<&'b StageResult> {
+    let number = base.parse::<usize>().is_ok();
+    let stage = build.file.stage(base).filter(|found| *found < place && !number)?;
+    build.results.get(&stage)
+}
+
+/// The image that a stage begins on, with its id, and the key that stands for it.
 async fn base_image(
     build: &Build<'_>,
-    place: usize,
     base: &str,
     platform: Option<&str>,
-) -> Result<(String, Image, ids::Digest, bool), BuildError> {
-    let number = base.parse::<usize>().is_ok();
-    if let Some(stage) = build.file.stage(base).filter(|found| *found < place && !number)
-        && let Some(result) = build.results.get(&stage)
-    {
-        return Ok((result.id.clone(), result.image.clone(), result.key, true));
-    }
+) -> Result<(String, Image, ids::Digest), BuildError> {
     let epoch = build.epoch.map(|epoch| epoch.to_string()).unwrap_or_default();
     if base == "scratch" {
         let wanted = platform.map(Platform::parse).transpose();
@@ -186,11 +196,11 @@ async fn base_image(
         image.config.architecture.clone_from(&platform.architecture);
         image.config.variant.clone_from(&platform.variant);
         let key = KeyMaker::new("scratch").field(platform.to_string()).field(epoch).finish();
-        return Ok((String::new(), image, key, false));
+        return Ok((String::new(), image, key));
     }
     let (id, image) = find_base(build, base, platform).await?;
     let key = KeyMaker::new("image").field(&id).field(epoch).finish();
-    Ok((id, image, key, false))
+    Ok((id, image, key))
 }
 
 /// The image of a FROM: looked for, then pulled where it is missing or a newer one is wanted.
@@ -237,6 +247,7 @@ async fn find_stored(
     name: &str,
     platform: Option<&str>,
 ) -> Result<Option<(String, Image)>, BuildError> {
+    check_image(build, name)?;
     match build.shared.images.find(meant(build, name)).await {
         Ok((id, image)) if fits(&image, platform) => Ok(Some((id, image))),
         Ok(_) => Ok(None),
@@ -245,9 +256,21 @@ async fn find_stored(
     }
 }
 
+/// A named context that is files has no configuration that a stage could begin with.
+fn check_image(build: &Build<'_>, name: &str) -> Result<(), BuildError> {
+    match build.named_files.contains_key(name) {
+        true => Err(messages::no_image_of_files(name)),
+        false => Ok(()),
+    }
+}
+
 async fn pull_image(build: &Build<'_>, name: &str, platform: Option<&str>) -> Result<(String, Image), BuildError> {
+    check_image(build, name)?;
     let (name, images) = (meant(build, name), &build.shared.images);
-    let credentials = credentials(build, name).await?;
+    let credentials = match ids::Reference::parse_familiar(name) {
+        Ok(reference) => unless(build.token, credentials(build.request, &reference)).await?,
+        Err(_) => Credentials::Anonymous,
+    };
     unless(build.token, images.pull(name, platform, credentials, build.output)).await?;
     Ok(images.find(name).await?)
 }
@@ -265,22 +288,19 @@ fn fits(image: &Image, platform: Option<&str>) -> bool {
 }
 
 /// Those for the registry in the name; Docker's own has three names.
-async fn credentials(build: &Build<'_>, name: &str) -> Result<Credentials, BuildError> {
-    let domain = match ids::Reference::parse_familiar(name) {
-        Ok(reference) => reference.domain().to_owned(),
-        Err(_) => return Ok(Credentials::Anonymous),
-    };
-    let names: &[&str] = match domain.as_str() {
+pub(crate) async fn credentials(request: &BuildRequest, reference: &ids::Reference) -> Result<Credentials, BuildError> {
+    let domain = reference.domain();
+    let names: &[&str] = match domain {
         "docker.io" => &["https://index.docker.io/v1/", "index.docker.io", "docker.io"],
         own => &[own],
     };
-    let known = &build.request.credentials;
+    let known = &request.credentials;
     if let Some(credentials) = names.iter().find_map(|name| known.get(*name)) {
         return Ok(credentials.clone());
     }
-    let Some(session) = &build.request.session else { return Ok(Credentials::Anonymous) };
-    let host = if domain == "docker.io" { "registry-1.docker.io" } else { &domain };
-    unless(build.token, session.credentials(host)).await
+    let Some(session) = &request.session else { return Ok(Credentials::Anonymous) };
+    let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
+    Ok(session.credentials(host).await?)
 }
 
 /// What every container of a build has.

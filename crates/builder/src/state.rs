@@ -1,10 +1,10 @@
 //! What a build and a stage of it know while they go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use build_core::Arguments;
+use build_core::{Arguments, CachedLayer, CachedStep};
 use dockerfile::{Dockerfile, Expander};
 use ids::Digest;
 use image_core::History;
@@ -17,6 +17,7 @@ use crate::cancel::unless;
 use crate::error::BuildError;
 use crate::output::{Line, Output};
 use crate::ports::{Image, View};
+use crate::remote_cache::{ImportedLayer, ImportedStep, Imports};
 use crate::request::BuildRequest;
 use crate::rootfs;
 use crate::tree::Tree;
@@ -29,6 +30,8 @@ pub(crate) struct Build<'a> {
     pub token: &'a CancellationToken,
     pub file: &'a Dockerfile,
     pub context: Arc<Tree>,
+    /// Further contexts that are files.
+    pub named_files: Arc<BTreeMap<String, Arc<Tree>>>,
     pub arguments: Arguments,
     /// Stages that are built, by their place in the file.
     pub results: BTreeMap<usize, StageResult>,
@@ -38,6 +41,34 @@ pub(crate) struct Build<'a> {
     pub epoch: Option<i64>,
     /// Containers on their way out.
     pub removals: tokio::task::JoinSet<()>,
+    /// Steps of other engines.
+    pub imports: Arc<Imports>,
+    /// Folders of cache mounts that its steps name.
+    pub mounts: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// What is known of a step before it is made.
+pub(crate) enum Known {
+    /// It was made before, and its result is the stage's.
+    Taken,
+    /// It was made elsewhere: its layer, if it has one, is the stage's.
+    Brought(Outcome),
+    Nothing,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub has_layer: bool,
+    /// When it was made, where that was not now.
+    pub created: Option<String>,
+}
+
+impl Outcome {
+    /// Of a step that was made here and now.
+    pub fn here(has_layer: bool) -> Self {
+        Self { has_layer, created: None }
+    }
 }
 
 /// What a stage came to.
@@ -49,6 +80,10 @@ pub(crate) struct StageResult {
     pub key: Digest,
     /// Something was made: it is not just its base.
     pub is_new: bool,
+    /// What led here, those of the stage below first.
+    pub steps: Vec<CachedStep>,
+    /// What the stage began on.
+    pub base: Image,
 }
 
 /// One stage under way.
@@ -57,10 +92,14 @@ pub(crate) struct StageState {
     pub image: Image,
     /// The base as it is, until a step makes something of it: its id, and its configuration.
     pub untouched: Option<(String, Image)>,
+    /// The same, whatever came of it.
+    pub base: Image,
     /// Everything that led here.
     pub key: Digest,
     /// The entry below, which this one lies on.
     pub parent: Option<String>,
+    /// What was made or found so far.
+    pub steps: Vec<CachedStep>,
     /// A CMD of this stage: an ENTRYPOINT leaves it.
     pub has_command: bool,
     pub looks_up: bool,
@@ -108,6 +147,9 @@ impl<'a> Build<'a> {
             steps: self.steps,
             epoch: self.epoch,
             removals: tokio::task::JoinSet::new(),
+            imports: Arc::clone(&self.imports),
+            named_files: Arc::clone(&self.named_files),
+            mounts: Arc::clone(&self.mounts),
         }
     }
 
@@ -171,25 +213,73 @@ impl<'a> Build<'a> {
     }
 
     /// The result of a step that was made before, which is then the stage's.
-    pub async fn take_cached(&self, state: &mut StageState, key: Digest) -> Result<bool, BuildError> {
+    pub async fn take_cached(&self, state: &mut StageState, key: Digest) -> Result<Known, BuildError> {
         if !state.looks_up {
-            return Ok(false);
+            return Ok(Known::Nothing);
         }
         let alone = unless(self.token, async { Ok::<_, BuildError>(self.shared.alone(&key).await) }).await?;
         let Some(found) = self.shared.cache.find(&key) else {
             state.flight = Some(alone);
-            return Ok(false);
+            let brought = match self.imports.step(&key) {
+                Some(step) => self.bring(state, &key, step).await?,
+                None => None,
+            };
+            return Ok(brought.map_or(Known::Nothing, Known::Brought));
         };
         state.unverified |= found.has_layer;
-        self.output.text(" ---> Using cache\n").await;
-        if let Some(steps) = self.output.steps() {
-            steps.mark_cached();
-        }
+        self.tell_cached().await;
+        let parent = state.steps.last().map(|step| step.key);
+        state.steps.push(cached_step(key, parent, &found.image, found.has_layer));
         state.image = found.image;
         state.untouched = None;
         state.key = key;
         state.parent = Some(key.to_string());
-        Ok(true)
+        Ok(Known::Taken)
+    }
+
+    pub async fn tell_cached(&self) {
+        self.output.text(" ---> Using cache\n").await;
+        if let Some(steps) = self.output.steps() {
+            steps.mark_cached();
+        }
+    }
+
+    /// Fetches what another engine has made. `None`: it cannot be had, and is made here.
+    async fn bring(
+        &self,
+        state: &mut StageState,
+        key: &Digest,
+        step: &ImportedStep,
+    ) -> Result<Option<Outcome>, BuildError> {
+        let created = Some(step.created.clone()).filter(|created| created.parse::<jiff::Timestamp>().is_ok());
+        let has_layer = match &step.layer {
+            None => false,
+            Some(layer) => match unless(self.token, self.fetch(state, key, layer)).await {
+                Ok(()) => true,
+                Err(error @ (BuildError::Cancelled | BuildError::Lost)) => return Err(error),
+                Err(error) => {
+                    let reason = errors::chain(&error);
+                    self.output.text(format!("[Warning] a layer of the cache is not taken: {reason}\n")).await;
+                    return Ok(None);
+                }
+            },
+        };
+        self.tell_cached().await;
+        Ok(Some(Outcome { has_layer, created }))
+    }
+
+    async fn fetch(&self, state: &mut StageState, key: &Digest, layer: &ImportedLayer) -> Result<(), BuildError> {
+        self.verify(state).await?;
+        let stream = layer.store.read(&layer.blob).await?;
+        let owner = owner(key);
+        let added = self.shared.images.add_layer(&owner, &state.image, stream).await?;
+        if added.digest != layer.diff_id {
+            self.shared.images.forget_layers(&[owner]).await?;
+            return Err(BuildError::invalid(format!("it is {} and not {}", added.digest, layer.diff_id)));
+        }
+        state.image.config.rootfs.diff_ids.push(added.digest);
+        state.image.layers.push(added);
+        Ok(())
     }
 
     /// Looks whether what was taken from the cache is still there: once for all steps that were found in a row.
@@ -207,10 +297,11 @@ impl<'a> Build<'a> {
         state: &mut StageState,
         key: Digest,
         created_by: String,
-        has_layer: bool,
+        outcome: Outcome,
     ) -> Result<(), BuildError> {
+        let has_layer = outcome.has_layer;
         let bytes = if has_layer { state.image.layers.last().map_or(0, |layer| layer.size) } else { 0 };
-        let created = self.created();
+        let created = outcome.created.unwrap_or_else(|| self.created());
         let config = &mut state.image.config;
         config.created = Some(created.clone());
         config.history.push(History {
@@ -226,6 +317,8 @@ impl<'a> Build<'a> {
         let entry = Entry::new(state.image.clone(), state.parent.clone(), created_by, has_layer, bytes);
         self.shared.cache.put(&key, entry).await?;
         drop(flight);
+        let parent = state.steps.last().map(|step| step.key);
+        state.steps.push(cached_step(key, parent, &state.image, has_layer));
         state.parent = Some(key.to_string());
         state.key = key;
         state.untouched = None;
@@ -242,9 +335,10 @@ impl<'a> Build<'a> {
         /// An archive without entries: two blocks of zeros.
         const EMPTY: u64 = 1024;
         self.verify(state).await?;
-        let added = self.shared.images.add_layer(&key.to_string().replace(':', "-"), &state.image, layer).await?;
+        let owner = owner(key);
+        let added = self.shared.images.add_layer(&owner, &state.image, layer).await?;
         if added.size <= EMPTY {
-            self.shared.images.forget_layer(&key.to_string().replace(':', "-")).await?;
+            self.shared.images.forget_layers(&[owner]).await?;
             return Ok(false);
         }
         state.image.config.rootfs.diff_ids.push(added.digest);
@@ -289,6 +383,23 @@ impl<'a> Build<'a> {
             tracing::warn!(%error, "a view of an image stays until its lease ends");
         }
     }
+}
+
+/// Who keeps the layer of a step.
+pub(crate) fn owner(key: &Digest) -> String {
+    key.to_string().replace(':', "-")
+}
+
+/// The last step of an image, as it can be sent elsewhere.
+fn cached_step(key: Digest, parent: Option<Digest>, image: &Image, has_layer: bool) -> CachedStep {
+    let layer = image.layers.last().filter(|_| has_layer).map(|layer| CachedLayer {
+        blob: layer.digest,
+        media_type: layer.media_type.clone(),
+        size: layer.size,
+        diff_id: layer.digest,
+    });
+    let created = image.config.history.last().and_then(|line| line.created.clone()).unwrap_or_default();
+    CachedStep { key, parent, layer, created }
 }
 
 /// Twelve digits, as Docker shows ids.

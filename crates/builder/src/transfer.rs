@@ -52,6 +52,17 @@ pub(crate) struct Gathered {
     pub has_folder: bool,
     /// The one source is a folder itself.
     pub is_folder: bool,
+    /// What the first source is, by which folders above the destination are made.
+    first: First,
+}
+
+/// The first source of an instruction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum First {
+    #[default]
+    File,
+    Folder,
+    Unpacked,
 }
 
 /// How sources are found.
@@ -111,6 +122,7 @@ impl Gathered {
             self.push(tree, path, node, place);
             return;
         }
+        self.note_first(First::Folder);
         self.sources += 1;
         (self.has_folder, self.is_folder) = (true, true);
         if let (Some(kept), Some(node)) = (kept.filter(|kept| !kept.is_empty()), node) {
@@ -119,6 +131,23 @@ impl Gathered {
         for (relative, node) in tree.below(path).filter(|(relative, _)| !excluded(relative)) {
             let place = Place::Below(join(kept.unwrap_or_default(), relative));
             self.push(tree, &join(path, relative), node, place);
+        }
+    }
+
+    fn note_first(&mut self, first: First) {
+        if self.sources == 0 {
+            self.first = first;
+        }
+    }
+
+    /// Whose a folder is that is made for the destination. As in Docker: `--chown` counts for those that a file needs, for a
+    /// folder only at the destination itself, and for nothing that an archive needs.
+    fn owner_of_missing(&self, folder: &str, to: &Destination) -> (u32, u32) {
+        let given = to.owner.unwrap_or((0, 0));
+        match self.first {
+            First::File => given,
+            First::Folder if folder == to.path => given,
+            First::Folder | First::Unpacked => (0, 0),
         }
     }
 
@@ -138,6 +167,7 @@ impl Gathered {
 
     /// What an archive has in it.
     pub fn add_unpacked(&mut self, tree: &Arc<Tree>) {
+        self.note_first(First::Unpacked);
         self.sources += 1;
         self.has_folder = true;
         for (path, node) in tree.below("") {
@@ -207,7 +237,7 @@ pub(crate) fn to_layer(gathered: Gathered, to: &Destination) -> Result<LayerStre
     let owner = to.owner.unwrap_or((0, 0));
     for folder in &to.missing {
         let mut entry = Entry::new(folder.as_bytes(), EntryKind::Directory, 0o755);
-        (entry.uid, entry.gid) = owner;
+        (entry.uid, entry.gid) = gathered.owner_of_missing(folder, to);
         entry.mtime = (to.epoch.unwrap_or(to.now), 0);
         entries.insert(folder.clone(), (entry, None));
     }

@@ -13,10 +13,10 @@ use crate::error::BuildError;
 use crate::metadata_steps::comment;
 use crate::paths::{absolute, base_name, clean, parents};
 use crate::rootfs::{self, FoundKind};
-use crate::state::{Build, StageState};
+use crate::state::{Build, Known, Outcome, StageState};
 use crate::transfer::{Destination, Gathered, Selection, to_layer};
 use crate::tree::Tree;
-use crate::{context, fetch, layer, messages, owners, stage};
+use crate::{context, fetch, layer, linked, messages, owners, stage};
 
 /// An instruction whose words are expanded.
 struct Expanded {
@@ -59,15 +59,35 @@ pub(crate) async fn transfer(
         .fields([&wanted.chown, &wanted.chmod])
         .field(if given.link { "link" } else { "" })
         .finish();
-    if build.take_cached(state, key).await? {
-        return Ok(());
+    let created_by = created_by(state, &wanted, &gathered, &content, instruction);
+    match build.take_cached(state, key).await? {
+        Known::Taken => return Ok(()),
+        Known::Brought(outcome) => return build.finish_step(state, key, created_by, outcome).await,
+        Known::Nothing => {}
+    }
+    let linked = (given.link && !needs_accounts(&wanted)).then(|| {
+        let place = format!("{destination}{slash}");
+        linked::key(build, &[instruction, &content.to_string(), &place, &wanted.chown, &wanted.chmod])
+    });
+    if let Some(linked) = &linked
+        && let Some(outcome) = linked::rebase(build, state, linked, &key).await?
+    {
+        return build.finish_step(state, key, created_by, outcome).await;
     }
     let is_folder = is_folder_name(&wanted.destination) || gathered.has_folder || given.parents;
-    let created_by = created_by(state, &wanted, &gathered, &content, instruction);
     let place = place(build, state, &destination, is_folder, given.link, &wanted).await?;
     let layer = to_layer(gathered, &place)?;
     let has_layer = build.add_layer(state, &key, layer).await?;
-    build.finish_step(state, key, created_by, has_layer).await
+    build.finish_step(state, key, created_by, Outcome::here(has_layer)).await?;
+    match linked.filter(|_| has_layer) {
+        Some(linked) => linked::remember(build, state, &linked, &key).await,
+        None => Ok(()),
+    }
+}
+
+/// Whether the owner is a name, which the image's own files say.
+fn needs_accounts(wanted: &Expanded) -> bool {
+    !wanted.chown.is_empty() && wanted.chown.split(':').any(|name| name.parse::<u32>().is_err())
 }
 
 /// `COPY file:0123… in /src `.
@@ -204,6 +224,9 @@ async fn unpacked(build: &Build<'_>, path: &str) -> Result<Option<Arc<Tree>>, Bu
 
 /// The files of a stage, an image or a named context below the part of a path that has no pattern.
 pub(crate) async fn tree_of(build: &Build<'_>, place: usize, from: &str, path: &str) -> Result<Arc<Tree>, BuildError> {
+    if let Some(tree) = build.named_files.get(from) {
+        return Ok(Arc::clone(tree));
+    }
     let stage = build.file.stage(from);
     if stage == Some(place) {
         return Err(messages::circular_from(from));
@@ -248,8 +271,7 @@ async fn place(
     link: bool,
     wanted: &Expanded,
 ) -> Result<Destination, BuildError> {
-    let needs_accounts = wanted.chown.split(':').any(|name| name.parse::<u32>().is_err());
-    let root = if link && !needs_accounts { None } else { build.root(state).await? };
+    let root = if link && !needs_accounts(wanted) { None } else { build.root(state).await? };
     let failed = |error| BuildError::file(format!("find {destination:?} in the image"), error);
     let mut path = destination.trim_matches('/').to_owned();
     let mut missing = Vec::new();
@@ -292,8 +314,14 @@ pub(crate) async fn work_dir(build: &Build<'_>, state: &mut StageState, text: &s
     // An absolute one is noted as it is written, as in Docker.
     let noted = if given.starts_with('/') { given } else { path.clone() };
     let key = KeyMaker::new("WORKDIR").field(state.key.to_string()).field(&noted).finish();
-    if build.take_cached(state, key).await? {
-        return Ok(());
+    let created_by = comment(&state.image.config.config, &format!("WORKDIR {noted}"));
+    match build.take_cached(state, key).await? {
+        Known::Taken => return Ok(()),
+        Known::Brought(outcome) => {
+            state.image.config.config.working_dir = noted;
+            return build.finish_step(state, key, created_by, outcome).await;
+        }
+        Known::Nothing => {}
     }
     let id = crate::metadata_steps::made_up_id();
     build.output.text(format!(" ---> Running in {id}\n")).await;
@@ -320,9 +348,8 @@ pub(crate) async fn work_dir(build: &Build<'_>, state: &mut StageState, text: &s
         let layer = folders(missing, build.now());
         build.add_layer(state, &key, layer).await?
     };
-    let created_by = comment(&state.image.config.config, &format!("WORKDIR {noted}"));
     state.image.config.config.working_dir = noted;
-    build.finish_step(state, key, created_by, has_layer).await?;
+    build.finish_step(state, key, created_by, Outcome::here(has_layer)).await?;
     if build.request.remove {
         build.output.text(format!("Removing intermediate container {id}\n")).await;
     }

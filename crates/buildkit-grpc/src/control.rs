@@ -2,12 +2,12 @@
 
 use std::pin::Pin;
 
-use builder::{CacheRecord, PruneFilter};
+use builder::{CacheRecord, CacheTarget, PruneFilter};
 use buildkit::{BuildKit, Exporter, Solve};
 use buildkit_api::Timestamp;
 use buildkit_api::control::control_server;
 use buildkit_api::control::{
-    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, DiskUsageRequest, DiskUsageResponse, InfoRequest,
+    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, CacheOptionsEntry, DiskUsageRequest, DiskUsageResponse, InfoRequest,
     InfoResponse, ListWorkersRequest, ListWorkersResponse, PruneRequest, SolveRequest, SolveResponse, StatusRequest,
     StatusResponse, UpdateBuildHistoryRequest, UpdateBuildHistoryResponse, UsageRecord,
 };
@@ -139,15 +139,20 @@ fn solve(request: SolveRequest) -> Result<Solve, Status> {
     let mut exporters: Vec<Exporter> = request
         .exporters
         .into_iter()
-        .map(|exporter| Exporter { kind: exporter.r#type, attributes: exporter.attrs.into_iter().collect() })
+        .map(|exporter| Exporter { kind: exporter.r#type, attributes: exporter.attrs.into_iter().collect(), id: exporter.id })
         .collect();
     // Clients name the first one twice, for older builders.
     if exporters.is_empty() && !request.exporter_deprecated.is_empty() {
         let attributes = request.exporter_attrs_deprecated.into_iter().collect();
-        exporters.push(Exporter { kind: request.exporter_deprecated, attributes });
+        exporters.push(Exporter { kind: request.exporter_deprecated, attributes, id: String::new() });
     }
     let cache = request.cache.unwrap_or_default();
     let mut attributes: std::collections::BTreeMap<_, _> = request.frontend_attrs.into_iter().collect();
+    let target = |entry: &CacheOptionsEntry| {
+        let attributes = entry.attrs.clone().into_iter().collect();
+        CacheTarget::of(&entry.r#type, attributes).map_err(status::of_kind)
+    };
+    let cache_exports = cache.exports.iter().map(target).collect::<Result<_, _>>()?;
     let imports: Vec<_> =
         cache.imports.iter().map(|entry| serde_json::json!({ "Type": entry.r#type, "Attrs": entry.attrs })).collect();
     if !imports.is_empty() {
@@ -160,7 +165,7 @@ fn solve(request: SolveRequest) -> Result<Solve, Status> {
         attributes,
         exporters,
         has_definition: request.definition.is_some_and(|definition| !definition.def.is_empty()),
-        cache_exports: cache.exports.into_iter().map(|entry| entry.r#type).collect(),
+        cache_exports,
         upload: None,
     })
 }

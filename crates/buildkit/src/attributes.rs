@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use builder::BuildRequest;
+use builder::{BuildError, BuildRequest, CacheSource, ContextSource};
 use container_core::Ulimit;
 use dockerfile::IgnoreRules;
 
@@ -26,12 +26,15 @@ pub(crate) struct Places {
     /// The client's names for its folders; the Dockerfile's where it was said.
     pub context_name: String,
     pub dockerfile_name: Option<String>,
+    /// Further contexts: the client's names for their folders.
+    pub named: BTreeMap<String, String>,
 }
 
 impl Default for Places {
     fn default() -> Self {
         let filename = "Dockerfile".to_owned();
-        Self { filename, context: None, context_name: "context".to_owned(), dockerfile_name: None }
+        let (context_name, named) = ("context".to_owned(), BTreeMap::new());
+        Self { filename, context: None, context_name, dockerfile_name: None, named }
     }
 }
 
@@ -58,9 +61,29 @@ fn read_member(wanted: &mut Wanted, family: &str, member: &str, name: &str, valu
         "context" if value.starts_with("docker-image://") => {
             request.contexts.insert(member.to_owned(), value.to_owned());
         }
+        "context" => named_context(wanted, member, name, value)?,
         // What a client's folder is a checkout of: nothing of it is in the image.
         "vcs" | "local-sessionid" => {}
         "attest" if value.split(',').any(|part| part == "disabled=true") => {}
+        _ => return Err(messages::no_attribute(name, value)),
+    }
+    Ok(())
+}
+
+/// A folder of the client's, or an address that the builder fetches.
+fn named_context(wanted: &mut Wanted, member: &str, name: &str, value: &str) -> Result<(), SolveError> {
+    match value.split_once(':') {
+        Some(("local", folder)) if !folder.is_empty() => {
+            wanted.places.named.insert(member.to_owned(), folder.to_owned());
+        }
+        Some(("http" | "https" | "git" | "ssh", _)) => {
+            let source = ContextSource::Remote(value.to_owned());
+            wanted.request.named_files.insert(member.to_owned(), source);
+        }
+        _ if value.starts_with("git@") => {
+            let source = ContextSource::Remote(value.to_owned());
+            wanted.request.named_files.insert(member.to_owned(), source);
+        }
         _ => return Err(messages::no_attribute(name, value)),
     }
     Ok(())
@@ -93,7 +116,11 @@ fn read_one(wanted: &mut Wanted, name: &str, value: &str) -> Result<(), SolveErr
             other => return Err(SolveError::invalid(format!("invalid netmode {other}"))),
         },
         "add-hosts" => request.extra_hosts = hosts(value)?,
-        "cache-from" => request.cache_from = list(value),
+        "cache-from" => {
+            for name in list(value) {
+                request.cache_from.push(CacheSource::parse(&name).map_err(refused)?);
+            }
+        }
         "cache-imports" => request.cache_from.extend(imports(value)?),
         "shm-size" => request.resources.shm_size = number(name, value)?,
         "ulimit" => request.resources.ulimits = ulimits(value)?,
@@ -135,14 +162,21 @@ fn ulimits(value: &str) -> Result<Vec<Ulimit>, SolveError> {
 }
 
 /// A JSON list of `{"Type": "registry", "Attrs": {"ref": …}}`.
-fn imports(value: &str) -> Result<Vec<String>, SolveError> {
+fn imports(value: &str) -> Result<Vec<CacheSource>, SolveError> {
     let wrong = || SolveError::invalid(format!("failed to unmarshal cache-imports: {value}"));
-    let entries: serde_json::Value = serde_json::from_str(value).map_err(|_| wrong())?;
-    let entry = |entry: &serde_json::Value| match entry["Type"].as_str() {
-        Some("registry") => entry["Attrs"]["ref"].as_str().map(str::to_owned).ok_or_else(wrong),
-        other => Err(SolveError::unsupported(format!("cache imports of type {other:?} are not supported"))),
+    let entries: Vec<serde_json::Value> = serde_json::from_str(value).map_err(|_| wrong())?;
+    let entry = |mut entry: serde_json::Value| {
+        let attributes = match entry["Attrs"].take() {
+            serde_json::Value::Null => BTreeMap::new(),
+            attributes => serde_json::from_value(attributes).map_err(|_| wrong())?,
+        };
+        CacheSource::of(entry["Type"].as_str().ok_or_else(wrong)?, attributes).map_err(refused)
     };
-    entries.as_array().ok_or_else(wrong)?.iter().map(entry).collect()
+    entries.into_iter().map(entry).collect()
+}
+
+fn refused(error: BuildError) -> SolveError {
+    SolveError::invalid(error.to_string())
 }
 
 /// The lines of an ignore file as a client applies them: cleaned, without comments.
@@ -180,7 +214,7 @@ mod tests {
         assert_eq!(request.extra_hosts, ["a:1.2.3.4", "b:::1"]);
         assert_eq!((request.resources.ulimits[0].hard, request.resources.ulimits[1].soft), (20, 5));
         assert!(request.no_cache && request.pull);
-        assert_eq!(request.cache_from, ["r/c"]);
+        assert_eq!(request.cache_from, [CacheSource::parse("r/c").unwrap()]);
         assert_eq!(wanted.places.context_name, "context");
     }
 
@@ -189,7 +223,8 @@ mod tests {
         for (name, value) in [
             ("attest:sbom", ""),
             ("platform", "linux/amd64,linux/arm64"),
-            ("context:base", "local:base"),
+            ("context:base", "oci-layout://x"),
+            ("context:base", "local:"),
             ("requestid", "frontend.outline"),
             ("multi-platform", "true"),
             ("add-hosts", "nothing"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use builder::Made;
+use builder::{CacheTarget, Made};
 use errors::ErrorKind;
 use tokio::sync::watch;
 
@@ -37,6 +37,7 @@ struct Shared {
     service: BuildKit,
     job: Arc<Job>,
     session: String,
+    cache_to: Vec<CacheTarget>,
     results: Mutex<HashMap<String, Made>>,
     /// The last build that failed: its place is told once more with the client's own choice.
     failure: Mutex<Option<SolveError>>,
@@ -44,16 +45,27 @@ struct Shared {
 }
 
 impl Bridge {
-    pub(crate) fn new(service: BuildKit, job: Arc<Job>, session: String) -> Self {
+    pub(crate) fn new(service: BuildKit, job: Arc<Job>, session: String, cache_to: Vec<CacheTarget>) -> Self {
         let (results, failure) = (Mutex::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { service, job, session, results, failure, choice: watch::Sender::new(None) }) }
+        Self {
+            shared: Arc::new(Shared {
+                service,
+                job,
+                session,
+                cache_to,
+                results,
+                failure,
+                choice: watch::Sender::new(None),
+            }),
+        }
     }
 
     /// Builds a Dockerfile.
     pub async fn solve(&self, frontend: &str, attributes: BTreeMap<String, String>) -> Result<Led, SolveError> {
         solve::check_frontend(frontend)?;
         let shared = &self.shared;
-        let work = Work { session: &shared.session, attributes: &attributes, upload: None };
+        let cache_to = shared.cache_to.clone();
+        let work = Work { session: &shared.session, attributes: &attributes, upload: None, cache_to };
         let made = solve::make(&shared.service, &shared.job, work).await;
         let made = made.inspect_err(|error| {
             *shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());

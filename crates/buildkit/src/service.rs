@@ -173,7 +173,8 @@ impl BuildKit {
 
     /// Lets the client lead the build; answers the result that it chose.
     pub(crate) async fn led(&self, job: &Arc<Job>, solve: &Solve) -> Result<Option<Made>, SolveError> {
-        let bridge = Bridge::new(self.clone(), Arc::clone(job), solve.session.clone());
+        let cache_to = solve.cache_exports.clone();
+        let bridge = Bridge::new(self.clone(), Arc::clone(job), solve.session.clone(), cache_to);
         if let Some(open) = self.jobs().get_mut(&job.reference) {
             open.bridge = Some(bridge.clone());
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use builder::Made;
+use builder::{CacheTarget, Made};
 use buildkit_api::Timestamp;
 use bytes::Bytes;
 use errors::ErrorKind;
@@ -36,7 +36,8 @@ pub struct Solve {
     pub exporters: Vec<Exporter>,
     /// A graph came instead of a front end.
     pub has_definition: bool,
-    pub cache_exports: Vec<String>,
+    /// Where the steps are to go.
+    pub cache_exports: Vec<CacheTarget>,
     /// The context, where it came by another way.
     pub upload: Option<mpsc::Receiver<std::io::Result<Bytes>>>,
 }
@@ -46,6 +47,8 @@ pub struct Solve {
 pub struct Exporter {
     pub kind: String,
     pub attributes: BTreeMap<String, String>,
+    /// The client's name for it; empty where there is but one.
+    pub id: String,
 }
 
 /// What came of it.
@@ -60,6 +63,7 @@ pub(crate) struct Work<'a> {
     pub session: &'a str,
     pub attributes: &'a BTreeMap<String, String>,
     pub upload: Option<mpsc::Receiver<std::io::Result<Bytes>>>,
+    pub cache_to: Vec<CacheTarget>,
 }
 
 impl BuildKit {
@@ -87,7 +91,8 @@ impl BuildKit {
         let made = match solve.frontend.as_str() {
             "" => self.led(job, solve).await?,
             _ => {
-                let work = Work { session: &solve.session, attributes: &solve.attributes, upload };
+                let cache_to = solve.cache_exports.clone();
+                let work = Work { session: &solve.session, attributes: &solve.attributes, upload, cache_to };
                 Some(make(self, job, work).await?)
             }
         };
@@ -112,9 +117,6 @@ fn check(solve: &Solve) -> Result<Vec<Export>, SolveError> {
         check_frontend(&solve.frontend)?;
         attributes::read(&solve.attributes)?;
     }
-    if let Some(kind) = solve.cache_exports.first() {
-        return Err(SolveError::unsupported(format!("cache export of type {kind:?} is not supported by this engine")));
-    }
     solve.exporters.iter().filter_map(|exporter| Export::of(exporter).transpose()).collect()
 }
 
@@ -128,6 +130,7 @@ pub(crate) fn check_frontend(name: &str) -> Result<(), SolveError> {
 /// Builds, without deciding what becomes of the result.
 pub(crate) async fn make(service: &BuildKit, job: &Arc<Job>, work: Work<'_>) -> Result<Made, SolveError> {
     let mut wanted = attributes::read(work.attributes)?;
+    wanted.request.cache_to = work.cache_to;
     let session = match work.session {
         "" => None,
         session => Some(service.sessions().get(session).await?),

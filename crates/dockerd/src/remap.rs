@@ -82,7 +82,8 @@ fn maps_overlays(release: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 19)
 }
 
-fn maps(remap: &Remap) -> IdMaps {
+/// The same as the kernel's maps.
+pub fn maps(remap: &Remap) -> IdMaps {
     let ranges = |maps: &[IdMapping]| {
         let range = |map: &IdMapping| IdRange { inside: map.container_id, outside: map.host_id, size: map.size };
         maps.iter().map(range).collect()

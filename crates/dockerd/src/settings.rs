@@ -17,6 +17,7 @@ use volumes::Volumes;
 
 use crate::options::{BUILTIN_PROFILE, Config};
 use crate::places::{Places, sibling};
+use crate::remap;
 use crate::wiring::{BusSinks, UsersOfImages};
 
 /// containerd's namespace for everything of this daemon, unless the configuration names another.
@@ -60,6 +61,8 @@ pub fn builder(config: &Config, places: &Places) -> Result<BuilderConfig> {
         init: sibling("docker-init"),
         keep_bytes,
         allows_insecure: insecure.unwrap_or(false),
+        users: places.remap.as_ref().map(remap::maps),
+        is_experimental: config.experimental(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::builder::{CachePlace, CacheSource};
 use ::buildkit::{Exporter, Solve, Solved, Statuses};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -140,7 +141,9 @@ fn wanted(request: &Request) -> Result<Solve, Failure> {
         put("no-cache", String::new());
     }
     put("image-resolve-mode", if wanted.pull { "pull" } else { "default" }.to_owned());
-    put("cache-from", wanted.cache_from.join(","));
+    if !wanted.cache_from.is_empty() {
+        put("cache-imports", cache_imports(&wanted.cache_from));
+    }
     match wanted.network_mode.as_str() {
         "" | "default" => {}
         mode @ ("host" | "none") => put("force-network-mode", mode.to_owned()),
@@ -157,8 +160,21 @@ fn wanted(request: &Request) -> Result<Solve, Failure> {
         frontend: "dockerfile.v0".to_owned(),
         attributes,
         exporters: exporters(query.text("outputs"), &wanted.tags)?,
+        cache_exports: wanted.cache_to,
         ..Solve::default()
     })
+}
+
+/// As BuildKit's clients name them: a JSON list of types and attributes.
+fn cache_imports(sources: &[CacheSource]) -> String {
+    let entry = |source: &CacheSource| match (&source.place, &source.digest) {
+        (CachePlace::Registry(reference), _) => json!({ "Type": "registry", "Attrs": { "ref": reference.familiar() } }),
+        (CachePlace::Local(name), None) => json!({ "Type": "local", "Attrs": { "src": name } }),
+        (CachePlace::Local(name), Some(digest)) => {
+            json!({ "Type": "local", "Attrs": { "src": name, "digest": digest.to_string() } })
+        }
+    };
+    serde_json::Value::from_iter(sources.iter().map(entry)).to_string()
 }
 
 fn put_resources(resources: &::builder::Resources, put: &mut impl FnMut(&str, String)) -> Result<(), Failure> {
@@ -209,13 +225,13 @@ fn exporters(outputs: Option<&str>, tags: &[String]) -> Result<Vec<Exporter>, Fa
         tags => BTreeMap::from([("name".to_owned(), tags.join(","))]),
     };
     Ok(match outputs.into_iter().next() {
-        None => vec![Exporter { kind: "moby".to_owned(), attributes: named() }],
+        None => vec![Exporter { kind: "moby".to_owned(), attributes: named(), ..Exporter::default() }],
         Some(output) => {
             let mut attributes = output.attrs.unwrap_or_default();
             if output.r#type == "moby" {
                 attributes.extend(named());
             }
-            vec![Exporter { kind: output.r#type, attributes }]
+            vec![Exporter { kind: output.r#type, attributes, ..Exporter::default() }]
         }
     })
 }

@@ -99,7 +99,8 @@ async fn recode<T: Send + 'static>(
         }
         Ok(())
     };
-    let store = async {
+    // With its end of the queue: a store that fails lets the thread know.
+    let store = async move {
         while let Some(piece) = from_work.recv().await {
             writer.write(&piece).await?;
         }

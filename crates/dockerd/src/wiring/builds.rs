@@ -5,7 +5,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use builder::{Credentials, Image, LayerStream, Line, Output, PortError, RunRequest, Runs, View};
+use builder::{
+    BlobSource, Credentials, Image, LayerStream, Line, Output, PortError, Repository, RunRequest, Runs, View,
+};
 use container_core::{ListFilter, ReadOnly};
 use containers::{AttachRequest, CreateRequest, ListRequest, RemoveOptions, WaitCondition};
 use errors::{ErrorKind, Kind};
@@ -82,8 +84,8 @@ impl builder::Images for BuildImages {
         self.0.add_build_layer(owner, &to_images(below), layer).await.map_err(refused)
     }
 
-    async fn forget_layer(&self, owner: &str) -> Result<(), PortError> {
-        self.0.forget_build_layer(owner).await.map_err(refused)
+    async fn forget_layers(&self, owners: &[String]) -> Result<(), PortError> {
+        self.0.forget_build_layers(owners).await.map_err(refused)
     }
 
     async fn layer_owners(&self) -> Result<Vec<String>, PortError> {
@@ -108,6 +110,14 @@ impl builder::Images for BuildImages {
         }
     }
 
+    async fn hold(&self) -> Result<Box<dyn builder::HeldLayers>, PortError> {
+        Ok(Box::new(Held(self.0.hold_layers().await.map_err(refused)?)))
+    }
+
+    fn repository(&self, reference: &Reference, credentials: Credentials) -> Repository {
+        self.0.repository(reference, credentials)
+    }
+
     async fn view(&self, image: &Image) -> Result<View, PortError> {
         let view = self.0.view_build(&to_images(image)).await.map_err(refused)?;
         Ok(View { directories: view.directories, key: view.key })
@@ -115,6 +125,20 @@ impl builder::Images for BuildImages {
 
     async fn close(&self, view: View) -> Result<(), PortError> {
         self.0.close_view(LayerView { directories: view.directories, key: view.key }).await.map_err(refused)
+    }
+}
+
+/// Layers on their way to another engine.
+struct Held(images::HeldLayers);
+
+#[async_trait]
+impl builder::HeldLayers for Held {
+    async fn compressed(&self, layer: &Descriptor) -> Result<Descriptor, PortError> {
+        self.0.compressed(layer).await.map_err(refused)
+    }
+
+    fn source(&self, blob: &Descriptor) -> BlobSource {
+        self.0.source(blob)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ::builder::{BuildRequest, BuildSecret, ContextSource, Credentials, Resources, Secrets};
+use ::builder::{BuildRequest, BuildSecret, CacheSource, CacheTarget, ContextSource, Credentials, Resources, Secrets};
 use base64::Engine;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
@@ -20,8 +20,9 @@ use crate::status::Failure;
 const REGISTRY_CONFIG: &str = "x-registry-config";
 /// Our own client's secrets: base64url of a JSON object, id to base64 of the value. No log and no history shows it.
 const BUILD_SECRETS: &str = "x-longshore-build-secrets";
-/// Our own client's named contexts and stages that are not looked up.
+/// Our own client's named contexts, stages that are not looked up, and places of caches.
 const CONTEXTS: &str = "longshore-contexts";
+const CACHE_TO: &str = "longshore-cache-to";
 const NO_CACHE_FILTER: &str = "longshore-no-cache-filter";
 
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
@@ -60,7 +61,8 @@ pub fn read(request: &Request) -> Result<(BuildRequest, bool), Failure> {
         labels: json(query.text("labels"), "labels")?,
         target: query.text("target").map(str::to_owned),
         no_cache: query.flag("nocache"),
-        cache_from: json(query.text("cachefrom"), "cachefrom")?,
+        cache_from: caches(query.text("cachefrom"), "cachefrom", CacheSource::parse)?,
+        cache_to: caches(query.text(CACHE_TO), CACHE_TO, CacheTarget::parse)?,
         no_cache_filter: query
             .text(NO_CACHE_FILTER)
             .map(|list| list.split(',').map(str::to_owned).collect())
@@ -77,6 +79,7 @@ pub fn read(request: &Request) -> Result<(BuildRequest, bool), Failure> {
         credentials: credentials(request)?,
         secrets: secrets(request)?,
         contexts: json(query.text(CONTEXTS), CONTEXTS)?,
+        named_files: BTreeMap::new(),
         definition: None,
         session: None,
     };
@@ -104,6 +107,16 @@ fn refuse_sessions(request: &Request) -> Result<(), Failure> {
 fn json<T: DeserializeOwned + Default>(text: Option<&str>, name: &str) -> Result<T, Failure> {
     let Some(text) = text.filter(|text| *text != "null") else { return Ok(T::default()) };
     serde_json::from_str(text).map_err(|error| Failure::bad_request(format!("error reading {name}: {error}")))
+}
+
+/// Places of caches as they are written: a name, or `type=…,…`.
+fn caches<T>(
+    text: Option<&str>,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, ::builder::BuildError>,
+) -> Result<Vec<T>, Failure> {
+    let listed: Vec<String> = json(text, name)?;
+    Ok(listed.iter().map(|text| parse(text)).collect::<Result<_, _>>()?)
 }
 
 fn tags(request: &Request) -> Result<Vec<String>, Failure> {
