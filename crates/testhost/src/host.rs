@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::apart::Apart;
 use crate::docker::Docker;
 use crate::engine::Engine;
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistrySettings};
 use crate::traces::{Traces, groups_below};
 
 /// Nothing in a test takes longer, unless it says so.
@@ -96,12 +96,17 @@ impl Host {
 
     /// Debian's docker-registry on loopback.
     pub fn registry(&self) -> Result<Registry> {
-        Registry::start(self)
+        Registry::start(self, &RegistrySettings::default())
+    }
+
+    /// The same, spoken to in another way.
+    pub fn registry_with(&self, settings: &RegistrySettings) -> Result<Registry> {
+        Registry::start(self, settings)
     }
 
     /// The same, for who knows [`crate::PASSWORD`].
     pub fn closed_registry(&self) -> Result<Registry> {
-        Registry::start_closed(self)
+        Registry::start(self, &RegistrySettings::for_user(self)?)
     }
 
     /// Runs a program to its end; its output, or an error that shows it.

@@ -101,7 +101,7 @@ impl Running {
     /// Closes its input and waits for its end; kills it where that does not come.
     pub fn wait(mut self) -> Result<Ran> {
         self.stdin = None;
-        let ended = self.wait_for_end();
+        let ended = if self.runs()? { self.wait_for_end() } else { Ok(()) };
         if ended.is_err() {
             self.child.kill()?;
         }

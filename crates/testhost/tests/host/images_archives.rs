@@ -129,6 +129,8 @@ pub fn other_tools(host: &Host) -> Result<()> {
 pub enum Member<'a> {
     File(&'a str, Vec<u8>),
     Link(&'a str, &'a str),
+    /// Without content: what kind it is, its path, and where it leads.
+    Other(u8, &'a str, &'a str),
 }
 
 /// A tar of the oldest kind (POSIX.1-1988), whatever the names say.
@@ -138,6 +140,7 @@ pub fn tar(members: &[Member<'_>]) -> Vec<u8> {
         let (name, link, content, flag) = match member {
             Member::File(name, content) => (*name, "", content.as_slice(), b'0'),
             Member::Link(name, target) => (*name, *target, &[][..], b'2'),
+            Member::Other(flag, name, target) => (*name, *target, &[][..], *flag),
         };
         let mut head = [0_u8; 512];
         head[..name.len()].copy_from_slice(name.as_bytes());
