@@ -13,6 +13,7 @@ use crate::loaded::LoadedImage;
 use crate::name::dangling;
 use crate::recode::{ByteStream, store_plain};
 use crate::service::Images;
+use crate::tag::check_new_name;
 use crate::unpack::{config_labels, manifest_labels};
 
 /// Bytes of an archive without entries: two blocks of zeros. Such a layer is left out, as in Docker.
@@ -35,8 +36,8 @@ pub struct CommitRequest {
 impl Images {
     /// Makes an image of a plain layer; answers its id. After an error there is no image and no name.
     pub async fn commit(&self, request: &CommitRequest, layer: ByteStream) -> Result<Digest, ImagesError> {
-        if request.name.as_ref().is_some_and(|name| name.digest().is_some()) {
-            return Err(ImagesError::TagWithDigest);
+        if let Some(name) = &request.name {
+            check_new_name(name)?;
         }
         let parent = self.find(&request.parent).await?.image;
         let lease = Lease::new(&self.backend, "commit").await?;

@@ -1,6 +1,7 @@
 //! `docker image import`: a root file system becomes an image of one layer.
 
 use bytes::Bytes;
+use errors::ErrorKind;
 use ids::{Digest, Reference};
 use image_core::{Descriptor, History, ImageConfig, Manifest, Platform, apply_change, media_type};
 
@@ -13,6 +14,7 @@ use crate::loaded::LoadedImage;
 use crate::name::dangling;
 use crate::recode::{ByteStream, store_plain};
 use crate::service::Images;
+use crate::tag::check_new_name;
 use crate::unpack::{config_labels, manifest_labels};
 
 /// How an archive becomes an image.
@@ -31,8 +33,12 @@ pub struct ImportRequest {
 impl Images {
     /// Makes an image of an archive, compressed or not; answers its id. After an error there is no image and no name.
     pub async fn import(&self, request: &ImportRequest, archive: ByteStream) -> Result<Digest, ImagesError> {
-        if request.name.as_ref().is_some_and(|name| name.digest().is_some()) {
-            return Err(ImagesError::TagWithDigest);
+        if let Some(name) = &request.name {
+            check_new_name(name)?;
+        }
+        if request.platform.as_ref().is_some_and(|platform| platform.os != self.platform.os) {
+            let message = "operating system is not supported".to_owned();
+            return Err(ImagesError::Refused { message, kind: ErrorKind::InvalidArgument });
         }
         let config = import_config(request, &self.platform)?;
         let lease = Lease::new(&self.backend, "import").await?;
