@@ -97,6 +97,12 @@ impl Check {
         })
     }
 
+    /// A kind of probe that nobody knows: Docker takes it, says so in its log, and probes nothing.
+    pub fn unknown_kind(config: &Config) -> Option<&str> {
+        let kind = config.healthcheck.as_ref()?.test.first()?;
+        Some(kind.as_str()).filter(|kind| !matches!(*kind, "NONE" | "CMD" | "CMD-SHELL"))
+    }
+
     /// From the end of a probe (or the start of the container) to the next: shorter while the container starts.
     pub fn wait(&self, health: &Health, started: Timestamp, now: Timestamp) -> Duration {
         let starts = health.status == HealthStatus::Starting && now.since(started) < self.start_period;
@@ -206,6 +212,16 @@ mod tests {
             let healthcheck = Some(Healthcheck { test, ..Healthcheck::default() });
             assert_eq!(Check::of(&Config { healthcheck, ..Config::default() }), None);
         }
+    }
+
+    #[test]
+    fn a_kind_of_probe_that_nobody_knows_is_no_probe() {
+        let config = |word: &str| Config {
+            healthcheck: Some(Healthcheck { test: vec![word.to_owned()], ..Healthcheck::default() }),
+            ..Config::default()
+        };
+        assert_eq!((Check::of(&config("HTTP")), Check::unknown_kind(&config("HTTP"))), (None, Some("HTTP")));
+        assert_eq!(Check::unknown_kind(&config("NONE")), None);
     }
 
     #[test]

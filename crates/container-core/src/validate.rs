@@ -108,11 +108,7 @@ fn check_healthcheck(check: &Healthcheck) -> Result<(), ConfigError> {
     if check.retries < 0 {
         return refuse("Retries in Healthcheck cannot be negative".to_owned());
     }
-    match check.test.first().map(String::as_str) {
-        None | Some("NONE" | "CMD" | "CMD-SHELL") => Ok(()),
-        // Docker takes it and never probes.
-        Some(other) => refuse(format!("Unknown healthcheck type '{other}' (expected 'CMD')")),
-    }
+    Ok(())
 }
 
 fn check_config(config: &Config) -> Result<(), ConfigError> {
@@ -258,8 +254,6 @@ mod tests {
         assert_eq!(refuse(with(quick), HostConfig::default()), "Interval in Healthcheck cannot be less than 1ms");
         let negative = Healthcheck { retries: -1, ..Healthcheck::default() };
         assert_eq!(refuse(with(negative), HostConfig::default()), "Retries in Healthcheck cannot be negative");
-        let odd = Healthcheck { test: vec!["HTTP".into()], ..Healthcheck::default() };
-        assert_eq!(refuse(with(odd), HostConfig::default()), "Unknown healthcheck type 'HTTP' (expected 'CMD')");
     }
 
     #[test]

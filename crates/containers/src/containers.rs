@@ -1,10 +1,11 @@
 //! Containers as things: create, list, inspect, rename, remove.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use container_core::health::HealthStatus;
-use container_core::{EndpointRequest, HostConfig, ListFacts, MountKind, NetworkMode, State, status};
+use container_core::{EndpointRequest, HostConfig, ListFacts, MountKind, MountPoint, NetworkMode, State, status};
 use errors::ErrorKind;
 use ids::check_container_name;
 
@@ -231,7 +232,7 @@ impl Containers {
             health: record.health.as_deref().cloned(),
             config: (*record.config).clone(),
             host_config: HostConfig { links: links::shown(&self.shared, &record), ..(*record.host_config).clone() },
-            mounts: record.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs).cloned().collect(),
+            mounts: shown_mounts(&record),
             endpoints_wanted: (*record.endpoints).clone(),
             sandbox: record.sandbox.as_deref().cloned(),
             exec_ids: exec::unfinished(&self.shared, &record.id),
@@ -319,6 +320,20 @@ fn host_side(port: &PublishedPort) -> String {
     format!("{}/{protocol}", port.host_port)
 }
 
+/// What Docker calls a container's mounts: not the memory of `--tmpfs`, which its configuration tells, but that of `--mount`.
+fn shown_mounts(record: &Record) -> Vec<MountPoint> {
+    let is_of_tmpfs = |mount: &MountPoint| {
+        let mut places = record.host_config.tmpfs.keys();
+        mount.kind == MountKind::Tmpfs && places.any(|place| Path::new(place) == Path::new(&mount.destination))
+    };
+    // The options of a tmpfs are not its mode.
+    let shown = |mount: &MountPoint| match mount.kind {
+        MountKind::Tmpfs => MountPoint { mode: String::new(), ..mount.clone() },
+        _ => mount.clone(),
+    };
+    record.mounts.iter().filter(|mount| !is_of_tmpfs(mount)).map(shown).collect()
+}
+
 fn summary(record: &Record, now: container_core::Timestamp) -> ContainerSummary {
     ContainerSummary {
         id: record.id.clone(),
@@ -333,7 +348,7 @@ fn summary(record: &Record, now: container_core::Timestamp) -> ContainerSummary 
         labels: record.config.labels.clone(),
         exposed_ports: record.config.exposed_ports.iter().cloned().collect(),
         sandbox: record.sandbox.as_deref().cloned(),
-        mounts: record.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs).cloned().collect(),
+        mounts: shown_mounts(record),
         network_mode: record.host_config.network_mode.clone(),
         annotations: record.host_config.annotations.clone(),
         endpoints_wanted: (*record.endpoints).clone(),

@@ -51,7 +51,7 @@ pub(crate) fn block_io(wanted: &Resources) -> Result<oci::BlockIo, Error> {
 }
 
 fn numbers(path: &str) -> Result<(i64, i64), Error> {
-    let stat = fs::metadata(path).map_err(|source| Error::file("find the block device", Path::new(path), source))?;
+    let stat = fs::metadata(path).map_err(|error| messages::no_block_device(path, &error))?;
     Ok((i64::from(rustix::fs::major(stat.rdev())), i64::from(rustix::fs::minor(stat.rdev()))))
 }
 

@@ -31,6 +31,9 @@ pub(crate) fn fresh(container: &Container) -> Option<Arc<Health>> {
 /// Probes a container for as long as this run of it lasts.
 pub(crate) fn watch(shared: &Arc<Shared>, container: &Arc<Container>) {
     let record = container.record();
+    if let Some(kind) = Check::unknown_kind(&record.config) {
+        tracing::warn!(container = container.id, kind, "unknown healthcheck type, expected CMD");
+    }
     let (Some(check), Some(started)) = (Check::of(&record.config), record.state.started()) else { return };
     let (shared, container) = (Arc::clone(shared), Arc::clone(container));
     let mut progress = container.progress.subscribe();

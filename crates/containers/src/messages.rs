@@ -230,6 +230,13 @@ pub fn device_missing(path: &str, why: &str) -> Error {
     )
 }
 
+/// In Go's words of the system's.
+pub fn no_block_device(path: &str, error: &std::io::Error) -> Error {
+    let words = error.to_string().to_lowercase();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    refuse(ErrorKind::Internal, format!("stat {path}: {words}"))
+}
+
 pub fn join_not_running(id: &str) -> Error {
     refuse(ErrorKind::Conflict, format!("cannot join network of a non running container: {id}"))
 }

@@ -141,10 +141,6 @@ fn cpu(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) -> Resul
     if std::mem::take(&mut wanted.cpu_percent) > 0 {
         warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
     }
-    if std::mem::take(&mut wanted.cpu_count) > 0 {
-        // Docker takes and forgets it.
-        warnings.push("linux does not support CPU count. Count discarded.".to_owned());
-    }
     Ok(())
 }
 
