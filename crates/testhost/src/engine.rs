@@ -32,7 +32,7 @@ impl<'h> Engine<'h> {
         let engine = Self { host, name: name.to_owned(), arguments, pid: Cell::new(0), docker };
         host.remember_engine(Roots { data: engine.data_root(), exec: engine.exec_root() });
         engine.start_again()?;
-        // The default bridge and the static rules stay when a daemon stops, because containers run on.
+        // The static rules stay when a daemon stops, and the default bridge where containers run on.
         host.expect_traces()?;
         Ok(engine)
     }
