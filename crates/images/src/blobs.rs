@@ -172,11 +172,12 @@ pub(crate) fn is_mismatch(error: &ImagesError) -> bool {
         && (message.contains("digest") || message.contains("size"))
 }
 
-/// Whether what was received so far is of no use to the next attempt: only a connection that broke off is continued.
+/// Whether what was received so far is of no use to the next attempt: only a connection that broke off is continued, not
+/// an answer that was whole and too short.
 fn is_useless(error: &ImagesError) -> bool {
     match error {
         ImagesError::LayerDigest(_) => true,
-        ImagesError::Registry(RegistryError::Transport { .. } | RegistryError::Short { .. }) => false,
+        ImagesError::Registry(RegistryError::Transport { .. }) => false,
         ImagesError::Registry(_) => true,
         _ => false,
     }
