@@ -193,7 +193,13 @@ fn theirs_is_read(host: &Host, docker: &Docker, registry: &Registry, tools: &Too
         let loaded = docker.run(&["load", "-i", &file])?;
         ensure!(loaded == format!("Loaded image: {}", registry.image("schema2:1")), "{form}: {loaded}");
         let own = docker.run(&["images", "-q", "--no-trunc", &registry.image("schema2:1")])?;
-        let theirs = tools.podman(&["image", "inspect", "--format", "sha256:{{.Id}}", &registry.image("schema2:1")])?;
+        // In the OCI's form podman writes another configuration than the one of Docker's form that it has.
+        let theirs = if form == "oci-archive" {
+            let manifest = tools.run("skopeo", &["inspect", "--raw", &format!("oci-archive:{file}")])?;
+            serde_json::from_str::<Value>(&manifest)?["config"]["digest"].as_str().unwrap_or_default().to_owned()
+        } else {
+            tools.podman(&["image", "inspect", "--format", "sha256:{{.Id}}", &registry.image("schema2:1")])?
+        };
         ensure!(own == theirs, "{form}: {own} and {theirs}");
         docker.run(&["rmi", &registry.image("schema2:1")])?;
     }

@@ -240,8 +240,8 @@ impl<'h> Session<'h> {
         self.run(&["manifest", "annotate", "--os", "linux", "--arch", "arm64", "--variant", "v8", &list, &part])?;
         let shown: Value = serde_json::from_str(&self.run(&["manifest", "inspect", &list])?)?;
         ensure!(shown["manifests"][0]["platform"]["variant"] == "v8", "{shown}");
-        let digest = self.run(&["manifest", "push", "--insecure", "--purge", &list])?;
-        ensure!(digest.starts_with("sha256:"), "{digest}");
+        let pushed = self.run(&["manifest", "push", "--insecure", "--purge", &list])?;
+        ensure!(pushed.lines().last().is_some_and(|line| line.starts_with("sha256:")), "{pushed}");
         let remote: Value = serde_json::from_str(&self.run(&["manifest", "inspect", "--insecure", &list])?)?;
         ensure!(remote["manifests"][0]["platform"]["architecture"] == "arm64", "{remote}");
         self.run(&["manifest", "create", "--insecure", "--amend", &list, &part])?;
