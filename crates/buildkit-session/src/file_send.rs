@@ -1,6 +1,5 @@
 //! A build's result, sent to the client: one file, or a folder in fsutil's packets with the daemon as their sender.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use buildkit_api::filesync::BytesMessage;
@@ -12,7 +11,7 @@ use fsutil::{FolderSource, MAX_ASKED};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -22,25 +21,22 @@ use crate::session::Session;
 const METHOD: &str = "/moby.filesync.v1.FileSend/DiffCopy";
 /// Messages on their way to the client.
 const QUEUE: usize = 16;
+/// By which the client knows whose result comes.
+const EXPORTER: &str = "buildkit-attachable-exporter-id";
 /// A reason that the client gives.
 const MAX_REASON: usize = 4096;
 
 impl Session {
-    /// Sends one file. `headers` tell the client what it is.
+    /// Sends one file, the result of the exporter that the client knows by this name; an empty one names none.
     pub async fn send_file(
         &self,
-        headers: &BTreeMap<String, String>,
+        exporter: &str,
         mut pieces: mpsc::Receiver<std::io::Result<Bytes>>,
     ) -> Result<(), SessionError> {
         self.require(METHOD)?;
         let (sender, outgoing) = mpsc::channel(QUEUE);
         let mut request = Request::new(ReceiverStream::new(outgoing));
-        for (key, value) in headers {
-            let wrong = || SessionError::hostile(format!("{key:?} cannot be told to a client"));
-            let name = AsciiMetadataKey::from_bytes(format!("exporter-md-{key}").as_bytes()).map_err(|_| wrong())?;
-            let value = AsciiMetadataValue::try_from(value.as_str()).map_err(|_| wrong())?;
-            request.metadata_mut().insert(name, value);
-        }
+        name_exporter(request.metadata_mut(), exporter)?;
         let feed = async move {
             while let Some(piece) = pieces.recv().await {
                 let data = piece.map_err(SessionError::file("read the build's result"))?;
@@ -61,14 +57,16 @@ impl Session {
         fed.and(answered)
     }
 
-    /// Sends a folder.
-    pub async fn send_folder(&self, folder: Arc<dyn FolderSource>) -> Result<(), SessionError> {
+    /// Sends a folder; `exporter` is as above.
+    pub async fn send_folder(&self, exporter: &str, folder: Arc<dyn FolderSource>) -> Result<(), SessionError> {
         self.require(METHOD)?;
         let (sender, outgoing) = mpsc::channel(QUEUE);
         let (numbers, asked) = mpsc::channel(MAX_ASKED);
         let working = tokio::task::spawn_blocking(move || fsutil::send(folder.as_ref(), asked, &sender));
+        let mut request = Request::new(ReceiverStream::new(outgoing));
+        name_exporter(request.metadata_mut(), exporter)?;
         // The head of its answer comes with the first file that it asks for.
-        let followed = match self.while_there(open(self, ReceiverStream::new(outgoing))).await {
+        let followed = match self.while_there(open(self, request)).await {
             Ok(incoming) => self.follow(incoming.into_inner(), numbers).await,
             Err(error) => Err(error),
         };
@@ -98,13 +96,21 @@ impl Session {
     }
 }
 
+fn name_exporter(metadata: &mut MetadataMap, exporter: &str) -> Result<(), SessionError> {
+    if !exporter.is_empty() {
+        let wrong = |_| SessionError::hostile(format!("{exporter:?} names no exporter"));
+        metadata.insert(EXPORTER, AsciiMetadataValue::try_from(exporter).map_err(wrong)?);
+    }
+    Ok(())
+}
+
 /// The method as it is declared takes other messages than a folder's packets.
 async fn open(
     session: &Session,
-    outgoing: ReceiverStream<Packet>,
+    request: Request<ReceiverStream<Packet>>,
 ) -> Result<tonic::Response<Streaming<Packet>>, tonic::Status> {
     let mut grpc = tonic::client::Grpc::new(session.channel());
     grpc.ready().await.map_err(|error| tonic::Status::from_error(Box::new(error)))?;
     let path = PathAndQuery::from_static(METHOD);
-    grpc.streaming(Request::new(outgoing), path, ProstCodec::<Packet, Packet>::default()).await
+    grpc.streaming(request, path, ProstCodec::<Packet, Packet>::default()).await
 }

@@ -24,6 +24,7 @@ pub use context_store::{Contents, ContextStore};
 pub use diff_copy::{SyncRequest, Synced};
 pub use entry::{Entry, EntryKind};
 pub use error::SessionError;
+pub use receiving::Receiving;
 pub use registry::{Admitted, Introduction, Sessions};
 pub use services::Login;
 pub use session::Session;

@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 1 << 40;
 const MAX_REASON: usize = 4096;
 
 /// The state of one transfer.
-pub(crate) struct Receiving {
+pub struct Receiving {
     contents: Contents,
     known: Index,
     index: Index,
@@ -61,8 +61,13 @@ pub(crate) struct Received {
 }
 
 impl Receiving {
+    /// Of a folder that nothing is known of.
+    pub fn anew(contents: Contents) -> Self {
+        Self::new(contents, Index::new())
+    }
+
     /// `known` tells what need not come again.
-    pub fn new(contents: Contents, known: Index) -> Self {
+    pub(crate) fn new(contents: Contents, known: Index) -> Self {
         Self {
             contents,
             known,
@@ -197,7 +202,7 @@ impl Receiving {
         Ok(packets)
     }
 
-    pub fn finish(self) -> Received {
+    pub(crate) fn finish(self) -> Received {
         let mut entries = self.entries;
         for (place, other) in self.same {
             let kind = entries[other].as_ref().map(|entry| entry.kind.clone());

@@ -24,9 +24,16 @@ const QUEUE: usize = 4;
 /// What an exporter is to do, checked before anything is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Export {
-    Image { names: Vec<String> },
-    Folder,
-    Archive,
+    Image {
+        names: Vec<String>,
+    },
+    /// To the client, which knows the exporter by this name.
+    Folder {
+        exporter: String,
+    },
+    Archive {
+        exporter: String,
+    },
 }
 
 impl Export {
@@ -42,7 +49,8 @@ impl Export {
                 if let Some((name, value)) = refused {
                     return Err(no_option(kind, name, value));
                 }
-                if kind == "local" { Self::Folder } else { Self::Archive }
+                let exporter = exporter.id.clone();
+                if kind == "local" { Self::Folder { exporter } } else { Self::Archive { exporter } }
             }
             _ => return Err(messages::unknown_exporter(kind)),
         }))
@@ -58,24 +66,24 @@ impl Export {
     ) -> Result<BTreeMap<String, String>, SolveError> {
         let step = job.internal(match self {
             Self::Image { .. } => "exporting to image",
-            Self::Folder => "exporting to client directory",
-            Self::Archive => "exporting to client tarball",
+            Self::Folder { .. } => "exporting to client directory",
+            Self::Archive { .. } => "exporting to client tarball",
         });
         let lacking = || SolveError::invalid("the build's result is for a client, and the build names no session");
         let done = async {
             match self {
                 Self::Image { names } => image(&step, builder, made, names).await,
-                Self::Folder => {
+                Self::Folder { exporter } => {
                     let folder = Arc::new(Folder(builder.files(made).await?));
                     let part = step.begin("copying files");
-                    session.ok_or_else(lacking)?.send_folder(folder).await?;
+                    session.ok_or_else(lacking)?.send_folder(exporter, folder).await?;
                     part.end(0);
                     Ok(BTreeMap::new())
                 }
-                Self::Archive => {
+                Self::Archive { exporter } => {
                     let files = builder.files(made).await?;
                     let part = step.begin("sending tarball");
-                    send_tar(session.ok_or_else(lacking)?, files).await?;
+                    send_tar(session.ok_or_else(lacking)?, exporter, files).await?;
                     part.end(0);
                     Ok(BTreeMap::new())
                 }
@@ -143,7 +151,7 @@ async fn image(
     Ok(told)
 }
 
-async fn send_tar(session: &Session, files: ImageFiles) -> Result<(), SolveError> {
+async fn send_tar(session: &Session, exporter: &str, files: ImageFiles) -> Result<(), SolveError> {
     let mut archive = files.into_tar();
     let (sender, pieces) = mpsc::channel(QUEUE);
     let feed = async move {
@@ -153,8 +161,7 @@ async fn send_tar(session: &Session, files: ImageFiles) -> Result<(), SolveError
             }
         }
     };
-    let headers = BTreeMap::new();
-    let ((), sent) = tokio::join!(feed, session.send_file(&headers, pieces));
+    let ((), sent) = tokio::join!(feed, session.send_file(exporter, pieces));
     Ok(sent?)
 }
 
@@ -191,14 +198,14 @@ mod tests {
 
     fn of(kind: &str, attributes: &[(&str, &str)]) -> Result<Option<Export>, SolveError> {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Export::of(&Exporter { kind: kind.to_owned(), attributes })
+        Export::of(&Exporter { kind: kind.to_owned(), attributes, id: "1".to_owned() })
     }
 
     #[test]
     fn exporters_are_checked_before_anything_is_built() {
         let image = of("moby", &[("name", "a,a:latest,r.io/b:1")]).unwrap();
         assert_eq!(image, Some(Export::Image { names: vec!["a:latest".to_owned(), "r.io/b:1".to_owned()] }));
-        assert_eq!(of("local", &[]).unwrap(), Some(Export::Folder));
+        assert_eq!(of("local", &[]).unwrap(), Some(Export::Folder { exporter: "1".to_owned() }));
         assert_eq!(of("cacheonly", &[]).unwrap(), None);
         assert_eq!(of("oci", &[]).unwrap_err().message, "exporter \"oci\" could not be found");
         assert!(of("image", &[("push", "true")]).is_err());

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 /// Bytes that one step may print, as in BuildKit.
 const MAX_LOG: usize = 2 << 20;
 const CLIPPED: &[u8] = b"\n[output clipped, log limit 2MiB reached]\n";
+/// Why a step ended that did not come to its end.
+const CANCELLED: &str = "context canceled";
 /// Statuses that are kept of one solve.
 const MAX_STATUSES: usize = 200_000;
 
@@ -81,9 +83,10 @@ impl Job {
         self.tell(told, StatusResponse { vertexes: vec![vertex], ..StatusResponse::default() });
     }
 
+    /// What several stages wait for has one end, the first.
     pub fn end(&self, digest: &str, cached: bool, error: Option<String>) {
         let mut told = self.told();
-        let Some(vertex) = told.vertices.get_mut(digest) else { return };
+        let Some(vertex) = told.vertices.get_mut(digest).filter(|vertex| vertex.completed.is_none()) else { return };
         (vertex.completed, vertex.cached, vertex.error) = (Some(now()), cached, error.unwrap_or_default());
         let vertex = vertex.clone();
         self.tell(told, StatusResponse { vertexes: vec![vertex], ..StatusResponse::default() });
@@ -119,9 +122,20 @@ impl Job {
         Internal { job: Arc::clone(self), digest, is_over: false }
     }
 
-    /// Nothing more is told.
+    /// Nothing more is told. What has not ended has been cancelled.
     pub fn finish(&self) {
-        self.told().is_over = true;
+        let mut told = self.told();
+        let cancelled = |vertex: &mut Vertex| {
+            (vertex.completed, vertex.error) = (Some(now()), CANCELLED.to_owned());
+            vertex.clone()
+        };
+        let left = told.vertices.values_mut().filter(|vertex| vertex.completed.is_none());
+        let vertexes: Vec<Vertex> = left.map(cancelled).collect();
+        if !vertexes.is_empty() {
+            told.statuses.push(Arc::new(StatusResponse { vertexes, ..StatusResponse::default() }));
+        }
+        told.is_over = true;
+        drop(told);
         self.changed.notify_waiters();
     }
 
@@ -164,7 +178,7 @@ impl Internal {
 impl Drop for Internal {
     fn drop(&mut self) {
         if !self.is_over {
-            self.job.end(&self.digest, false, Some("context canceled".to_owned()));
+            self.job.end(&self.digest, false, Some(CANCELLED.to_owned()));
         }
     }
 }
@@ -268,6 +282,21 @@ mod tests {
         assert_eq!((all[2].statuses[0].current, all[2].statuses[0].completed.is_some()), (12, true));
         assert!(all[3].vertexes[0].completed.is_some() && all[3].vertexes[0].error.is_empty());
         assert_eq!(job.counts(), Counts { total: 1, completed: 1, cached: 0 });
+    }
+
+    #[test]
+    fn what_has_not_ended_with_its_job_is_cancelled() {
+        let job = Job::new("r".to_owned());
+        for name in ["a", "b"] {
+            job.begin(name.to_owned(), name.to_owned(), Vec::new());
+        }
+        job.end("a", true, None);
+        job.end("a", false, Some("told once".to_owned()));
+        job.finish();
+        let told = job.told();
+        let last = &told.statuses.last().unwrap().vertexes;
+        assert_eq!((last.len(), last[0].name.as_str(), last[0].error.as_str()), (1, "b", CANCELLED));
+        assert!(told.vertices["a"].cached && told.vertices["a"].error.is_empty());
     }
 
     #[test]

@@ -47,6 +47,10 @@ pub(crate) async fn bring(
     } else {
         files.bring_folders(wanted).await?;
     }
+    for (name, folder) in std::mem::take(&mut wanted.places.named) {
+        let context = files.named_context(&name, folder).await?;
+        wanted.request.named_files.insert(name, context);
+    }
     wanted.request.session = session.map(|session| Arc::new(Lending(session)) as Arc<dyn builder::ClientSession>);
     Ok(())
 }
@@ -81,6 +85,19 @@ impl Files<'_> {
         step.end(&synced);
         wanted.request.context = ContextSource::Files(lending::context(synced?));
         Ok(())
+    }
+
+    /// A further folder of the client's, with its own ignore file.
+    async fn named_context(&self, name: &str, folder: String) -> Result<ContextSource, SolveError> {
+        let exclude = match self.ignore_file(&folder).await? {
+            Some(bytes) => ignore_patterns(&String::from_utf8_lossy(&bytes))?,
+            None => Vec::new(),
+        };
+        let step = self.job.internal(format!("[context {name}] load from client"));
+        let request = SyncRequest { name: folder, exclude, incremental: true, ..SyncRequest::default() };
+        let synced = self.sync(&step, &format!("transferring {name}:"), request).await;
+        step.end(&synced);
+        Ok(ContextSource::Files(lending::context(synced?)))
     }
 
     /// The Dockerfile, and an ignore file of its own.

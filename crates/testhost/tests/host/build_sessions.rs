@@ -206,7 +206,12 @@ pub fn same_bits(host: &Host) -> Result<()> {
         let argument = "SOURCE_DATE_EPOCH=1700000000";
         let clean = || engine.docker.run(&["builder", "prune", "-af"]);
         let classic = ["build", "-q", "--build-arg", argument, &shown(&folder)];
-        ids.push(("ours", engine.docker.run(&classic)?));
+        ids.push(("ours classic", engine.docker.run(&classic)?));
+        clean()?;
+        let mut own = engine.docker.command(&classic);
+        ids.push(("ours BuildKit", String::from_utf8(own.env("DOCKER_BUILDKIT", "1").output()?.stdout)?));
+        clean()?;
+        ids.push(("28 classic", engine.docker_of_docker().run(&classic)?));
         clean()?;
         let mut old = client(&engine).command(&classic);
         ids.push(("20.10 classic", String::from_utf8(old.env("DOCKER_BUILDKIT", "0").output()?.stdout)?));
