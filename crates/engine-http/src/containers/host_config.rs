@@ -68,6 +68,7 @@ fn resources(host: &HostConfig, answer: &mut wire::HostConfig) {
     answer.memory = resources.memory;
     answer.nano_cpus = resources.nano_cpus;
     answer.blkio_weight = resources.blkio_weight;
+    answer.cpu_count = resources.cpu_count;
     answer.cpu_period = resources.cpu_period_us;
     answer.cpu_quota = resources.cpu_quota_us;
     answer.cpu_realtime_period = resources.cpu_realtime_period_us;
