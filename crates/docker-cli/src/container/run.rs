@@ -75,7 +75,8 @@ async fn attached(context: &Context, flags: &Matches, request: &CreateRequest, i
         tty: config.tty,
         detach_keys: parse_keys(&keys),
     };
-    let proxy = (flags.is_set("sig-proxy") && !config.tty).then(|| proxy_signals(context, id)).transpose()?;
+    // With a terminal, too: keys come by it, but who ends this program means the container's.
+    let proxy = flags.is_set("sig-proxy").then(|| proxy_signals(context, id)).transpose()?;
     let attach = attach_request(id, &wiring, &keys);
     let duplex = context.client.hijack(attach).await?;
     let removed = request.host_config.auto_remove;
