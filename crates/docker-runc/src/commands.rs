@@ -1,6 +1,7 @@
 //! The commands: from parsed flags to an operation and its output.
 
 use crate::arguments::Parsed;
+use crate::checkpointing;
 use crate::flags::{Command, Name};
 use crate::log::Log;
 use crate::output;
@@ -76,7 +77,8 @@ pub fn run(command: &Command, global: &Parsed, parsed: &Parsed, log: &Log) -> Re
         Name::Events => run_events(&root, parsed),
         Name::Spec => run_spec(parsed),
         Name::Features => print(&format!("{}\n", output::pretty(&features::features()))),
-        Name::Checkpoint | Name::Restore => Err(format!("{} is not supported", command.word).into()),
+        Name::Checkpoint => done(checkpointing::run_checkpoint(&root, parsed, &mut notes)),
+        Name::Restore => checkpointing::run_restore(&root, global, parsed, &mut notes).map_err(Failure::from),
     };
     for detail in &notes.details {
         log.debug(detail);
@@ -115,7 +117,7 @@ fn is_root() -> bool {
     }) == 0
 }
 
-fn number<T: std::str::FromStr>(parsed: &Parsed, name: &str) -> Result<Option<T>, RuntimeError> {
+pub(crate) fn number<T: std::str::FromStr>(parsed: &Parsed, name: &str) -> Result<Option<T>, RuntimeError> {
     let parse = |text: &str| {
         text.parse().map_err(|_| RuntimeError::InvalidArgument(format!("invalid value {text:?} for flag -{name}")))
     };
@@ -149,7 +151,7 @@ fn parse_size(text: &str) -> Option<i64> {
     (bytes < i64::MAX as f64).then_some(bytes as i64)
 }
 
-fn path(parsed: &Parsed, name: &str) -> Option<PathBuf> {
+pub(crate) fn path(parsed: &Parsed, name: &str) -> Option<PathBuf> {
     parsed.value(name).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
@@ -161,7 +163,11 @@ fn run_create(
     notes: &mut Notes,
 ) -> Result<i32, RuntimeError> {
     protect::protect_own_binary()?;
-    let request = CreateRequest {
+    create::create(root, &create_request(global, parsed)?, mode, notes)
+}
+
+pub(crate) fn create_request(global: &Parsed, parsed: &Parsed) -> Result<CreateRequest, RuntimeError> {
+    Ok(CreateRequest {
         id: parsed.positionals.first().cloned().unwrap_or_default(),
         bundle: path(parsed, "bundle").unwrap_or_else(|| PathBuf::from(".")),
         console_socket: path(parsed, "console-socket"),
@@ -172,8 +178,7 @@ fn run_create(
         listen_fds: listen_fds(),
         pidfd_socket: path(parsed, "pidfd-socket"),
         cgroups: if global.is_set("systemd-cgroup") { CgroupDriver::Systemd } else { CgroupDriver::Folders },
-    };
-    create::create(root, &request, mode, notes)
+    })
 }
 
 /// How many sockets whoever started this program passes to it (sd_listen_fds(3)).
@@ -184,12 +189,14 @@ fn listen_fds() -> u32 {
 }
 
 fn run_run(root: &Root, global: &Parsed, parsed: &Parsed, notes: &mut Notes) -> Result<i32, RuntimeError> {
-    let mode = if parsed.is_set("detach") {
-        Mode::Detached
-    } else {
-        Mode::Foreground { keep: parsed.is_set("keep"), subreaper: !parsed.is_set("no-subreaper") }
-    };
-    run_create(root, global, parsed, mode, notes)
+    run_create(root, global, parsed, run_mode(parsed), notes)
+}
+
+pub(crate) fn run_mode(parsed: &Parsed) -> Mode {
+    if parsed.is_set("detach") {
+        return Mode::Detached;
+    }
+    Mode::Foreground { keep: parsed.is_set("keep"), subreaper: !parsed.is_set("no-subreaper") }
 }
 
 fn run_exec(root: &Root, parsed: &Parsed, notes: &mut Notes) -> Result<i32, RuntimeError> {

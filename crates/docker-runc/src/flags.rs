@@ -52,6 +52,17 @@ const PRESERVE_FDS: Flag =
     flag("preserve-fds", "", Kind::Value, "pass this many descriptors behind the standard streams (default: 0)");
 const PIDFD_SOCKET: Flag = flag("pidfd-socket", "", Kind::Value, "Unix socket that gets the process as a descriptor");
 const DETACH: Flag = flag("detach", "d", Kind::Switch, "do not wait for the process");
+const IMAGE_PATH: Flag = flag("image-path", "", Kind::Value, "folder of criu's images (default: ./checkpoint)");
+const WORK_PATH: Flag = flag("work-path", "", Kind::Value, "folder of criu's work files and log");
+const TCP_ESTABLISHED: Flag = flag("tcp-established", "", Kind::Switch, "allow open TCP connections");
+const EXT_UNIX_SK: Flag = flag("ext-unix-sk", "", Kind::Switch, "allow Unix sockets whose other end is outside");
+const SHELL_JOB: Flag = flag("shell-job", "", Kind::Switch, "allow jobs of a shell outside");
+const FILE_LOCKS: Flag = flag("file-locks", "", Kind::Switch, "handle file locks");
+const LAZY_PAGES: Flag = flag("lazy-pages", "", Kind::Switch, "let memory follow when it is needed (userfaultfd)");
+const AUTO_DEDUP: Flag = flag("auto-dedup", "", Kind::Switch, "keep each page of memory once in the images");
+const EMPTY_NS: Flag = flag("empty-ns", "", Kind::List, "namespace that comes back without its properties: network");
+const MANAGE_CGROUPS_MODE: Flag =
+    flag("manage-cgroups-mode", "", Kind::Value, "soft, full, strict or ignore (default: soft)");
 const FORMAT: Flag = flag("format", "f", Kind::Value, "table or json (default: table)");
 
 pub const GLOBAL: &[Flag] = &[
@@ -59,7 +70,7 @@ pub const GLOBAL: &[Flag] = &[
     flag("log", "", Kind::Value, "file for the log (default: stderr)"),
     flag("log-format", "", Kind::Value, "text or json (default: text)"),
     flag("root", "", Kind::Value, "folder for the state of containers (default: /run/runc)"),
-    flag("criu", "", Kind::Value, "ignored: checkpoint and restore are not supported"),
+    flag("criu", "", Kind::Value, "ignored, as by runc: criu is looked up in $PATH"),
     flag("systemd-cgroup", "", Kind::Switch, "let systemd make the cgroups"),
     flag("rootless", "", Kind::Value, "true, false or auto: do without cgroups that may not be made"),
     HELP,
@@ -72,11 +83,30 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: Name::Checkpoint,
         word: "checkpoint",
-        usage: "checkpoint a running container (not supported)",
+        usage: "checkpoint a running container",
         operand_text: ID,
-        operands: (0, ANY),
-        positionals: Positionals::EndFlags,
-        flags: &[HELP],
+        operands: (1, 1),
+        positionals: Positionals::BetweenFlags,
+        flags: &[
+            IMAGE_PATH,
+            WORK_PATH,
+            flag("parent-path", "", Kind::Value, "images of an earlier pre-dump, relative to these"),
+            flag("leave-running", "", Kind::Switch, "let the container go on"),
+            TCP_ESTABLISHED,
+            flag("tcp-skip-in-flight", "", Kind::Switch, "skip TCP connections that are being made"),
+            flag("link-remap", "", Kind::Switch, "link unlinked files back where that can be"),
+            EXT_UNIX_SK,
+            SHELL_JOB,
+            LAZY_PAGES,
+            flag("status-fd", "", Kind::Value, "descriptor that gets a zero byte when lazy pages can be fetched"),
+            flag("page-server", "", Kind::Value, "ADDRESS:PORT of a page server"),
+            FILE_LOCKS,
+            flag("pre-dump", "", Kind::Switch, "dump memory alone and let the container go on"),
+            MANAGE_CGROUPS_MODE,
+            EMPTY_NS,
+            AUTO_DEDUP,
+            HELP,
+        ],
     },
     Command {
         name: Name::Create,
@@ -185,11 +215,31 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: Name::Restore,
         word: "restore",
-        usage: "restore a container from a checkpoint (not supported)",
+        usage: "restore a container from a checkpoint",
         operand_text: ID,
-        operands: (0, ANY),
-        positionals: Positionals::EndFlags,
-        flags: &[HELP],
+        operands: (1, 1),
+        positionals: Positionals::BetweenFlags,
+        flags: &[
+            CONSOLE_SOCKET,
+            IMAGE_PATH,
+            WORK_PATH,
+            TCP_ESTABLISHED,
+            EXT_UNIX_SK,
+            SHELL_JOB,
+            FILE_LOCKS,
+            MANAGE_CGROUPS_MODE,
+            BUNDLE,
+            DETACH,
+            PID_FILE,
+            flag("no-subreaper", "", Kind::Switch, "do not adopt the container's orphans"),
+            NO_PIVOT,
+            EMPTY_NS,
+            AUTO_DEDUP,
+            LAZY_PAGES,
+            flag("lsm-profile", "", Kind::Value, "another security profile for the restored processes: TYPE:NAME"),
+            flag("lsm-mount-context", "", Kind::Value, "another security context for mounts"),
+            HELP,
+        ],
     },
     Command {
         name: Name::Resume,

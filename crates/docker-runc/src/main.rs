@@ -1,6 +1,7 @@
 //! `docker-runc`: an OCI runtime with runc's command line. Parses arguments, calls `runtime`, prints; nothing else.
 
 mod arguments;
+mod checkpointing;
 mod commands;
 mod flags;
 mod help;

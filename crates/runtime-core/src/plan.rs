@@ -61,6 +61,9 @@ pub enum Open {
     InitRoot,
     /// A mount that the container's process may not make itself: a copy that is attached nowhere.
     Tree(Tree),
+    /// The same of a place in the root file system, on which earlier mounts of the container may lie: the child asks for it
+    /// when it is there.
+    LateTree(Tree),
 }
 
 /// A bind mount before it is attached, made with the host's rights and in the host's view.
@@ -268,6 +271,11 @@ pub enum Step {
         tree: Slot,
     },
     MountFilesystem(FilesystemMount),
+    /// Of a place in the root: the parent makes a mount, as it may do more with it.
+    AskForTree {
+        slot: Slot,
+        path: InRoot,
+    },
     MountBind(BindMount),
     Populate {
         directory: InRoot,

@@ -68,6 +68,8 @@ pub enum Message {
     Cloned,
     /// The filter's listener, by its number in the child.
     Listener { fd: u32 },
+    /// The mount of this slot is wanted; its source comes with this, and the mount with the answer.
+    Tree { slot: u32 },
 }
 
 impl Message {
@@ -81,6 +83,7 @@ impl Message {
             Self::Degraded { step, errno } => [4, step, errno as u32, 0, 0],
             Self::Cloned => [5, 0, 0, 0, 0],
             Self::Listener { fd } => [6, fd, 0, 0, 0],
+            Self::Tree { slot } => [7, slot, 0, 0, 0],
         };
         let mut bytes = [0; Self::LENGTH];
         for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -109,6 +112,7 @@ impl Message {
             4 => Some(Self::Degraded { step: words[1], errno: words[2] as i32 }),
             5 => Some(Self::Cloned),
             6 => Some(Self::Listener { fd: words[1] }),
+            7 => Some(Self::Tree { slot: words[1] }),
             _ => None,
         }
     }
@@ -123,7 +127,10 @@ mod tests {
         let failed = Message::Failed { step: 7, errno: 13, detail: Detail::Target, number: 2 };
         let degraded = Message::Degraded { step: 1, errno: 1 };
         let listener = Message::Listener { fd: 9 };
-        for message in [Message::Ready, Message::Waiting { point: 2 }, failed, degraded, Message::Cloned, listener] {
+        let tree = Message::Tree { slot: 12 };
+        for message in
+            [Message::Ready, Message::Waiting { point: 2 }, failed, degraded, Message::Cloned, listener, tree]
+        {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }
         assert_eq!(Message::decode(&[0; 20]), None);

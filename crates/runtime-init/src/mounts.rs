@@ -2,14 +2,14 @@
 
 use crate::child::Failure;
 use crate::copy;
-use crate::message::Detail;
+use crate::message::{Detail, Message};
 use crate::prepared::Fds;
 use crate::steps::Outcome;
 use runtime_core::plan::{Attributes, BindMount, Entry, FilesystemMount, InRoot, Propagation, Slot, Target};
 use std::ffi::CStr;
 use sys::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY};
 use sys::numbered_path::NumberedPath;
-use sys::{Errno, mount, rooted_path};
+use sys::{Errno, mount, rooted_path, socket};
 
 const CLONE_EMPTY: u32 = mount::OPEN_TREE_CLONE | AT_EMPTY_PATH as u32;
 
@@ -179,6 +179,19 @@ pub fn attach_root(fds: &mut Fds, tree: Slot) -> Outcome {
 pub fn bind_root(fds: &mut Fds, path: &CStr) -> Outcome {
     mount::mount(Some(path), path, None, mount::MS_BIND | mount::MS_REC, None)?;
     fds.set(Slot::ROOT, file::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0)?);
+    Ok(())
+}
+
+/// Opens the source, sends it, and gets a mount of it.
+pub fn ask_for_tree(fds: &mut Fds, slot: Slot, path: &InRoot) -> Outcome {
+    let source = Fd(open_in(fds.get(Slot::ROOT), &path.path, O_PATH, 0).map_err(Failure::at(Detail::Source))?);
+    let sync = fds.get(Slot::SYNC);
+    let wanted = Message::Tree { slot: slot.0 as u32 }.encode();
+    socket::send_fd(sync, &wanted, source.0).map_err(Failure::at(Detail::Parent))?;
+    match socket::receive(sync, &mut [0]).map_err(Failure::at(Detail::Parent))? {
+        (_, Some(tree)) => fds.set(slot, tree),
+        (_, None) => return Err(Failure { errno: Errno::EPROTO, detail: Detail::Parent, number: 0 }),
+    }
     Ok(())
 }
 

@@ -53,6 +53,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::BindRoot { path } => mounts::bind_root(fds, path)?,
         Step::MountFilesystem(step) => mounts::filesystem(fds.get(Slot::ROOT), step)?,
         Step::AttachRoot { tree } => mounts::attach_root(fds, *tree)?,
+        Step::AskForTree { slot, path } => mounts::ask_for_tree(fds, *slot, path)?,
         Step::MountBind(step) => mounts::bind(fds, step)?,
         Step::Populate { directory, entries } => mounts::populate(fds.get(Slot::ROOT), directory, entries)?,
         Step::PivotRoot => mounts::pivot(fds)?,

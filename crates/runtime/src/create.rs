@@ -68,9 +68,7 @@ pub fn create(root: &Root, request: &CreateRequest, mode: Mode, notes: &mut Note
     }
     let terminal = bundle.spec.process.as_ref().is_some_and(|process| process.terminal);
     foreground::check_terminal(terminal, request.console_socket.is_some(), matches!(mode, Mode::Foreground { .. }))?;
-    let folder = root.claim(&request.id)?;
-    let mut container =
-        Container { root, request, mode, bundle, folder, made: Made::default(), claimed: true, signals: None };
+    let mut container = Container::claim(root, request, mode, bundle)?;
     let set_up = container.set_up(notes);
     let (launched, mut record, ours) = match set_up {
         Ok(parts) => parts,
@@ -82,12 +80,13 @@ pub fn create(root: &Root, request: &CreateRequest, mode: Mode, notes: &mut Note
     }
 }
 
-struct Container<'a> {
-    root: &'a Root,
-    request: &'a CreateRequest,
+/// A container that is being made, by a create or a restore.
+pub(crate) struct Container<'a> {
+    pub root: &'a Root,
+    pub request: &'a CreateRequest,
     mode: Mode,
-    bundle: Bundle,
-    folder: PathBuf,
+    pub bundle: Bundle,
+    pub folder: PathBuf,
     made: Made,
     claimed: bool,
     /// What is told to a process in the foreground.
@@ -102,7 +101,13 @@ struct Made {
     resctrl: Option<Class>,
 }
 
-impl Container<'_> {
+impl<'a> Container<'a> {
+    /// Takes the id.
+    pub fn claim(root: &'a Root, request: &'a CreateRequest, mode: Mode, bundle: Bundle) -> Result<Self, RuntimeError> {
+        let folder = root.claim(&request.id)?;
+        Ok(Self { root, request, mode, bundle, folder, made: Made::default(), claimed: true, signals: None })
+    }
+
     /// Everything up to a child that is ready.
     fn set_up(&mut self, notes: &mut Notes) -> Result<(Launched, Record, Option<Terminal>), RuntimeError> {
         let spec = &self.bundle.spec;
@@ -153,7 +158,7 @@ impl Container<'_> {
         Ok((launched, record, ours))
     }
 
-    fn plan_group(&self, layout: &Layout) -> Result<(Group, Option<Unit>), RuntimeError> {
+    pub fn plan_group(&self, layout: &Layout) -> Result<(Group, Option<Unit>), RuntimeError> {
         let spec = &self.bundle.spec;
         let wanted = &spec.linux.cgroups_path;
         if self.request.cgroups == CgroupDriver::Systemd {
@@ -175,7 +180,7 @@ impl Container<'_> {
     }
 
     /// Makes the group with its limits.
-    fn make_group(
+    pub fn make_group(
         &mut self,
         group: Group,
         unit: Option<Unit>,
@@ -209,7 +214,7 @@ impl Container<'_> {
         Ok(placeholder)
     }
 
-    fn record(&self, rootfs: String, filter: Option<&Filter>) -> Result<Record, RuntimeError> {
+    pub fn record(&self, rootfs: String, filter: Option<&Filter>) -> Result<Record, RuntimeError> {
         let spec = &self.bundle.spec;
         Ok(Record {
             oci_version: spec.oci_version.clone(),
@@ -315,7 +320,7 @@ impl Container<'_> {
     }
 
     /// Takes back what a failed create has made.
-    fn undo(&mut self, record: Option<&Record>) -> Result<(), RuntimeError> {
+    pub fn undo(&mut self, record: Option<&Record>) -> Result<(), RuntimeError> {
         if record.is_some_and(Record::is_alive) {
             let _ = process::kill(record.map_or(0, |record| record.pid), libc::SIGKILL);
         }

@@ -37,7 +37,8 @@ fn run_one(hook: &Hook, state: &str, bundle: &str) -> Result<(), String> {
     if let Some(name) = hook.args.first() {
         std::os::unix::process::CommandExt::arg0(&mut command, name);
     }
-    let mut child = spawn::with_nothing_blocked(&mut command).spawn().map_err(|error| sys::Errno::from(error).to_string())?;
+    let mut child =
+        spawn::with_nothing_blocked(&mut command).spawn().map_err(|error| sys::Errno::from(error).to_string())?;
     if let Some(mut stdin) = child.stdin.take() {
         // A hook that does not read its stdin is fine.
         let _ = stdin.write_all(state.as_bytes());

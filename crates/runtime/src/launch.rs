@@ -32,7 +32,7 @@ pub struct Launched {
     sync: Fd,
     plan: Plan,
     /// Said by the second child before the first had told of it.
-    pending: VecDeque<Message>,
+    pending: VecDeque<(Message, Option<Fd>)>,
     pub warnings: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ pub fn launch(mut plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
         let fd = match &plan.opens[index] {
             Open::Namespace(path) => Some(open_path(path, O_RDONLY)?),
             Open::CgroupTasks(path) => Some(open_path(path, O_WRONLY)?),
-            Open::Init | Open::InitRoot => None,
+            Open::Init | Open::InitRoot | Open::LateTree(_) => None,
             Open::Tree(tree) => {
                 let (tree, is_finished) = trees::make(tree)?;
                 if is_finished {
@@ -70,8 +70,12 @@ pub fn launch(mut plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
                 Some(tree)
             }
         };
-        let known = if plan.opens[index] == Open::InitRoot { &given.init_root } else { &given.init };
-        let raw = fd.as_ref().or(known.as_ref()).map_or(-1, Fd::raw);
+        let known = match &plan.opens[index] {
+            Open::InitRoot => given.init_root.as_ref(),
+            Open::Init => given.init.as_ref(),
+            _ => None,
+        };
+        let raw = fd.as_ref().or(known).map_or(-1, Fd::raw);
         fds.set(slot, raw);
         kept.extend(fd);
     }
@@ -82,6 +86,8 @@ pub fn launch(mut plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
     let warnings = plan.warnings.clone();
     let mut prepared = Prepared::new(plan.clone(), fds, ours.raw());
     let cgroup = given.cgroup.as_ref().map(AsRawFd::as_raw_fd);
+    // What has read and planned is not needed any more; what follows is little.
+    sys::memory::give_back_text();
     let pid = match runtime_init::start(&mut prepared, cgroup) {
         Ok(pid) => pid,
         Err(errno) => {
@@ -147,8 +153,10 @@ impl Launched {
     /// Follows the child until it is ready; `at` does the parent's part where the child waits.
     pub fn wait_ready(&mut self, mut at: impl FnMut(Wish) -> Result<(), RuntimeError>) -> Result<(), RuntimeError> {
         loop {
-            match self.next()? {
+            let (message, source) = self.next()?;
+            match message {
                 Some(Message::Ready) => return Ok(()),
+                Some(Message::Tree { slot }) => self.send_tree(slot, source)?,
                 Some(Message::Waiting { point }) => {
                     let known = [Point::IdMaps, Point::TimeOffsets, Point::Handover, Point::RuntimeHooks];
                     let point = known.into_iter().find(|known| *known as u32 == point).ok_or_else(|| self.died())?;
@@ -169,6 +177,14 @@ impl Launched {
         }
     }
 
+    /// A mount that the child has asked for.
+    fn send_tree(&self, slot: u32, source: Option<Fd>) -> Result<(), RuntimeError> {
+        let open = (slot as usize).checked_sub(Slot::FIRST_OPEN).and_then(|index| self.plan.opens.get(index));
+        let (Some(Open::LateTree(tree)), Some(source)) = (open, source) else { return Err(self.died()) };
+        let made = trees::make_inside(tree, &source, self.pid)?;
+        socket::send_fd(self.sync.raw(), b"0", made.raw()).map_err(|_| self.died())
+    }
+
     /// The child that was cloned has cloned the one that matters, told of it, and ends.
     fn follow_second_clone(&mut self) -> Result<(), RuntimeError> {
         let first = self.pid;
@@ -184,7 +200,7 @@ impl Launched {
                     self.abort();
                     failed?;
                 }
-                (Some(message), _) => self.pending.push_back(message),
+                (Some(message), fd) => self.pending.push_back((message, fd)),
                 (None, _) => return Err(self.died()),
             }
         }
@@ -192,17 +208,17 @@ impl Launched {
 
     /// Follows the child until its program runs: execve(2) closes its end.
     pub fn wait_executed(&mut self) -> Result<(), RuntimeError> {
-        while let Some(message) = self.next()? {
+        while let (Some(message), _) = self.next()? {
             self.note(message)?;
         }
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<Message>, RuntimeError> {
-        if let Some(message) = self.pending.pop_front() {
-            return Ok(Some(message));
+    fn next(&mut self) -> Result<(Option<Message>, Option<Fd>), RuntimeError> {
+        match self.pending.pop_front() {
+            Some((message, fd)) => Ok((Some(message), fd)),
+            None => self.receive(),
         }
-        Ok(self.receive()?.0)
     }
 
     fn receive(&self) -> Result<(Option<Message>, Option<Fd>), RuntimeError> {
@@ -226,7 +242,11 @@ impl Launched {
                 self.warnings.push(format!("left out: {step:?}: {}", Errno(errno)));
                 Ok(())
             }
-            Message::Ready | Message::Waiting { .. } | Message::Cloned | Message::Listener { .. } => Ok(()),
+            Message::Ready
+            | Message::Waiting { .. }
+            | Message::Cloned
+            | Message::Listener { .. }
+            | Message::Tree { .. } => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod create;
+pub mod criu;
 pub mod delete;
 pub mod error;
 pub mod exec;

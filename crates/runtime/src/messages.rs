@@ -158,6 +158,7 @@ fn setting(step: &Step, detail: Detail, number: u32, errno: Errno) -> String {
             place(&mount.target.path),
             reason(detail)
         ),
+        Step::AskForTree { path, .. } => format!("error mounting {} of the rootfs{}", place(path), reason(detail)),
         Step::Populate { directory, .. } => format!("create device nodes in {} (entry {number})", place(directory)),
         Step::PivotRoot => "pivot_root".into(),
         Step::ChangeRoot { .. } => "chroot".into(),

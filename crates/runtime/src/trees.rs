@@ -3,23 +3,34 @@
 use crate::RuntimeError;
 use crate::fd::Fd;
 use crate::idmaps;
+use crate::launch::open_path;
 use runtime_core::plan::{IdMap, IdMapSource, Tree};
 use runtime_core::spec::IdMapping;
 use std::ffi::CString;
-use sys::file::{self, AT_FDCWD, O_RDONLY};
+use sys::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_RDONLY};
 use sys::process::{self, Clone};
-use sys::{Errno, mount};
+use sys::{Errno, mount, socket};
+
+/// Bytes of a reason that one process of ours tells another.
+const MAX_REASON: usize = 1024;
 
 /// A copy of a mount that is attached nowhere, and whether its attributes are set: kernels before 5.12 want them set once it
 /// is attached.
 pub fn make(tree: &Tree) -> Result<(Fd, bool), RuntimeError> {
+    let opened = mount::open_tree(AT_FDCWD, &tree.source, mount::OPEN_TREE_CLONE | below(tree.recursive));
+    finish(tree, opened)
+}
+
+fn below(recursive: bool) -> u32 {
+    if recursive { mount::AT_RECURSIVE } else { 0 }
+}
+
+fn finish(tree: &Tree, opened: Result<i32, Errno>) -> Result<(Fd, bool), RuntimeError> {
     let name = tree.source.to_string_lossy().into_owned();
     let failed = |doing: &str, errno: Errno| {
         let clause = format!("error mounting {name:?} to rootfs: {doing}: {errno}");
         RuntimeError::Start(format!("error during container init: {clause}"))
     };
-    let below = |recursive| if recursive { mount::AT_RECURSIVE } else { 0 };
-    let opened = mount::open_tree(AT_FDCWD, &tree.source, mount::OPEN_TREE_CLONE | below(tree.recursive));
     let opened = opened.map(Fd::new).map_err(|errno| failed("the source cannot be opened", errno))?;
     if tree.propagation != 0 {
         match mount::set_attributes(opened.raw(), mount::AT_RECURSIVE, 0, 0, tree.propagation) {
@@ -37,6 +48,45 @@ pub fn make(tree: &Tree) -> Result<(Fd, bool), RuntimeError> {
         })?;
     }
     Ok((opened, done))
+}
+
+/// The same of a source that lies in the mount namespace of a process: only from there it can be copied. A process of our own
+/// goes there and sends back what it has made, or why it has not.
+pub fn make_inside(tree: &Tree, source: &Fd, pid: i32) -> Result<Fd, RuntimeError> {
+    let namespace = open_path(&format!("/proc/{pid}/ns/mnt"), O_RDONLY)?;
+    let (ours, theirs) = socket::packet_pair().map_err(RuntimeError::system("socketpair"))?;
+    let (ours, theirs) = (Fd::new(ours), Fd::new(theirs));
+    let child = match process::fork().map_err(RuntimeError::system("fork"))? {
+        Clone::Parent { child } => child,
+        Clone::Child => {
+            let _ = match copy_inside(tree, source, &namespace) {
+                Ok(made) => socket::send_fd(theirs.raw(), b"0", made.raw()),
+                Err(error) => {
+                    let reason = error.to_string();
+                    socket::send(theirs.raw(), reason.as_bytes().get(..MAX_REASON).unwrap_or(reason.as_bytes()))
+                }
+            };
+            process::exit_now(0)
+        }
+    };
+    drop(theirs);
+    let mut reason = [0; MAX_REASON];
+    let answer = socket::receive(ours.raw(), &mut reason);
+    let _ = process::wait(child, false);
+    match answer.map_err(RuntimeError::system("receive a mount"))? {
+        (_, Some(made)) => Ok(Fd::new(made)),
+        (length, None) => {
+            let reason = String::from_utf8_lossy(reason.get(..length).unwrap_or_default()).into_owned();
+            Err(RuntimeError::Start(reason.trim_start_matches("unable to start container process: ").into()))
+        }
+    }
+}
+
+fn copy_inside(tree: &Tree, source: &Fd, namespace: &Fd) -> Result<Fd, RuntimeError> {
+    process::setns(namespace.raw(), process::CLONE_NEWNS)
+        .map_err(RuntimeError::system("setns to the mount namespace"))?;
+    let flags = mount::OPEN_TREE_CLONE | AT_EMPTY_PATH as u32 | below(tree.recursive);
+    finish(tree, mount::open_tree(source.raw(), c"", flags)).map(|(made, _)| made)
 }
 
 fn set_attributes(opened: &Fd, tree: &Tree) -> Result<bool, Errno> {

@@ -168,6 +168,12 @@ pub fn dup2(fd: RawFd, target: RawFd) -> Result<()> {
     check_unit(unsafe { libc::dup2(fd, target) }.into())
 }
 
+/// Lets the next program have the descriptor under its number.
+pub fn keep_on_exec(fd: RawFd) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check_unit(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into())
+}
+
 /// A close-on-exec copy of the descriptor, numbered `minimum` or higher.
 pub fn duplicate_above(fd: RawFd, minimum: RawFd) -> Result<RawFd> {
     // SAFETY: no memory is passed.

@@ -273,7 +273,11 @@ pub fn wait(pid: i32, nohang: bool) -> Result<Option<Exited>> {
             Err(Errno::EINTR) => {}
             Ok(0) => return Ok(None),
             Ok(pid) if libc::WIFSIGNALED(status) => {
-                return Ok(Some(Exited { pid, code: 128 + libc::WTERMSIG(status), signal: Some(libc::WTERMSIG(status)) }));
+                return Ok(Some(Exited {
+                    pid,
+                    code: 128 + libc::WTERMSIG(status),
+                    signal: Some(libc::WTERMSIG(status)),
+                }));
             }
             Ok(pid) => return Ok(Some(Exited { pid, code: libc::WEXITSTATUS(status), signal: None })),
             Err(errno) => return Err(errno),

@@ -2,7 +2,7 @@
 //! would. Whatever the moment, a run either works as configured or is refused, and nothing outside is touched.
 
 use crate::Test;
-use crate::bundle::{Bundle, Said, check, contains, program, same};
+use crate::bundle::{Bundle, Said, check, contains, same};
 use libtest_mimic::Failed;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -23,7 +23,6 @@ pub const TESTS: &[Test] = &[
     ("a_racing_console_is_mounted_nowhere_else", racing_console),
     ("a_racing_proc_redirects_no_write", racing_proc),
     ("the_user_of_an_exec_is_a_number_or_an_error", user_of_exec),
-    ("whatever_step_fails_nothing_is_left", failing_steps),
 ];
 
 /// Exchanges two names until it is dropped.
@@ -169,60 +168,4 @@ fn user_of_exec() -> Result<(), Failed> {
         contains(&said.stderr, "as a number failed")?;
     }
     same("a number", bundle.runc(&["exec", "--user", "9:8", &bundle.id, "id", "-u"])?.stdout.as_str(), "9\n")
-}
-
-/// System calls of the steps, each made to fail at its first, second … use in the child and in its parent.
-const FAILING: [&str; 26] = [
-    "socketpair",
-    "clone3",
-    "setsid",
-    "unshare",
-    "mount",
-    "openat2",
-    "fsopen",
-    "fsconfig",
-    "fsmount",
-    "move_mount",
-    "open_tree",
-    "mount_setattr",
-    "mknodat",
-    "symlinkat",
-    "pivot_root",
-    "umount2",
-    "sethostname",
-    "fchdir",
-    "chdir",
-    "prctl",
-    "setgroups",
-    "setresgid",
-    "setresuid",
-    "capset",
-    "mkdir",
-    "sendto",
-];
-const MOST_USES: usize = 6;
-
-/// strace(1) makes the calls fail. What the runtime can do without may fail without a word; else the run ends with an error,
-/// and either way nothing is left.
-fn failing_steps() -> Result<(), Failed> {
-    if !Path::new("/usr/bin/strace").exists() {
-        return Err("needs Debian's strace (scripts/packages test)".into());
-    }
-    let mut bundle = Bundle::new("true")?;
-    bundle.config["linux"]["maskedPaths"] = json!(["/proc/keys", "/proc/acpi"]);
-    bundle.save()?;
-    let mut failed = 0;
-    for call in FAILING {
-        for use_number in 1..=MOST_USES {
-            let inject = format!("inject={call}:error=EIO:when={use_number}");
-            let mut strace = std::process::Command::new("strace");
-            strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject, program(), "--root"]);
-            strace.arg(bundle.root()).args(["run", &bundle.id]).current_dir(bundle.path());
-            let said = crate::bundle::said(strace.stdin(std::process::Stdio::null()).output()?);
-            check(said.code == 0 || !said.stderr.is_empty(), &format!("{call} {use_number} is told: {said:?}"))?;
-            bundle.is_gone().map_err(|left| format!("{call} {use_number}: {left:?} after {said:?}"))?;
-            failed += usize::from(said.code != 0);
-        }
-    }
-    check(failed > FAILING.len(), &format!("most failures end the run: {failed}"))
 }

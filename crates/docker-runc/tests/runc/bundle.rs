@@ -27,6 +27,14 @@ pub fn program() -> &'static str {
     &PROGRAM
 }
 
+/// Whether this machine has something that few have. Where `DOCKER_RUNC_NEEDS` names it, a machine without it is an error:
+/// there, nothing is to be left out.
+pub fn has(what: &str, found: bool) -> Result<bool, Failed> {
+    let needs = std::env::var("DOCKER_RUNC_NEEDS").unwrap_or_default();
+    check(found || !needs.split(' ').any(|name| name == what), &format!("this machine has {what}"))?;
+    Ok(found)
+}
+
 /// Whether v2 has the controllers of this machine.
 pub fn is_v2() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()

@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("a_user_namespace_is_joined_by_its_path", joined_users),
     ("an_id_mapped_mount_shows_other_owners", id_mapped),
     ("a_mount_without_maps_takes_those_of_its_container", id_mapped_as_container),
+    ("a_source_may_lie_on_an_earlier_mount", source_on_mount),
     ("mappings_that_cannot_be_are_refused", bad_maps),
 ];
 
@@ -177,6 +178,43 @@ fn id_mapped_as_container() -> Result<(), Failed> {
     same("owners", owners.as_slice(), &["0", "65534"])?;
     contains(&said.stdout, "written\n")?;
     same("the file", fs::read_to_string(folder.join("f"))?.as_str(), "x\n")
+}
+
+/// As in a create that binds one of its own mounts to a second place.
+fn source_on_mount() -> Result<(), Failed> {
+    let script = "cat /second/file; ls -n /third/file; grep -c ' /third .*idmapped' /proc/self/mountinfo";
+    for (mut bundle, owner) in [(mapped(script)?, "0"), (Bundle::new(script)?, "1000")] {
+        let data = bundle.path().join("data");
+        fs::create_dir(&data)?;
+        fs::write(data.join("file"), "on it\n")?;
+        for place in ["first", "second", "third"] {
+            fs::create_dir(bundle.rootfs().join(place))?;
+        }
+        chown(data.join("file"), Some(if owner == "0" { HOST_ID } else { 0 }), Some(0))?;
+        let first = bundle.rootfs().join("first").display().to_string();
+        add_mount(&mut bundle, json!({ "destination": "/first", "type": "bind", "source": data, "options": ["bind"] }));
+        add_mount(
+            &mut bundle,
+            json!({ "destination": "/second", "type": "bind", "source": first, "options": ["bind", "ro"] }),
+        );
+        let maps = json!([{ "containerID": 0, "hostID": if owner == "0" { 0 } else { 1000 }, "size": 200_000 }]);
+        let mut third = json!({ "destination": "/third", "type": "bind", "source": first, "options": ["bind"] });
+        if owner != "0" {
+            (third["uidMappings"], third["gidMappings"]) = (maps.clone(), maps);
+            third["options"] = json!(["bind", "idmap"]);
+        }
+        add_mount(&mut bundle, third);
+        let said = bundle.run()?;
+        check(said.stdout.starts_with("on it\n"), &format!("what lies on the first one: {said:?}"))?;
+        let seen = said.stdout.lines().nth(1).and_then(|line| line.split_whitespace().nth(2)).unwrap_or_default();
+        same("the owner there", seen, owner)?;
+        bundle.config["mounts"].as_array_mut().expect("a list").last_mut().expect("three")["source"] =
+            bundle.rootfs().join("nosuch").display().to_string().into();
+        let missing = bundle.run()?;
+        check(missing.code == 1 && missing.stderr.contains("nosuch"), &format!("named: {missing:?}"))?;
+        bundle.is_gone()?;
+    }
+    Ok(())
 }
 
 fn bad_maps() -> Result<(), Failed> {

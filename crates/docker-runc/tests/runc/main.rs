@@ -3,6 +3,8 @@
 
 mod breakout;
 mod bundle;
+mod checkpoint;
+mod failures;
 mod ids;
 mod isolation;
 mod lifecycle;
@@ -28,6 +30,8 @@ fn main() {
         breakout::TESTS,
         specials::TESTS,
         systemd::TESTS,
+        checkpoint::TESTS,
+        failures::TESTS,
     ]
     .concat();
     let missing = missing();

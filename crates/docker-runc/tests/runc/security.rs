@@ -182,7 +182,8 @@ const PROFILE: &str =
 fn apparmor() -> Result<(), Failed> {
     let mut bundle = Bundle::new("cat /proc/self/attr/current; echo x > /denied/x; exec sleep 1000")?;
     bundle.config["process"]["apparmorProfile"] = json!("longshore-test");
-    if !fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")) {
+    let enabled = fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
+    if !crate::bundle::has("apparmor", enabled)? {
         contains(&bundle.run()?.stderr, "AppArmor is not enabled")?;
         return bundle.is_gone();
     }

@@ -1,7 +1,7 @@
 //! Control groups that systemd makes.
 
 use crate::Test;
-use crate::bundle::{Bundle, check, contains, is_v2, same, until};
+use crate::bundle::{Bundle, check, contains, has, is_v2, same, until};
 use libtest_mimic::Failed;
 use serde_json::json;
 use std::fs;
@@ -16,8 +16,8 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Nothing of this can be had without systemd; then the reason is told.
-fn has_systemd() -> bool {
-    Path::new("/run/systemd/system").exists()
+fn has_systemd() -> Result<bool, Failed> {
+    has("systemd", Path::new("/run/systemd/system").exists())
 }
 
 fn bundle(script: &str) -> Result<Bundle, Failed> {
@@ -43,7 +43,7 @@ fn without_systemd(bundle: &Bundle) -> Result<(), Failed> {
 
 fn scope() -> Result<(), Failed> {
     let mut bundle = bundle("exec sleep 1000")?;
-    if !has_systemd() {
+    if !has_systemd()? {
         return without_systemd(&bundle);
     }
     let resources = &mut bundle.config["linux"]["resources"];
@@ -98,7 +98,7 @@ fn is_unloaded(bundle: &Bundle) -> Result<(), Failed> {
 
 fn failed_create() -> Result<(), Failed> {
     let mut bundle = bundle("")?;
-    if !has_systemd() {
+    if !has_systemd()? {
         return without_systemd(&bundle);
     }
     bundle.config["process"]["args"] = json!(["/nosuch"]);
@@ -112,7 +112,7 @@ fn failed_create() -> Result<(), Failed> {
 fn annotations() -> Result<(), Failed> {
     let mut bundle = bundle("exec sleep 1000")?;
     bundle.config["annotations"] = json!({ "org.systemd.property.TimeoutStopSec": "7", "org.systemd.property.CollectMode": "'inactive-or-failed'" });
-    if !has_systemd() {
+    if !has_systemd()? {
         return without_systemd(&bundle);
     }
     bundle.create()?;

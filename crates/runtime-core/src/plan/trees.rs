@@ -4,7 +4,7 @@
 use super::mount_options::{IdMapOption, Parsed};
 use super::mounts::Context;
 use super::namespaces::CLONE_NEWUSER;
-use super::{Attributes, IdMap, IdMapSource, Open, Plan, Slot, Tree};
+use super::{Attributes, IdMap, IdMapSource, InRoot, Open, Plan, Slot, Step, Tree};
 use crate::error::c_string;
 use crate::spec::Mount;
 use crate::{SpecError, validate};
@@ -29,7 +29,17 @@ pub(super) fn of_bind(
         propagation: context.first_propagation,
         id_map,
     };
-    plan.open(Open::Tree(tree)).map(Some)
+    let Some(path) = below_root(context, source) else { return plan.open(Open::Tree(tree)).map(Some) };
+    // Its attributes are the child's to set: it cannot know any more that the parent has.
+    let slot = plan.open(Open::LateTree(Tree { attributes: Attributes::default(), ..tree }))?;
+    plan.push(Step::AskForTree { slot, path: InRoot::new(path)? });
+    Ok(Some(slot))
+}
+
+/// The part of a source behind the root file system's own path.
+fn below_root<'a>(context: &Context, source: &'a CString) -> Option<&'a str> {
+    let below = source.to_str().ok()?.strip_prefix(context.facts.rootfs.as_str())?;
+    (below.starts_with('/') && context.facts.rootfs != "/").then_some(below)
 }
 
 /// A mount of the host's under its own ids. What attributes it is to have has to be said here: those of the step that
