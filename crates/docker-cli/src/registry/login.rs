@@ -5,8 +5,10 @@ use std::io::{self, BufRead, Read, Write};
 use engine_api::auth::{AuthConfig, AuthResponse, Secret};
 use engine_client::Request;
 use errors::{ErrorKind, Kind as _};
+use registry_client::Account;
 
-use super::key_of;
+use super::note::{Style, link, note};
+use super::{key_of, web_login};
 use crate::command::{Args, Command, Flag, Kind, Matches, NONE, flag};
 use crate::config::{HUB_KEY, credentials, file};
 use crate::context::{self, Context};
@@ -33,7 +35,7 @@ pub const COMMAND: Command = Command {
 
 /// Longest password that is read from standard input.
 const MAX_PASSWORD: u64 = 1 << 20;
-/// What Docker says when its web page for this cannot be reached; this client has none.
+/// What Docker says when its web page for this cannot be reached.
 const NO_WEB_LOGIN: &str = "Failed to start web-based login - falling back to command line login...\n";
 const NO_TERMINAL: &str = "Error: Cannot perform an interactive login from a non TTY device";
 
@@ -48,6 +50,12 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
                 Ok(code) => return Ok(code),
                 Err(failure) => context::say(&failure.to_string()),
             }
+        }
+    }
+    if key == HUB_KEY && user.is_empty() && password.is_empty() && terminal::stdin_is_terminal() {
+        match web_login::log_in().await? {
+            Some((account, client_id)) => return enter(context, &account, &client_id).await,
+            None => context::say(NO_WEB_LOGIN),
         }
     }
     let (user, password) = ask(context, &key, user, password)?;
@@ -100,7 +108,6 @@ fn ask(context: &Context, key: &str, user: String, password: String) -> Result<(
     let mut user = user;
     if user.is_empty() {
         if key == HUB_KEY {
-            context::say(NO_WEB_LOGIN);
             context::say(
                 "Log in with your Docker ID or email address to push and pull images from Docker Hub. If you don't have a Docker ID, head over to https://hub.docker.com/ to create one.",
             );
@@ -134,35 +141,10 @@ fn ask(context: &Context, key: &str, user: String, password: String) -> Result<(
     Ok((user, password))
 }
 
-/// How a note looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Plain,
-    Coloured,
-}
-
-impl From<bool> for Style {
-    fn from(is_terminal: bool) -> Self {
-        if is_terminal { Self::Coloured } else { Self::Plain }
-    }
-}
-
-/// That a token does as well as a password; without the last line's end.
+/// That a token does as well as a password.
 fn token_note(style: Style) -> String {
-    let lines = ["A Personal Access Token (PAT) can be used instead.", "To create a PAT, visit ", "", ""];
-    let link = "https://app.docker.com/settings";
-    let (head, link) = match style {
-        Style::Plain => (" Info -> ".to_owned(), link.to_owned()),
-        Style::Coloured => (
-            "\x1b[1m\x1b[106m\x1b[30mi\x1b[0m\x1b[0m \x1b[96mInfo → \x1b[0m\x1b[0m".to_owned(),
-            format!("\x1b[4m{link}\x1b[0m"),
-        ),
-    };
-    let shown = lines.iter().enumerate().map(|(at, line)| {
-        let line = if at == 1 { format!("{line}{link}") } else { (*line).to_owned() };
-        if style == Style::Coloured { format!("\x1b[3m{line}\x1b[0m") } else { line }
-    });
-    format!("\n{head}{}", shown.collect::<Vec<_>>().join("\n         "))
+    let visit = format!("To create a PAT, visit {}", link(style, "https://app.docker.com/settings"));
+    note(style, &["A Personal Access Token (PAT) can be used instead.", &visit, "", ""])
 }
 
 fn read_line(prompt: &str) -> Result<String, Failure> {
@@ -182,42 +164,67 @@ async fn attempt(context: &Context, auth: &AuthConfig) -> Result<AuthResponse, e
     context.client.call(Request::post("/auth").json(auth)).await
 }
 
+/// Logs in who has come by the web page, and keeps the tokens.
+async fn enter(context: &Context, account: &Account, client_id: &str) -> Result<u8, Failure> {
+    for token in web_login::tokens(account, client_id) {
+        keep(context, &token).map_err(|reason| Failure::text(format!("failed to store tokens: {reason}")))?;
+    }
+    let auth = AuthConfig {
+        username: account.username.clone(),
+        password: Secret::new(account.password.reveal()),
+        server_address: HUB_KEY.to_owned(),
+        ..AuthConfig::default()
+    };
+    log_in(context, auth).await
+}
+
 /// Keeps what the registry took; an identity token in the password's place, if it gave one.
 fn finish(context: &Context, mut auth: AuthConfig, answer: AuthResponse) -> Result<u8, Failure> {
     if !answer.identity_token.is_empty() {
         auth.password = Secret::default();
         auth.identity_token = answer.identity_token;
     }
-    keep(context, &auth).map_err(|reason| Failure::text(format!("Error saving credentials: {reason}")))?;
+    let kept = keep(context, &auth).map_err(|reason| Failure::text(format!("Error saving credentials: {reason}")))?;
+    if kept == Kept::Readable && !auth.password.is_empty() {
+        context::say(&format!(
+            "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
+            context.config.folder.join("config.json").display()
+        ));
+    }
     if !answer.status.is_empty() {
         context::print_line(&answer.status)?;
     }
     Ok(0)
 }
 
+/// Where credentials are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Sealed,
+    /// In the file, where they were not before.
+    Readable,
+    /// In the file, as before.
+    ReadableAsBefore,
+}
+
 /// Where the configuration says; where it says nothing and has nothing, with a program that keeps credentials sealed.
-fn keep(context: &Context, auth: &AuthConfig) -> Result<(), String> {
+fn keep(context: &Context, auth: &AuthConfig) -> Result<Kept, String> {
     let (folder, key) = (&context.config.folder, &auth.server_address);
+    let sealed = |helper: &str| {
+        file::note_kept_elsewhere(folder, key, helper).map_err(|failure| failure.to_string()).map(|()| Kept::Sealed)
+    };
     if let Some(helper) = context.config.helper(key) {
         credentials::store(helper, auth)?;
-        return file::note_kept_elsewhere(folder, key, helper).map_err(|failure| failure.to_string());
+        return sealed(helper);
     }
     let found = credentials::detect(std::env::var_os("PATH").as_deref());
     if let Some(helper) = found.filter(|_| context.config.is_without_credentials()) {
         match credentials::store(helper, auth) {
-            Ok(()) => {
-                return file::note_kept_elsewhere(folder, key, helper).map_err(|failure| failure.to_string());
-            }
+            Ok(()) => return sealed(helper),
             // Nobody has named it: the file does as well, and says so.
             Err(reason) => context::say(&format!("WARNING: docker-credential-{helper}: {reason}")),
         }
     }
     let is_new = file::store_credentials(folder, auth).map_err(|failure| failure.to_string())?;
-    if is_new && !auth.password.is_empty() {
-        context::say(&format!(
-            "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
-            folder.join("config.json").display()
-        ));
-    }
-    Ok(())
+    Ok(if is_new { Kept::Readable } else { Kept::ReadableAsBefore })
 }

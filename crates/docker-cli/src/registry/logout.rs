@@ -1,6 +1,6 @@
 //! `docker logout`.
 
-use super::key_of;
+use super::{key_of, web_login};
 use crate::command::{Args, Command, Matches};
 use crate::config::{HUB_KEY, credentials, file};
 use crate::context::{self, Context};
@@ -13,12 +13,17 @@ pub const COMMAND: Command = Command {
     long: "Log out from a registry.\nIf no server is specified, the default is defined by the daemon.",
     args: Args::AtMost(1),
     local: true,
-    action: Some(|context, flags| Box::pin(async move { execute(context, flags) })),
+    action: Some(|context, flags| Box::pin(execute(context, flags))),
     ..Command::EMPTY
 };
 
-fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
+async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let key = key_of(flags.arg(0));
+    if key == HUB_KEY
+        && let Err(reason) = web_login::log_out(context).await
+    {
+        context::say(&format!("WARNING: {reason}"));
+    }
     context::print_line(&format!("Removing login credentials for {key}"))?;
     let with_schemes = [format!("http://{key}"), format!("https://{key}")];
     let mut keys = vec![key.as_str()];

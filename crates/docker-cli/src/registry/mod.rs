@@ -2,6 +2,8 @@
 
 pub mod login;
 pub mod logout;
+mod note;
+mod web_login;
 
 use crate::config::HUB_KEY;
 

@@ -17,6 +17,7 @@ mod images;
 mod life;
 mod log_files;
 mod on_containerd;
+mod web_login;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,8 @@ const PODMAN: &[Needs] = &[
     Needs::Program("docker-registry", "docker-registry"),
     Needs::Path("/bin/busybox"),
 ];
+const WEB_LOGIN: &[Needs] =
+    &[Needs::Path(CLIENT_28), Needs::Program("openssl", "openssl"), Needs::Path(by_python::PYTHON)];
 const DISTRIBUTION: &[Needs] = &[
     Needs::Program("podman", "podman"),
     Needs::Program("skopeo", "skopeo"),
@@ -139,6 +142,7 @@ const TESTS: &[Test] = &[
     test("docker_28_does_all_image_commands_on_our_dockerd", CLIENT_28_NEEDS, image_commands::docker_28_on_ours),
     test("our_docker_does_all_image_commands_on_debian_s_dockerd", DOCKER, image_commands::ours_on_debian),
     test("a_login_of_ours_is_found_by_every_client", CLIENTS_OF_REGISTRIES, credentials::logins_are_found_by_all),
+    test("a_login_without_arguments_goes_by_the_hub_s_web_page", WEB_LOGIN, web_login::by_the_hub_s_page),
     test("credentials_that_lie_in_a_file_stay_there", CLIENTS_OF_REGISTRIES, credentials::files_stay_files),
     test("docker_py_drives_our_dockerd", PYTHON, by_python::docker_py),
     test("docker_py_7_drives_our_dockerd", DOCKER_PY, by_libraries::docker_py),
