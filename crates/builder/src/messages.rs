@@ -49,6 +49,10 @@ pub(crate) fn needs_a_folder(instruction: &str) -> BuildError {
     ))
 }
 
+pub(crate) fn not_a_folder(path: &str) -> BuildError {
+    BuildError::invalid(format!("cannot copy to non-directory: /{path}"))
+}
+
 pub(crate) fn forbidden_path(instruction: &str, path: &str) -> BuildError {
     BuildError::invalid(format!("{instruction} failed: forbidden path outside the build context: {path} ()"))
 }

@@ -238,13 +238,16 @@ async fn healthcheck(build: &Build<'_>, state: &mut StageState, check: &Healthch
         let note = format!("Note: overriding previous HEALTHCHECK: [{}]\n", old.test.join(" "));
         build.output.text(note).await;
     }
+    // What is not said stays as it was, as in Docker.
+    let old = state.image.config.config.healthcheck.clone().unwrap_or_default();
+    let or = |said: i64, old: i64| if said == 0 { old } else { said };
     let made = image_core::Healthcheck {
         test: check.test.clone(),
-        interval: check.interval,
-        timeout: check.timeout,
-        start_period: check.start_period,
-        start_interval: check.start_interval,
-        retries: check.retries,
+        interval: or(check.interval, old.interval),
+        timeout: or(check.timeout, old.timeout),
+        start_period: or(check.start_period, old.start_period),
+        start_interval: or(check.start_interval, old.start_interval),
+        retries: or(check.retries, old.retries),
     };
     let seconds = |ns: i64| format!("{:?}", go_duration(ns));
     let text = format!(

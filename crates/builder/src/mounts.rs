@@ -476,6 +476,8 @@ fn materialise(gathered: &Gathered, path: &Path, is_file: bool, config: &Builder
     };
     if !is_file {
         fs::create_dir_all(path)?;
+        let (uid, gid) = config.on_host((0, 0));
+        chown(path, Some(uid), Some(gid))?;
     }
     let mut links = Vec::new();
     let mut folders = Vec::new();

@@ -281,8 +281,10 @@ async fn place(
         is_folder |= found.kind == Some(FoundKind::Folder);
         let above: Vec<String> = parents(&path).map(str::to_owned).collect();
         for parent in above.into_iter().chain(is_folder.then(|| path.clone())).filter(|parent| !parent.is_empty()) {
-            if rootfs::resolve(root.as_fd(), &parent).map_err(failed)?.kind.is_none() {
-                missing.push(parent);
+            match rootfs::resolve(root.as_fd(), &parent).map_err(failed)?.kind {
+                None => missing.push(parent),
+                Some(FoundKind::Other) => return Err(messages::not_a_folder(&parent)),
+                Some(FoundKind::Folder) => {}
             }
         }
     } else {
