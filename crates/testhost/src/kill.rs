@@ -6,14 +6,13 @@
 
 mod cast;
 mod journal;
-mod random;
 mod round;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::host::Host;
+use crate::random::Random;
 use cast::Cast;
-use random::Random;
 use round::Stage;
 
 /// How often, and with which choices.

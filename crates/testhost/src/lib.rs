@@ -7,8 +7,10 @@
 
 mod apart;
 mod busybox;
+mod crowd;
 mod differ;
 mod docker;
+mod dockerfiles;
 mod engine;
 mod host;
 mod http;
@@ -16,6 +18,7 @@ mod kill;
 mod layout;
 mod outside;
 mod pty;
+mod random;
 mod registry;
 mod runner;
 mod running;
@@ -26,8 +29,10 @@ mod traces;
 mod transcript;
 
 pub use busybox::archive as busybox_archive;
+pub use crowd::run as run_crowd;
 pub use differ::{Part as DifferPart, Selection as DifferSelection, run as run_differ};
 pub use docker::{Docker, Ran};
+pub use dockerfiles::{Dockerfiles, run as run_dockerfiles};
 pub use engine::{Engine, kill as kill_process};
 pub use host::{Host, wait_until};
 pub use http::{Reply, raw as raw_request, request};
@@ -35,7 +40,7 @@ pub use kill::{Rounds, run as run_kill_rounds};
 pub use layout::{TAG as LAYOUT_TAG, oci_layout};
 pub use outside::{HOST_ADDRESS, Outside};
 pub use pty::Terminal;
-pub use registry::{PASSWORD, Registry, USER};
+pub use registry::{PASSWORD, PlacedLayer, Registry, RegistrySettings, USER};
 pub use runner::{Needs, Test, in_fresh_host, run, test};
 pub use running::Running;
 pub use runtime_rounds::run as run_runtime_rounds;

@@ -3,6 +3,7 @@
 //! Contenders take turns, so that a busy machine slows all of them; medians are compared. Everything runs in namespaces
 //! and on roots of its own, as a test does.
 
+mod build;
 mod engines;
 mod images;
 mod memory;
@@ -52,6 +53,9 @@ fn measure(host: &Host, workspace: &Path, wanted: Option<&str>) -> Result<Vec<Ro
     }
     if is_wanted("engine") {
         rows.extend(engines::rows(host)?);
+    }
+    if is_wanted("build") {
+        rows.extend(build::rows(host)?);
     }
     if is_wanted("images") {
         rows.extend(images::rows(host)?);

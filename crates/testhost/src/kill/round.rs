@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::cast::Cast;
 use super::journal::Journal;
-use super::random::Random;
 use crate::docker::Ran;
 use crate::engine::{self, Engine};
 use crate::host::{Host, wait_until};
+use crate::random::Random;
 use crate::running::Running;
 use crate::traces::Traces;
 

@@ -4,19 +4,33 @@
 mod api;
 mod authorization;
 mod build;
+mod build_cache;
+mod build_classic;
+mod build_client;
+mod build_hostile;
 mod build_outputs;
 mod build_secrets;
 mod build_sessions;
+mod commits;
 mod daemon;
+mod daemon_ends;
 mod daemon_options;
 mod events;
 mod file_systems;
 mod host_config;
 mod hostile;
+mod hostile_archives;
+mod hostile_registry;
 mod image_store;
 mod images;
 mod images_archives;
 mod images_broken;
+mod images_equal;
+mod images_hostile;
+mod images_killed;
+mod images_large;
+mod images_platforms;
+mod kept_for_inspect;
 mod lifecycle;
 mod log_drivers;
 mod logs;
@@ -27,13 +41,16 @@ mod networks_of_running;
 mod old_clients;
 mod probes;
 mod processes;
+mod propagation;
 mod reachability;
 mod refused_at_creation;
 mod run;
 mod shared_containerd;
+mod signals;
 mod statistics;
 mod storage;
 mod terminal;
+mod throttles;
 mod upkeep;
 mod user_namespaces;
 mod volume_plugins;
@@ -46,6 +63,11 @@ use testhost::{Docker, Engine, Needs, Test, test};
 const BUSYBOX: &[Needs] = &[Needs::Path("/bin/busybox")];
 const REGISTRY: &[Needs] =
     &[Needs::Path("/bin/busybox"), Needs::Program("docker-registry", "docker-registry"), DOCKER_OF_DOCKER];
+const LARGE: &[Needs] = &[
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Program("gzip", "gzip"),
+    Needs::Program("zstd", "zstd"),
+];
 const PACKERS: &[Needs] = &[
     Needs::Path("/bin/busybox"),
     Needs::Program("zstd", "zstd"),
@@ -101,6 +123,27 @@ const TESTS: &[Test] = &[
     test("a_killed_daemon_leaves_nothing_of_a_step", BUSYBOX, build::killed),
     test("a_build_s_result_goes_into_files_and_archives", BUSYBOX, build_outputs::files_and_archives),
     test("a_build_s_result_is_pushed_and_noted", REGISTRY, build_outputs::pushed),
+    test("what_one_engine_has_built_another_takes_from_a_registry", REGISTRY, build_cache::registry),
+    test("the_least_of_a_cache_are_the_steps_of_the_result", REGISTRY, build_cache::least),
+    test("an_image_lists_its_own_steps", REGISTRY, build_cache::inline),
+    test("a_cache_that_cannot_be_had_costs_a_line", REGISTRY, build_cache::broken),
+    test("containers_of_steps_stay_as_it_was_asked_for", CLIENTS, build_classic::containers_that_stay),
+    test("triggers_of_a_stage_are_steps_of_those_on_it", CLIENTS, build_classic::triggers_of_stages),
+    test("names_above_an_archive_s_root_stop_there", BUSYBOX, build_classic::unclean_names),
+    test("squashed_layers_are_one_on_those_of_the_base", CLIENTS, build_classic::squashed),
+    test("a_linked_copy_is_the_same_layer_on_any_base", BUSYBOX, build_classic::linked),
+    test("what_a_build_mounts_is_the_mapped_user_s", BUSYBOX, user_namespaces::build_mounts),
+    test("our_client_sends_what_has_changed_and_takes_results", BUSYBOX, build_client::travels),
+    test("our_client_lends_secrets_agents_and_named_contexts", BUSYBOX, build_client::lends),
+    test("our_client_s_progress_is_as_it_was_asked_for", BUSYBOX, build_client::progress),
+    test("our_client_s_build_ends_with_ctrl_c", BUSYBOX, build_client::interrupted),
+    test("one_build_of_many_clients_is_done_once", BUSYBOX, build_client::once),
+    test("contexts_reach_for_nothing_of_the_host", CLIENTS, build_hostile::contexts),
+    test("archives_that_no_client_would_send_are_refused", BUSYBOX, build_hostile::archives),
+    test("a_step_that_fills_the_disk_leaves_it_as_it_was", BUSYBOX, build_hostile::full_disk),
+    test("a_step_that_multiplies_ends_with_ctrl_c", CLIENTS, build_hostile::fork_bomb),
+    test("a_build_whose_daemons_die_leaves_nothing_running", BUSYBOX, build_hostile::containerd_killed),
+    test("secret_files_of_a_build_are_nowhere_afterwards", BUSYBOX, build_secrets::files),
     test("secret_variables_of_a_build_are_in_no_file", BUSYBOX, build_secrets::variables),
     test("a_build_s_steps_are_told_as_buildkit_tells_them", SESSIONS, build_sessions::progress),
     test("only_files_that_changed_travel_and_results_come_back", SESSIONS, build_sessions::files_travel_once),
@@ -112,21 +155,32 @@ const TESTS: &[Test] = &[
     test("an_image_in_use_is_not_removed", CLIENTS, images::conflict),
     test("images_are_saved_and_loaded_with_every_digest_kept", CLIENTS, images_archives::saved_and_loaded),
     test("two_engines_save_an_image_alike", REGISTRY, images_archives::two_engines),
+    test("an_image_is_saved_and_pushed_alike_however_it_was_made", REGISTRY, images_equal::saved_alike),
+    test("daemons_killed_while_images_change_leave_a_whole_store", BUSYBOX, images_killed::at_any_moment),
+    test("each_platform_of_an_image_is_shown_saved_loaded_and_removed_alone", CLIENTS, images_platforms::chosen),
+    test("a_platform_that_somebody_needs_is_not_removed", BUSYBOX, images_platforms::kept),
     test("an_archive_may_be_compressed_in_four_ways", PACKERS, images_archives::compressed),
     test("skopeo_and_umoci_read_what_is_saved_and_write_what_is_loaded", OCI_TOOLS, images_archives::other_tools),
     test("an_archive_that_is_no_image_leaves_nothing", BUSYBOX, images_archives::hostile),
     test("a_load_whose_daemon_is_killed_can_be_repeated", BUSYBOX, images_archives::killed),
     test("a_pull_goes_on_where_it_broke_off_over_a_daemon_s_death_too", REGISTRY, images_broken::broken_pulls),
+    test("a_pull_outlives_five_deaths_of_its_registry", REGISTRY, images_large::registry_dies),
+    test("a_push_that_is_killed_leaves_nothing_and_can_be_repeated", REGISTRY, images_large::killed_while_pushing),
+    test("a_pull_takes_little_memory_whatever_the_image", LARGE, images_large::memory),
+    test("whatever_a_registry_sends_gets_one_clear_error_and_leaves_nothing", BUSYBOX, images_hostile::refused),
     test("a_client_that_reads_no_archive_holds_up_nobody", REGISTRY, images_broken::stalled_save),
     test("images_that_nobody_uses_are_pruned_with_their_space", CLIENTS, images_archives::pruned),
     test("the_space_that_images_are_said_to_take_is_what_they_take", BUSYBOX, images_archives::measured),
     test("the_image_store_keeps_within_its_limit", BUSYBOX, image_store::limited),
     test("a_limit_of_the_image_store_that_is_none_is_refused", NOTHING, image_store::mistakes),
     test("what_is_told_of_the_disk_is_what_du_finds_and_comes_back", REGISTRY, image_store::measured),
+    test("what_images_share_is_counted_once_whoever_goes_first", BUSYBOX, image_store::shared),
     test("mirrors_are_asked_before_docker_hub", REGISTRY, images_archives::mirrored),
     test("a_list_of_platforms_is_made_pushed_and_pulled", REGISTRY, images_archives::platforms),
     test("an_image_is_imported_from_a_url", CLIENTS, images_archives::from_a_url),
     test("a_broken_manifest_or_layer_fails_the_pull_and_leaves_nothing", REGISTRY, hostile::broken_images),
+    test("a_hostile_archive_does_no_harm_at_any_door", BUSYBOX, hostile_archives::every_door),
+    test("an_archive_of_a_broken_image_is_refused_with_its_reason", BUSYBOX, hostile_archives::images),
     test("hostile_requests_get_one_clear_error", BUSYBOX, hostile::requests),
     test("bodies_are_read_and_refused_as_go_and_docker_do", BUSYBOX, api::bodies),
     test("older_clients_get_what_their_version_knows", BUSYBOX, api::versions),
@@ -147,6 +201,8 @@ const TESTS: &[Test] = &[
     test("a_full_disk_holds_up_no_container", BUSYBOX, log_drivers::full_disk),
     test("events_tell_a_container_s_life_in_order", CLIENTS, events::life),
     test("a_published_port_answers_the_host_and_the_outside", CURL, networks::published),
+    test("a_routed_network_s_ports_are_told_without_the_host_s", CLIENTS, networks::routed),
+    test("a_port_that_cannot_be_bound_is_told_in_docker_s_words", CLIENTS, networks::unbound),
     test("containers_of_a_network_find_each_other_by_name", BUSYBOX, networks::names),
     test("names_are_answered_to_containers_started_while_docker_netd_starts", BUSYBOX, networks::names_from_the_first),
     test("who_reaches_whom_in_a_container_s_networks", BUSYBOX, reachability::longshore),
@@ -188,6 +244,16 @@ const TESTS: &[Test] = &[
     test("a_seccomp_profile_of_the_daemon_is_all_containers", BUSYBOX, daemon_options::seccomp_profile),
     test("a_real_time_share_of_the_daemon_is_there_for_its_containers", REALTIME, daemon_options::realtime),
     test("the_default_bridge_and_new_networks_are_as_the_daemon_was_told", BUSYBOX, daemon_options::default_bridge),
+    test("a_daemon_that_was_killed_is_followed_at_once", BUSYBOX, daemon_ends::followed_at_once),
+    test("a_daemon_takes_the_bridge_along_that_nobody_is_on", BUSYBOX, daemon_ends::takes_its_bridge_along),
+    test("where_there_is_no_bridge_containers_have_the_loopback_alone", BUSYBOX, daemon_ends::without_a_bridge),
+    test("binds_of_the_daemon_s_folders_follow_what_is_mounted_there", BUSYBOX, propagation::of_the_daemon_s_folders),
+    test("a_committed_image_knows_what_it_was_laid_on", BUSYBOX, commits::parents),
+    test("a_probe_is_over_before_its_health_is_told", BUSYBOX, events::of_health),
+    test("a_device_s_limits_are_in_the_container_s_group", BUSYBOX, throttles::of_a_device),
+    test("what_sockets_may_buffer_is_in_the_container_s_group", BUSYBOX, throttles::of_socket_buffers),
+    test("signals_of_a_run_are_its_container_s_on_a_terminal_too", CLIENTS, signals::passed_on),
+    test("members_that_are_only_kept_are_shown", BUSYBOX, kept_for_inspect::members),
     test("prometheus_reads_docker_s_metrics", BUSYBOX, daemon::metrics),
     test("nothing_passes_an_authorization_plugin_unseen", BUSYBOX, authorization::plugins),
     test("a_container_is_as_healthy_as_its_probes_over_a_daemon_s_death_too", BUSYBOX, host_config::health),

@@ -236,3 +236,8 @@ pub fn accounts(host: &Host) -> Result<()> {
     host.command("umount", &["-l", "/etc"])?;
     Ok(())
 }
+
+/// Secrets, caches and contexts of a build's steps.
+pub fn build_mounts(host: &Host) -> Result<()> {
+    crate::build_classic::mapped(&mapped(host, &[])?, host)
+}
