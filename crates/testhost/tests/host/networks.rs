@@ -46,6 +46,57 @@ pub fn published(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// A routed family has no port of the host: what is published is open at the container's own address, and told so.
+pub fn routed(host: &Host) -> Result<()> {
+    const MODE6: &str = "com.docker.network.bridge.gateway_mode_ipv6=routed";
+    let engine = host.engine("e")?;
+    let image = engine.import_busybox("busybox")?;
+    for docker in clients(&engine) {
+        docker.run(&["network", "create", "--ipv6", "-o", MODE6, "half"])?;
+        let publish = ["-p", "8000:80", "-p", "127.0.0.1:9000:90/udp", "-p", "[::]::99"];
+        docker.run(
+            &[&["run", "-d", "--name", "web", "--network", "half"], &publish[..], &[&image, "sleep", "1000"]].concat(),
+        )?;
+        assert_eq!(
+            docker.run(&["port", "web"])?,
+            "80/tcp -> 0.0.0.0:8000\n80/tcp -> [::]:\n90/udp -> 127.0.0.1:9000\n99/tcp -> [::]:"
+        );
+        assert_eq!(
+            docker.run(&["inspect", "-f", "{{json .NetworkSettings.Ports}}", "web"])?,
+            r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8000"},{"HostIp":"::","HostPort":""}],"90/udp":[{"HostIp":"127.0.0.1","HostPort":"9000"}],"99/tcp":[{"HostIp":"::","HostPort":""}]}"#
+        );
+        assert_eq!(
+            docker.run(&["ps", "--format", "{{.Ports}}"])?,
+            "99/tcp, 0.0.0.0:8000->80/tcp, 127.0.0.1:9000->90/udp"
+        );
+        docker.run(&["rm", "-f", "web"])?;
+        docker.run(&["network", "rm", "half"])?;
+    }
+    Ok(())
+}
+
+/// Whatever keeps a port from being bound is told in Docker's words, and nothing of the container's network stays.
+pub fn unbound(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    let image = engine.import_busybox("busybox")?;
+    let _taken = std::net::TcpListener::bind("0.0.0.0:7777")?;
+    for docker in clients(&engine) {
+        for (port, words) in [
+            ("203.0.113.9:80:80", "failed to bind host port 203.0.113.9:80/tcp: cannot assign requested address"),
+            ("7777:80", "failed to bind host port 0.0.0.0:7777/tcp: address already in use"),
+        ] {
+            let ran = docker.try_run(&["run", "--name", "web", "-p", "9999:90", "-p", port, &image, "true"])?;
+            assert_eq!(ran.code, 125, "{}", ran.stderr);
+            let begins = "failed to set up container networking: driver failed programming external connectivity on endpoint web (";
+            assert!(ran.stderr.contains(begins) && ran.stderr.contains(words), "{}", ran.stderr);
+            assert_eq!(docker.run(&["network", "inspect", "-f", "{{len .Containers}}", "bridge"])?, "0");
+            docker.run(&["rm", "web"])?;
+            docker.run(&["run", "--rm", "-p", "9999:90", &image, "true"])?;
+        }
+    }
+    Ok(())
+}
+
 /// A docker-netd that starts hears of every sandbox, also of those that are just being made.
 pub fn names_from_the_first(host: &Host) -> Result<()> {
     const ROUNDS: usize = 6;
