@@ -130,7 +130,8 @@ fn weigh(host: &Host, engine: &Engine) -> Result<Weight> {
     Ok(weight)
 }
 
-fn kib(file: &Path, key: &str) -> Result<u64> {
+/// A line of a file of `/proc`, in KiB.
+pub(crate) fn kib(file: &Path, key: &str) -> Result<u64> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)).context("no such line")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
