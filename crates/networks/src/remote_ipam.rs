@@ -2,6 +2,9 @@
 //!
 //! A plugin's pool is a subnet of the network, and its addresses are taken in our book too, so that everything else is as
 //! with our own. Calls are made without a lock, before addresses are needed and after they are given back.
+//!
+//! What a plugin has given to a daemon that died before it could write it down stays given until its pool goes: the
+//! protocol knows no question for what is given, and no name that a request could be repeated by.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
