@@ -300,6 +300,11 @@ impl<'s> Stage<'s> {
         let shims = shims()?;
         let without = shims.iter().filter(|(_, id)| !running.contains(id.as_str()));
         let mut astray: Vec<String> = without.map(|(pid, id)| format!("shim {pid} of {id}")).collect();
+        // That of a docker-containerd which was killed ends with it.
+        let servers = fork_servers()?;
+        if servers.len() > 1 {
+            astray.push(format!("the fork servers {servers:?} of one docker-containerd"));
+        }
         let sockets = Traces::of_containers(self.host)?.beyond(&self.host.traces_before());
         let sockets: Vec<String> = sockets.into_iter().filter(|trace| trace.contains(SHIM_SOCKETS)).collect();
         if sockets.len() > shims.len() {
@@ -338,17 +343,33 @@ impl<'s> Stage<'s> {
 
 /// Every shim with the id of its container.
 fn shims() -> Result<Vec<(u32, String)>> {
-    let mut shims = Vec::new();
+    let shims = shim_processes()?.into_iter().filter(|(_, words)| !is_fork_server(words));
+    let of = |words: &[String]| words.iter().skip_while(|word| *word != "-id").nth(1).cloned();
+    Ok(shims.filter_map(|(pid, words)| Some((pid, of(&words)?))).collect())
+}
+
+/// What shims are copied from.
+fn fork_servers() -> Result<Vec<u32>> {
+    let servers = shim_processes()?.into_iter().filter(|(_, words)| is_fork_server(words));
+    Ok(servers.map(|(pid, _)| pid).collect())
+}
+
+fn is_fork_server(words: &[String]) -> bool {
+    words.iter().any(|word| word == "fork-server")
+}
+
+/// Processes of the shim's program, with their command lines.
+fn shim_processes() -> Result<Vec<(u32, Vec<String>)>> {
+    let mut processes = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        let words: Vec<&str> = command.split('\0').collect();
-        let id = words.iter().skip_while(|word| **word != "-id").nth(1);
-        if let (true, Some(id)) = (words[0].ends_with("-shim"), id) {
-            shims.push((pid, (*id).to_owned()));
+        let words: Vec<String> = command.split('\0').map(str::to_owned).collect();
+        if words[0].ends_with("-shim") {
+            processes.push((pid, words));
         }
     }
-    Ok(shims)
+    Ok(processes)
 }
 
 /// The shim of a container, found by its arguments.
