@@ -72,8 +72,9 @@ pub use file_systems::FileSystems;
 pub use lifecycle::{Lifecycle, Waiting};
 pub use log_drivers::DRIVERS as LOG_DRIVERS;
 pub use ports::{
-    ContainerEvent, Endpoint, EventSink, EventSubject, Image, ImageCommit, ImageSource, LiveSandbox, Parting,
-    PortError, PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes, Volume, VolumeRequest, VolumeSource,
+    Acquired, Completion, ContainerEvent, Endpoint, EventSink, EventSubject, Image, ImageCommit, ImageSource,
+    LiveSandbox, Parting, PortError, PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes, Volume,
+    VolumeRequest, VolumeSource,
 };
 pub use recover::Recovered;
 pub use request::{

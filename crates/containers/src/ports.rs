@@ -1,7 +1,9 @@
 //! What this service needs from its neighbours, declared by the consumer. dockerd wires them in.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 
 use async_trait::async_trait;
 use container_core::{Config, EndpointRequest, ImageDefaults, PortBinding};
@@ -137,10 +139,26 @@ pub struct PublishedPort {
     pub host_port: u16,
 }
 
+/// A sandbox in which a container may be set up, while the rest of it is made.
+pub struct Acquired {
+    pub sandbox: Sandbox,
+    /// To be waited for before the container's program runs, and before the sandbox is released.
+    pub complete: Completion,
+}
+
+pub type Completion = Pin<Box<dyn Future<Output = Result<(), PortError>> + Send>>;
+
+impl From<Sandbox> for Acquired {
+    /// One that is all there.
+    fn from(sandbox: Sandbox) -> Self {
+        Self { sandbox, complete: Box::pin(std::future::ready(Ok(()))) }
+    }
+}
+
 #[async_trait]
 pub trait Sandboxes: Send + Sync {
     /// Idempotent: a second call for a container answers its sandbox.
-    async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, PortError>;
+    async fn acquire(&self, request: SandboxRequest) -> Result<Acquired, PortError>;
     /// Idempotent: a container without sandbox is no error.
     async fn release(&self, container_id: &str) -> Result<(), PortError>;
     /// At the daemon's start: these containers run and keep theirs, all others are released. `pid` is the container's init.

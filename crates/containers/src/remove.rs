@@ -73,16 +73,24 @@ pub(crate) async fn begin_and_erase(
 pub(crate) async fn erase(shared: &Arc<Shared>, container: &Arc<Container>, with_volumes: bool) -> Result<(), Error> {
     let record = container.record();
     container.drop_pending();
-    shared.containerd.remove_snapshot(&record.id).await?;
-    staging::unstage(shared, &record.id);
-    for (index, _) in record.mounts.iter().enumerate().filter(|(_, mount)| mount.kind == MountKind::Image) {
-        shared.containerd.remove_snapshot(&staging::image_snapshot(&record.id, index)).await?;
-    }
-    if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
-        tracing::warn!(container = record.id, %error, "cannot release the sandbox of a removed container");
-    }
-    logging::finish(shared, &record.id).await;
-    files::remove_folder(&shared.settings.container_folder(&record.id))?;
+    // What docker-containerd has of it, and what is here, need not wait for one another.
+    let snapshots = async {
+        shared.containerd.remove_snapshot(&record.id).await?;
+        staging::unstage(shared, &record.id);
+        for (index, _) in record.mounts.iter().enumerate().filter(|(_, mount)| mount.kind == MountKind::Image) {
+            shared.containerd.remove_snapshot(&staging::image_snapshot(&record.id, index)).await?;
+        }
+        Ok::<_, Error>(())
+    };
+    let files = async {
+        if let Err(error) = shared.neighbours.sandboxes.release(&record.id).await {
+            tracing::warn!(container = record.id, %error, "cannot release the sandbox of a removed container");
+        }
+        logging::finish(shared, &record.id).await;
+        files::remove_folder(&shared.settings.container_folder(&record.id))
+    };
+    let (snapshots, files) = tokio::join!(snapshots, files);
+    snapshots.and(files)?;
     // Before the record that tells of them.
     volumes::let_go(shared, &record, with_volumes).await;
     remove_file(&shared.settings.attach_path(&record.id))?;

@@ -17,7 +17,7 @@ use metadata::Durability;
 
 use crate::containerd::NewTask;
 use crate::error::Error;
-use crate::ports::{Sandbox, SandboxMode, SandboxRequest};
+use crate::ports::{Acquired, Completion, Sandbox, SandboxMode, SandboxRequest};
 use crate::record::{Container, Record};
 use crate::rootfs::{self, Layers};
 use crate::runtimes::Chosen;
@@ -136,7 +136,8 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
         shared.neighbours.sandboxes.acquire(request),
         container.rootfs(&shared.containerd),
     );
-    let sandbox = sandbox.inspect_err(|_| staging::unstage(shared, &record.id))?;
+    let Acquired { sandbox, complete } = sandbox.inspect_err(|_| staging::unstage(shared, &record.id))?;
+    let mut complete = Some(complete);
     let run = async {
         stored?;
         let rootfs = rootfs?;
@@ -148,17 +149,24 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
             .for_root(user_namespaces::of(shared, &record.host_config).map(Remap::root));
         let maps = user_namespaces::maps(shared, &record.host_config);
         let rootfs = user_namespaces::through(maps.as_ref(), rootfs);
+        // Sysctls of links mean those that are there.
+        if !record.host_config.sysctls.is_empty() {
+            finish_sandbox(&mut complete).await?;
+        }
         shared.containerd.create_container(&record.id, &record.image_name, spec, record.life(), &runtime).await?;
-        let run = run_task(shared, container, rootfs, runtime).await;
+        let run = run_task(shared, container, rootfs, runtime, &mut complete).await;
         if run.is_err() {
             // Behind the error that counts: what stays is removed by the next start of the daemon.
             let _ = shared.containerd.delete_container(&record.id).await;
         }
         run
     };
-    match run.await {
+    let run = run.await;
+    match run {
         Ok(pid) => Ok((pid, sandbox)),
         Err(error) => {
+            // The error that counts is another one.
+            let _ = finish_sandbox(&mut complete).await;
             staging::unstage(shared, &record.id);
             volumes::unmount_all(shared, &record).await;
             if let Err(second) = shared.neighbours.sandboxes.release(&record.id).await {
@@ -169,12 +177,21 @@ async fn attempt(shared: &Arc<Shared>, container: &Arc<Container>) -> Result<(u3
     }
 }
 
-/// Task, clients, go.
+/// Waits for what is still being done to the sandbox.
+async fn finish_sandbox(complete: &mut Option<Completion>) -> Result<(), Error> {
+    match complete.take() {
+        Some(complete) => Ok(complete.await?),
+        None => Ok(()),
+    }
+}
+
+/// Task, clients, go. The sandbox is completed meanwhile.
 async fn run_task(
     shared: &Arc<Shared>,
     container: &Arc<Container>,
     rootfs: Vec<Mount>,
     runtime: Chosen,
+    complete: &mut Option<Completion>,
 ) -> Result<u32, Error> {
     let record = container.record();
     let socket = shared.settings.attach_path(&record.id);
@@ -196,6 +213,7 @@ async fn run_task(
         }
         logging.begin(shared, &record.id).await?;
         connect_waiting(shared, container).await;
+        finish_sandbox(complete).await?;
         start_task(shared, &record.id).await
     };
     let begun = begun.await;

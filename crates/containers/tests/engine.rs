@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use container_core::{Config, ExecConfig, HostConfig, ImageDefaults, ReadOnly};
 use containerd_api::services::snapshots::v1 as snapshots;
 use containers::{
-    AttachRequest, ContainerEvent, CreateRequest, EventSink, ExecStart, Image, ImageCommit, ImageSource, LiveSandbox,
-    LogsRequest, Neighbours, Parting, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings,
-    StopOptions, Volume, VolumeRequest, VolumeSource, WaitCondition,
+    Acquired, AttachRequest, ContainerEvent, CreateRequest, EventSink, ExecStart, Image, ImageCommit, ImageSource,
+    LiveSandbox, LogsRequest, Neighbours, Parting, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes,
+    Service, Settings, StopOptions, Volume, VolumeRequest, VolumeSource, WaitCondition,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -118,8 +118,8 @@ impl ImageSource for Neighbourhood {
 
 #[async_trait]
 impl Sandboxes for Neighbourhood {
-    async fn acquire(&self, _: SandboxRequest) -> Result<Sandbox, PortError> {
-        Ok(Sandbox { hosts: "127.0.0.1 localhost\n".into(), ..Sandbox::default() })
+    async fn acquire(&self, _: SandboxRequest) -> Result<Acquired, PortError> {
+        Ok(Sandbox { hosts: "127.0.0.1 localhost\n".into(), ..Sandbox::default() }.into())
     }
     async fn release(&self, _: &str) -> Result<(), PortError> {
         Ok(())

@@ -9,9 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use container_core::{Config, EndpointRequest, HostConfig, ImageDefaults, ReadOnly, RestartPolicy};
 use containers::{
-    AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageCommit, ImageSource, ListRequest, LiveSandbox,
-    Neighbours, Parting, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings, StopOptions,
-    Volume, VolumeRequest, VolumeSource, WaitCondition,
+    Acquired, AttachRequest, ContainerEvent, CreateRequest, EventSink, Image, ImageCommit, ImageSource, ListRequest,
+    LiveSandbox, Neighbours, Parting, PortError, RemoveOptions, Sandbox, SandboxRequest, Sandboxes, Service, Settings,
+    StopOptions, Volume, VolumeRequest, VolumeSource, WaitCondition,
 };
 use errors::{ErrorKind, Kind};
 use fake::Fake;
@@ -47,9 +47,9 @@ impl ImageSource for Neighbourhood {
 
 #[async_trait]
 impl Sandboxes for Neighbourhood {
-    async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, PortError> {
+    async fn acquire(&self, request: SandboxRequest) -> Result<Acquired, PortError> {
         self.sandboxes.lock().unwrap().push(request.container_id);
-        Ok(Sandbox { hosts: "127.0.0.1 localhost\n".into(), ..Sandbox::default() })
+        Ok(Sandbox { hosts: "127.0.0.1 localhost\n".into(), ..Sandbox::default() }.into())
     }
     async fn release(&self, container_id: &str) -> Result<(), PortError> {
         self.sandboxes.lock().unwrap().retain(|id| id != container_id);

@@ -2,6 +2,7 @@
 //!
 //! Entry point: [`Networks`]. A container's network is a [`Sandbox`]: [`Networks::acquire`] makes its namespace, plugs it
 //! into bridges, publishes its ports and states its names to docker-netd; [`Networks::release`] takes it down.
+//! [`Networks::begin`] lets the container be set up meanwhile.
 //!
 //! Owned facts: network records and sandbox records in the metadata store (an address belongs to a network only through
 //! the record of the sandbox that has it), the bridges, the namespaces under `<exec-root>/netns`, and one nftables table.
@@ -48,7 +49,7 @@ pub use request::{
     Address, Attached, CreateNetwork, Created, Endpoint, EndpointRequest, Live, NetworkView, RemoteLink, RemoteRoute,
     Sandbox, SandboxMode, SandboxRequest,
 };
-pub use service::Networks;
+pub use service::{Begun, Networks};
 
 /// Where plugins are found.
 pub use plugin_client::Plugins;

@@ -26,8 +26,15 @@ pub(crate) struct Plug<'a> {
     pub uplink: Uplink,
 }
 
-/// Makes the namespace, for the user namespace at `users` where there is one, and plugs the endpoints in.
-pub(crate) fn create(path: &Path, users: Option<&Path>, plugs: &[Plug<'_>], gateways: Gateways) -> Result<(), Error> {
+/// Makes the namespace, for the user namespace at `users` where there is one, and plugs the endpoints in. `stands` hears of
+/// the namespace before that.
+pub(crate) fn create(
+    path: &Path,
+    users: Option<&Path>,
+    plugs: &[Plug<'_>],
+    gateways: Gateways,
+    stands: &mut dyn FnMut(),
+) -> Result<(), Error> {
     let has_ipv6 = plugs.iter().any(|plug| has_ipv6(plug.endpoint));
     let prepare = || {
         if !has_ipv6 {
@@ -44,6 +51,7 @@ pub(crate) fn create(path: &Path, users: Option<&Path>, plugs: &[Plug<'_>], gate
         None => namespace::create(path, prepare)?,
         Some(users) => namespace::create_for(path, users, prepare)?,
     };
+    stands();
     let plugged = plug_all(path, &inside, plugs, gateways);
     if plugged.is_err() {
         // The first error counts. Closing the namespace takes its links along.

@@ -26,8 +26,9 @@ const PORT_TRIES: usize = 32;
 const MAX_HOST_FILE: u64 = 256 * 1024;
 
 impl Inner {
-    /// Makes the sandbox, or answers the one that is there.
-    pub(crate) fn acquire(&self, request: &SandboxRequest) -> Result<Sandbox, Error> {
+    /// Makes the sandbox, or answers the one that is there. `early` hears of one that a container may be set up in while the
+    /// rest of it is made.
+    pub(crate) fn acquire(&self, request: &SandboxRequest, early: &mut dyn FnMut(&Sandbox)) -> Result<Sandbox, Error> {
         if matches!(request.mode, SandboxMode::Networks(_)) {
             self.prepare()?;
         }
@@ -35,14 +36,14 @@ impl Inner {
             return Ok(ready);
         }
         let (filled, given) = self.with_addresses(request)?;
-        let made = self.make(filled.as_ref().unwrap_or(request));
+        let made = self.make(filled.as_ref().unwrap_or(request), early);
         if made.is_err() {
             self.give_back_all(&given);
         }
         made
     }
 
-    fn make(&self, request: &SandboxRequest) -> Result<Sandbox, Error> {
+    fn make(&self, request: &SandboxRequest, early: &mut dyn FnMut(&Sandbox)) -> Result<Sandbox, Error> {
         let mut facts = self.host_facts(request)?;
         let mut refused = Refused::new();
         for _ in 0..PORT_TRIES {
@@ -59,7 +60,7 @@ impl Inner {
                 record
             };
             let joined = self.join_remotes(&mut record, &facts, &refused).map_err(Failure::Other);
-            let built = joined.and_then(|()| self.build(&mut record));
+            let built = joined.and_then(|()| self.build(&mut record, early));
             match built {
                 Ok(()) => {
                     self.announce(EventAction::Connect, &record);
@@ -127,14 +128,14 @@ impl Inner {
 
     /// The record first, then the kernel, then docker-netd (whose sockets reserve the ports), then the packet filter, and
     /// plugins that publish.
-    fn build(&self, record: &mut SandboxRecord) -> Result<(), Failure> {
+    fn build(&self, record: &mut SandboxRecord, early: &mut dyn FnMut(&Sandbox)) -> Result<(), Failure> {
         let stored = record.clone();
         // Without fsync: after a power loss no container runs, and what does not run has no sandbox.
         let written =
             self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.put(tx, &stored.container_id, &stored));
         written.map_err(|error: metadata::Error| Failure::Other(error.into()))?;
         if let Some(path) = record.sandbox.netns_path.as_ref().filter(|_| self.owns_namespace(record)) {
-            self.create_namespace(path, record).map_err(Failure::Other)?;
+            self.create_namespace(path, record, early).map_err(Failure::Other)?;
         }
         self.state().arriving.remove(&record.container_id);
         self.state_to_netd(record)?;
@@ -165,15 +166,26 @@ impl Inner {
         record.sandbox.netns_path.as_ref() == Some(&own)
     }
 
-    fn create_namespace(&self, path: &std::path::Path, record: &SandboxRecord) -> Result<(), Error> {
+    fn create_namespace(
+        &self,
+        path: &std::path::Path,
+        record: &SandboxRecord,
+        early: &mut dyn FnMut(&Sandbox),
+    ) -> Result<(), Error> {
         let plugs = self.plugs(&record.sandbox.endpoints)?;
         let users = record.request.users.as_deref();
         let gateways = self.state().gateways(&record.sandbox.endpoints);
-        match plumbing::create(path, users, &plugs, gateways) {
+        let is_final = is_final(record);
+        let mut stands = || {
+            if is_final {
+                early(&record.sandbox);
+            }
+        };
+        match plumbing::create(path, users, &plugs, gateways, &mut stands) {
             // Left behind by a daemon that died in between; its container does not run, or the record would have told.
             Err(Error::Kernel(error)) if errors::Kind::kind(&error) == ErrorKind::AlreadyExists => {
                 namespace::remove(path)?;
-                plumbing::create(path, users, &plugs, gateways)
+                plumbing::create(path, users, &plugs, gateways, &mut stands)
             }
             other => other,
         }
@@ -265,6 +277,13 @@ impl Inner {
             }
         }
     }
+}
+
+/// Whether nothing of it is decided later: by other programs, which may have a port, or by a plugin. Sysctls of a link are
+/// for who comes after.
+fn is_final(record: &SandboxRecord) -> bool {
+    let is_plain = |endpoint: &Endpoint| endpoint.remote.is_none() && endpoint.sysctls.is_empty();
+    record.sandbox.ports.is_empty() && record.sandbox.endpoints.iter().all(is_plain)
 }
 
 /// Why a sandbox could not be made.

@@ -8,7 +8,8 @@ use errors::ErrorKind;
 use metadata::{Database, Durability};
 use netlink::Route;
 use tokio::io::AsyncReadExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::docker_chains;
@@ -31,6 +32,29 @@ const NETD_RETRY_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Networks {
     pub(crate) inner: Arc<Inner>,
+}
+
+/// A sandbox that may still be in the making.
+pub struct Begun {
+    networks: Networks,
+    sandbox: Sandbox,
+    work: Option<JoinHandle<Result<Sandbox, Error>>>,
+}
+
+impl Begun {
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// Waits until all of it is there; what failed has left nothing.
+    pub async fn complete(self) -> Result<Sandbox, Error> {
+        let sandbox = match self.work {
+            Some(work) => work.await.map_err(|_| Error::Shutdown)??,
+            None => self.sandbox,
+        };
+        self.networks.inner.netd_used.notify_one();
+        Ok(sandbox)
+    }
 }
 
 pub(crate) struct Inner {
@@ -103,13 +127,33 @@ impl Networks {
 
     /// Idempotent: a second call for a container answers its sandbox.
     pub async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, Error> {
-        let sandbox = self.run(move |inner| inner.acquire(&request)).await?;
-        self.inner.netd_used.notify_one();
-        Ok(sandbox)
+        self.begin(request).await?.complete().await
+    }
+
+    /// The same, but answers as soon as a container may be set up in it. [`Begun::complete`] has to be waited for before its
+    /// program runs, and before it is released.
+    pub async fn begin(&self, request: SandboxRequest) -> Result<Begun, Error> {
+        let (inner, (tell, told)) = (Arc::clone(&self.inner), oneshot::channel());
+        let work = tokio::task::spawn_blocking(move || {
+            let mut tell = Some(tell);
+            inner.acquire(&request, &mut |sandbox: &Sandbox| {
+                // Whoever asked has gone: the work is done all the same.
+                let _ = tell.take().map(|tell| tell.send(sandbox.clone()));
+            })
+        });
+        let networks = self.clone();
+        Ok(match told.await {
+            Ok(sandbox) => Begun { networks, sandbox, work: Some(work) },
+            // Nothing was told early: all of it is over.
+            Err(_) => Begun { sandbox: work.await.map_err(|_| Error::Shutdown)??, networks, work: None },
+        })
     }
 
     /// Idempotent: a container without a sandbox is no error.
     pub async fn release(&self, container_id: &str) -> Result<(), Error> {
+        if self.sandbox(container_id).is_none() {
+            return Ok(());
+        }
         let id = container_id.to_owned();
         self.run(move |inner| inner.release(&id)).await
     }

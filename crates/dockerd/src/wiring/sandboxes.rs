@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use container_core::{EndpointRequest, PortBinding};
-use containers::{Endpoint, LiveSandbox, PortError, PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes};
+use containers::{
+    Acquired, Endpoint, LiveSandbox, PortError, PublishedPort, Sandbox, SandboxMode, SandboxRequest, Sandboxes,
+};
 use errors::{ErrorKind, Kind};
 use networks::{Address, Networks, Overrides, Publish, parse_container_port, parse_host_port};
 
@@ -80,11 +82,12 @@ impl Defaults {
 
 #[async_trait]
 impl Sandboxes for NetworkSandboxes {
-    async fn acquire(&self, request: SandboxRequest) -> Result<Sandbox, PortError> {
+    async fn acquire(&self, request: SandboxRequest) -> Result<Acquired, PortError> {
         let mut request = to_networks(self.without_bridge(request))?;
         self.defaults.fill(&mut request);
-        let sandbox = self.networks.acquire(request).await.map_err(refused)?;
-        Ok(from_networks(sandbox))
+        let begun = self.networks.begin(request).await.map_err(refused)?;
+        let sandbox = from_networks(begun.sandbox().clone());
+        Ok(Acquired { sandbox, complete: Box::pin(async { begun.complete().await.map(drop).map_err(refused) }) })
     }
 
     async fn release(&self, container_id: &str) -> Result<(), PortError> {

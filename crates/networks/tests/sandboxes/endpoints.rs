@@ -23,6 +23,32 @@ fn on(network: &str) -> EndpointRequest {
     EndpointRequest { network: network.into(), ..EndpointRequest::default() }
 }
 
+/// A container is set up in a namespace whose links are still made; what is completed is what was told.
+pub fn begun_and_completed() -> Result<(), Failed> {
+    let host = Host::new()?;
+    for wanted in [
+        request("a1", "plain", &["bridge"]),
+        networks::SandboxRequest {
+            publish: vec![publish(None, "8080", 80)],
+            ..request("a2", "published", &["bridge"])
+        },
+    ] {
+        let begun = host.runtime.block_on(host.networks.begin(wanted))?;
+        let told = begun.sandbox().clone();
+        assert!(netlink::namespace::exists(netns(&told)));
+        let completed = host.runtime.block_on(begun.complete())?;
+        assert_eq!(completed, told);
+        let links = || netlink::Route::open().and_then(|route| route.links());
+        assert!(inside(netns(&told), links)??.iter().any(|link| link.name == told.endpoints[0].link));
+        assert!(default_route(netns(&told))?.is_some());
+    }
+    // What cannot be is told by the beginning.
+    let taken =
+        networks::SandboxRequest { publish: vec![publish(None, "8080", 80)], ..request("a3", "c", &["bridge"]) };
+    assert!(host.runtime.block_on(host.networks.begin(taken)).is_err());
+    Ok(())
+}
+
 /// The way out, and the published ports with it, follow names and priorities.
 pub fn way_out_moves() -> Result<(), Failed> {
     let host = Host::new()?;

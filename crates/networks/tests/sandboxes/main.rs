@@ -84,6 +84,7 @@ fn main() {
         Trial::test("a_flushed_ruleset_comes_back_by_itself", modes::flushed_and_restored),
         Trial::test("published_ports_are_reached_directly_where_that_is_allowed", modes::direct_routing),
         Trial::test("dockers_chains_stand_in_front_of_a_policy_that_drops", modes::docker_chains),
+        Trial::test("a_container_may_be_set_up_while_its_links_are_made", endpoints::begun_and_completed),
         Trial::test("the_way_out_and_the_ports_move_with_networks", endpoints::way_out_moves),
         Trial::test("ports_wait_for_a_network_with_a_way_out", endpoints::internal_first),
         Trial::test("an_endpoint_has_links_names_sysctls_and_addresses", endpoints::settings),
