@@ -12,7 +12,6 @@ use std::sync::Arc;
 use engine_api::image as wire;
 use engine_api::json_message::JsonMessage;
 use engine_api::{ApiVersion, Empty, adapt};
-use errors::ErrorKind;
 use futures_util::StreamExt;
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -141,6 +140,7 @@ pub fn summary(image: ImageSummary) -> wire::Summary {
         created: image.created,
         id: image.id.to_string(),
         labels: Some(image.labels).filter(|labels| !labels.is_empty()),
+        parent_id: image.parent,
         repo_digests: image.repo_digests,
         repo_tags: image.names,
         shared_size: -1,
@@ -174,6 +174,7 @@ fn to_wire(image: ResolvedImage) -> wire::Inspect {
         id: image.id.to_string(),
         repo_tags: image.names,
         repo_digests: image.repo_digests,
+        parent: image.parent,
         comment: image.config.comment.clone(),
         created: image.created,
         docker_version: image.config.docker_version.clone(),
@@ -337,10 +338,8 @@ fn metered(body: images::ByteStream, size: Option<u64>, progress: ProgressSender
 }
 
 pub async fn push(api: Arc<Api>, request: Request) -> Answer {
-    let mut reference = reference_of(&request.name, request.query.text("tag"))?;
-    if !request.query.has("tag") {
-        reference = reference.with_default_tag();
-    }
+    // Without a tag all of the repository's are meant.
+    let reference = reference_of(&request.name, request.query.text("tag"))?;
     let platform = archive::push_platform(&request.query, request.version)?;
     let wanted = PushRequest { reference, platform, credentials: credentials::of(&request)? };
     operation::run(move |progress| async move {
@@ -359,11 +358,16 @@ pub async fn tag(api: &Api, request: &Request) -> Answer {
 
 pub async fn remove(api: &Api, request: &Request) -> Answer {
     let options = RemoveOptions { force: request.query.flag("force"), prune: !request.query.flag("noprune") };
-    if request.version >= PLATFORMS_TO_REMOVE && !archive::platforms(&request.query, "platforms")?.is_empty() {
-        let message = "the manifest of one platform cannot be removed on its own: remove the image";
-        return Err(Failure::new(ErrorKind::NotImplemented, message));
-    }
-    let removed = api.images.remove(&request.name, options).await?;
+    let platforms = if request.version >= PLATFORMS_TO_REMOVE {
+        archive::platforms(&request.query, "platforms")?
+    } else {
+        Vec::new()
+    };
+    let removed = if platforms.is_empty() {
+        api.images.remove(&request.name, options).await?
+    } else {
+        api.images.remove_platforms(&request.name, &platforms, options).await?
+    };
     Ok(reply::ok(&deleted(removed)))
 }
 

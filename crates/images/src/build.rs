@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use ids::{Digest, Reference};
 use image_core::{Descriptor, ImageConfig, Manifest, chain_ids, media_type};
 
@@ -73,7 +74,7 @@ impl Images {
         Ok((image.id, BuildImage { config: image.config.clone(), layers, oci }))
     }
 
-    /// Stores and unpacks a further plain layer. `owner` keeps it until [`Images::forget_build_layer`].
+    /// Stores and unpacks a further plain layer. `owner` keeps it until [`Images::forget_build_layers`].
     pub async fn add_build_layer(
         &self,
         owner: &str,
@@ -84,7 +85,7 @@ impl Images {
         let backend = self.backend.create_kept_lease(&lease).await?;
         let added = self.add_layer(&backend, &lease, below, layer).await;
         if added.is_err()
-            && let Err(error) = self.forget_build_layer(owner).await
+            && let Err(error) = self.forget_build_layers(&[owner.to_owned()]).await
         {
             tracing::warn!(owner, %error, "what a layer that failed has left is not removed");
         }
@@ -119,12 +120,15 @@ impl Images {
         Ok(layer)
     }
 
-    /// Lets go of a layer; it goes at once unless an image has it.
-    pub async fn forget_build_layer(&self, owner: &str) -> Result<(), ImagesError> {
-        match self.backend.delete_lease(&lease_name(owner), Collect::Now).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            answer => answer,
+    /// Lets go of layers; those that no image has are gone when this returns.
+    pub async fn forget_build_layers(&self, owners: &[String]) -> Result<(), ImagesError> {
+        if owners.is_empty() {
+            return Ok(());
         }
+        let leases: Vec<String> = owners.iter().map(|owner| lease_name(owner)).collect();
+        let ends = stream::iter(leases).map(|lease| end_lease(self.backend.clone(), lease));
+        ends.buffer_unordered(ENDED_AT_ONCE).try_collect::<()>().await?;
+        self.collect().await
     }
 
     /// Whether the layers are still there and unpacked.
@@ -203,6 +207,16 @@ impl Images {
 }
 
 const LEASE: &str = "longshore-build-";
+/// Leases whose end is asked for at the same time: containerd stores them together.
+const ENDED_AT_ONCE: usize = 16;
+
+/// One that is not there has ended.
+async fn end_lease(backend: Backend, lease: String) -> Result<(), ImagesError> {
+    match backend.delete_lease(&lease, Collect::Later).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        answer => answer,
+    }
+}
 
 pub(crate) fn lease_name(owner: &str) -> String {
     format!("{LEASE}{owner}")

@@ -11,7 +11,7 @@ use crate::service::{Images, lock};
 /// The first words of our leases' ids; the operation stands behind them.
 pub(crate) const PREFIX: &str = "longshore-";
 /// Operations that begin anew after a daemon's death: what they have left is of no use. A pull is gone on with.
-const PASSING: [&str; 6] = ["commit", "image", "import", "load", "push", "save"];
+const PASSING: [&str; 7] = ["commit", "image", "import", "load", "prune", "push", "save"];
 /// How often the end of a lease is tried while containerd is away, a second each time.
 const END_TRIES: u32 = 60;
 /// After this long containerd may collect what a daemon that died has left.
@@ -72,6 +72,14 @@ impl Drop for Lease {
 }
 
 impl Images {
+    /// Returns when nothing is stored any more that nobody refers to. containerd collects at once when a lease ends; it has
+    /// no call for that alone.
+    pub(crate) async fn collect(&self) -> Result<(), ImagesError> {
+        let lease = format!("{PREFIX}prune-{}", random_hex());
+        self.backend.create_lease(&lease, LIFETIME).await?;
+        self.backend.delete_lease(&lease, Collect::Now).await
+    }
+
     /// Lets go of what operations of a daemon that died have left. To be called before the first one begins.
     pub async fn recover(&self) -> Result<(), ImagesError> {
         for id in self.backend.lease_ids().await? {

@@ -15,6 +15,7 @@
 mod backend;
 mod blobs;
 mod build;
+mod build_cache;
 mod commit;
 mod error;
 mod events;
@@ -40,6 +41,7 @@ mod push;
 mod recode;
 mod remote;
 mod remove;
+mod remove_platform;
 mod resolve;
 mod save;
 mod service;
@@ -49,6 +51,7 @@ mod unpack;
 mod usage;
 
 pub use build::{BuildImage, LayerView};
+pub use build_cache::HeldLayers;
 pub use commit::CommitRequest;
 pub use error::ImagesError;
 pub use events::{EventSink, ImageEvent, ImageEventKind, ImageUser, ImageUsers};

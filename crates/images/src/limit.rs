@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use ids::Digest;
 use tokio::sync::Notify;
 
+use crate::backend::Collect;
 use crate::error::ImagesError;
 use crate::lease::pull_word;
 use crate::remove::Removed;
@@ -174,7 +175,7 @@ impl Images {
     }
 
     async fn evict(&self, id: &Digest, bytes: u64, total: u64, limit: u64) {
-        match self.remove_unused(id).await {
+        match self.remove_unused(id, Collect::Now).await {
             Ok(removed) => {
                 let name = removed.iter().find_map(|line| match line {
                     Removed::Untagged(name) => Some(name.as_str()),

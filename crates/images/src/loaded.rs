@@ -10,6 +10,7 @@ use image_core::{
 };
 
 use crate::error::ImagesError;
+use crate::resolve::Found;
 use crate::service::{Images, lock, remember};
 
 /// Indexes within indexes; real ones have one level.
@@ -115,9 +116,18 @@ impl Images {
         self.backend.read_blob(&manifest.config.digest, MAX_CONFIG_BYTES).await
     }
 
-    /// Must be called when records were removed: their blobs may be gone.
-    pub(crate) fn forget_loaded(&self) {
-        lock(&self.shared.loaded).clear();
-        lock(&self.shared.sizes).clear();
+    /// Must be called when an image's records were removed: its blobs and layers may be gone.
+    pub(crate) fn forget_loaded(&self, found: &Found) {
+        let mut loaded = lock(&self.shared.loaded);
+        found.records.iter().for_each(|record| drop(loaded.remove(&record.target.digest)));
+        drop(loaded);
+        self.forget_sizes(&found.image);
+    }
+
+    pub(crate) fn forget_sizes(&self, image: &LoadedImage) {
+        let mut sizes = lock(&self.shared.sizes);
+        for chain in &image.chain {
+            sizes.remove(chain);
+        }
     }
 }

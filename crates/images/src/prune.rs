@@ -2,6 +2,7 @@
 
 use ids::Digest;
 
+use crate::backend::Collect;
 use crate::error::ImagesError;
 use crate::events::{ImageEvent, ImageEventKind};
 use crate::list::label_matches;
@@ -39,11 +40,12 @@ impl Images {
             let mut held = self.holdings(going.iter().copied(), &sizes).await?;
             let bytes = self.bytes_of(&held).await?;
             for found in going {
-                match self.remove_unused(&found.image.id).await {
+                match self.remove_unused(&found.image.id, Collect::Later).await {
                     Ok(removed) => pruned.removed.extend(removed),
                     Err(error) => tracing::warn!(image = %found.image.id, %error, "image not pruned"),
                 }
             }
+            self.collect().await?;
             let after = self.all().await?;
             let kept = self.holdings(after.values(), &sizes).await?;
             held.blobs.retain(|digest, _| kept.blobs.contains_key(digest));
@@ -65,11 +67,11 @@ impl Images {
     }
 
     /// The image with all its names, unless a container has been made of it meanwhile.
-    pub(crate) async fn remove_unused(&self, id: &Digest) -> Result<Vec<Removed>, ImagesError> {
+    pub(crate) async fn remove_unused(&self, id: &Digest, collect: Collect) -> Result<Vec<Removed>, ImagesError> {
         let Some(found) = self.all().await?.remove(id) else { return Ok(Vec::new()) };
         if !self.shared.users.users_of(id).is_empty() {
             return Ok(Vec::new());
         }
-        self.remove_whole(&found).await
+        self.remove_whole(&found, collect).await
     }
 }

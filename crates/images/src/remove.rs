@@ -83,24 +83,24 @@ impl Images {
                 removed.extend(layers.iter().map(|layer| Removed::Deleted(layer.to_string())));
             }
         }
-        self.carry_out(&found, &plan).await?;
+        self.carry_out(&found, &plan, Collect::Now).await?;
         Ok(removed)
     }
 
     /// Removes an image that nobody uses with all its names.
-    pub(crate) async fn remove_whole(&self, found: &Found) -> Result<Vec<Removed>, ImagesError> {
+    pub(crate) async fn remove_whole(&self, found: &Found, collect: Collect) -> Result<Vec<Removed>, ImagesError> {
         let names: Vec<Reference> = found.records.iter().filter_map(reference_of).collect();
         let digests = repo_digests(&self.backend, &found.records).await?;
         let digests: Vec<Reference> = digests.iter().filter_map(|text| Reference::parse_familiar(text).ok()).collect();
         let untagged = untagged(&names, digests.iter());
         let layers = orphaned_layers(found, &self.all().await?);
         let plan = Plan { names, untagged, outcome: Outcome::Deleted };
-        self.carry_out(found, &plan).await?;
+        self.carry_out(found, &plan, collect).await?;
         let deleted = std::iter::once(found.image.id).chain(layers).map(|id| Removed::Deleted(id.to_string()));
         Ok(plan.untagged.iter().cloned().map(Removed::Untagged).chain(deleted).collect())
     }
 
-    async fn carry_out(&self, found: &Found, plan: &Plan) -> Result<(), ImagesError> {
+    async fn carry_out(&self, found: &Found, plan: &Plan, collect: Collect) -> Result<(), ImagesError> {
         let id = found.image.id.to_string();
         if plan.outcome == Outcome::Nameless
             && let Some(record) = found.records.first()
@@ -116,9 +116,9 @@ impl Images {
         }
         for (at, name) in going.iter().enumerate() {
             let last = plan.outcome == Outcome::Deleted && at + 1 == going.len();
-            self.backend.delete_record(name, if last { Collect::Now } else { Collect::Later }).await?;
+            self.backend.delete_record(name, if last { collect } else { Collect::Later }).await?;
         }
-        self.forget_loaded();
+        self.forget_loaded(found);
         for name in &plan.untagged {
             self.event(ImageEventKind::Untag, &id, name, &found.image.config);
         }

@@ -50,6 +50,12 @@ impl Backend {
         Ok(())
     }
 
+    /// Removes a blob, whoever refers to it. One that is not there is as good.
+    pub async fn delete_blob(&self, digest: &Digest) -> Result<(), ImagesError> {
+        let request = api::DeleteContentRequest { digest: digest.to_string() };
+        found(self.client.content().delete(request).await.map_err(Into::into)).map(drop)
+    }
+
     /// A whole small blob.
     pub async fn read_blob(&self, digest: &Digest, limit: usize) -> Result<Bytes, ImagesError> {
         let bytes = found(self.client.read_blob(digest, limit).await)?;
