@@ -114,22 +114,22 @@ fn told(usage: &Value) -> f64 {
         + sum(usage, "BuildCache", |one| if one["Shared"] == true { 0.0 } else { bytes(&one["Size"]) })
 }
 
+/// What `system df` tells and explains, which both are within one percent of what du finds.
+fn compare(host: &Host, engine: &Engine, when: &str) -> Result<Value> {
+    let (usage, found) = (usage(engine)?, found_by_du(host, engine)?);
+    let told = told(&usage);
+    ensure!((told - found).abs() < found * 0.01, "{when}: {told} told, {found} found by du\n{usage:#}");
+    let explained = sum(&usage, "Stored", |one| one["Size"].as_f64().unwrap_or_default());
+    ensure!((explained - found).abs() < found * 0.01, "{when}: {explained} explained, {found} found by du\n{usage:#}");
+    Ok(usage)
+}
+
 /// After pulls, loads, writes and builds the figures are du's, and after all is deleted the space is back.
 pub fn measured(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     let registry = host.registry()?;
     let empty = found_by_du(host, &engine)?;
-    let compare = |when: &str| -> Result<Value> {
-        let (usage, found) = (usage(&engine)?, found_by_du(host, &engine)?);
-        let told = told(&usage);
-        ensure!((told - found).abs() < found * 0.01, "{when}: {told} told, {found} found by du\n{usage:#}");
-        let explained = sum(&usage, "Stored", |one| one["Size"].as_f64().unwrap_or_default());
-        ensure!(
-            (explained - found).abs() < found * 0.01,
-            "{when}: {explained} explained, {found} found by du\n{usage:#}"
-        );
-        Ok(usage)
-    };
+    let compare = |when: &str| compare(host, &engine, when);
     import(&engine, "noise", 1)?;
     compare("imported")?;
     let image = registry.image("noise:1");
@@ -173,6 +173,66 @@ pub fn measured(host: &Host) -> Result<()> {
     engine.docker.run(&["rm", "writer"])?;
     engine.docker.run(&["system", "prune", "--all", "--force", "--volumes"])?;
     engine.docker.run(&["volume", "prune", "--all", "--force"])?;
+    let left = found_by_du(host, &engine)?;
+    ensure!(left < empty + 64.0 * 1024.0, "{left} left, {empty} at the beginning");
+    Ok(())
+}
+
+/// A layer of noise on busybox, and two images on that: what they share is counted once, whoever is killed or goes first.
+pub fn shared(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    let docker = &engine.docker;
+    let empty = found_by_du(host, &engine)?;
+    engine.import_busybox("busybox")?;
+    let noise = |path: &str| format!("dd if=/dev/urandom of={path} bs=64k count=64");
+    let build = |name: &str, text: &str| docker.run_with(&["build", "-q", "-t", name, "-"], text.as_bytes());
+    build("base", &format!("FROM busybox\nRUN {}\n", noise("/base")))?;
+    for name in ["one", "two"] {
+        build(name, &format!("FROM base\nRUN {}\nRUN rm /base\n", noise(&format!("/{name}"))))?;
+    }
+    compare(host, &engine, "three images on one layer")?;
+    // Of each kind of content a container may have: changes, links, holes, a volume of a name and one without.
+    let fill =
+        format!("{}; {}; {}; ln /own /again; truncate -s 1G /hole", noise("/own"), noise("/data/own"), noise("/v/own"));
+    docker.run(&[
+        "run",
+        "-d",
+        "--name",
+        "runs",
+        "-v",
+        "data:/data",
+        "-v",
+        "/v",
+        "one",
+        "sh",
+        "-c",
+        &format!("{fill}; echo done; sleep 1000"),
+    ])?;
+    wait_until("the container's files", || docker.run(&["logs", "runs"]).ok().filter(|log| log.contains("done")))?;
+    docker.run(&["run", "--name", "ended", "one", "sh", "-c", &noise("/own")])?;
+    docker.run(&["commit", "ended", "committed"])?;
+    compare(host, &engine, "containers and volumes")?;
+    engine.kill_containerd()?;
+    wait_until("an engine that answers", || docker.run(&["images", "-q"]).ok())?;
+    compare(host, &engine, "docker-containerd killed")?;
+    engine.kill_dockerd()?;
+    engine.start_again()?;
+    compare(host, &engine, "dockerd killed")?;
+    // Away with one after the other: names first, so that others hold what was theirs.
+    let before = found_by_du(host, &engine)?;
+    docker.run(&["rmi", "base", "two"])?;
+    compare(host, &engine, "images gone whose layers the cache has")?;
+    docker.run(&["builder", "prune", "-a", "-f"])?;
+    compare(host, &engine, "the cache gone")?;
+    let after = found_by_du(host, &engine)?;
+    ensure!(before - after > 2.0 * 64.0 * 65536.0, "only {} bytes came back", before - after);
+    docker.run(&["rm", "-f", "-v", "runs"])?;
+    docker.run(&["rm", "ended"])?;
+    compare(host, &engine, "containers gone")?;
+    docker.run(&["rmi", "one"])?;
+    compare(host, &engine, "an image gone that another one lies on")?;
+    docker.run(&["rmi", "committed", "busybox"])?;
+    docker.run(&["volume", "rm", "data"])?;
     let left = found_by_du(host, &engine)?;
     ensure!(left < empty + 64.0 * 1024.0, "{left} left, {empty} at the beginning");
     Ok(())
