@@ -122,7 +122,6 @@ fn tests_of(command: &str, tests: &[(String, String)]) -> String {
 
 /// What Docker's client does otherwise on purpose, or this one does not do.
 const DIFFERENCES: &[&str] = &[
-    "`docker login` asks for user and password on a terminal; Docker Hub's web-based login is not offered, which is said as where it cannot be reached.",
     "Credentials are tried by the daemon alone; a daemon that is not reached is not replaced by this client.",
     "A plugin takes this program's place instead of running below it: signals are its own, and no socket is made for it.",
     "Hooks of plugins are not run, and `aliases` of the configuration are not followed.",
