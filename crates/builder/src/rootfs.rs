@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use archive::{DEEPEST, EntryKind};
@@ -48,15 +48,27 @@ pub(crate) fn mount(directories: &[PathBuf]) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         return Ok(rustix::fs::open(only, flags, Mode::empty())?);
     }
+    // One by one, since a value has at most 255 bytes (fsconfig(2)).
+    let layers = |fs: BorrowedFd<'_>| {
+        let mut paths = directories.iter();
+        paths.try_for_each(|layer| rustix::mount::fsconfig_set_string(fs, "lowerdir+", layer.as_os_str()))
+    };
+    overlay(layers).or_else(|_| mount_at_once(directories))
+}
+
+/// Before Linux 6.5 layers come in one value: by short names, and what is wrong shows when the file system is made.
+fn mount_at_once(directories: &[PathBuf]) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path: &PathBuf| rustix::fs::open(path, flags, Mode::empty());
+    let opened = directories.iter().map(open).collect::<Result<Vec<OwnedFd>, _>>()?;
+    let names: Vec<String> = opened.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
+    overlay(|fs| rustix::mount::fsconfig_set_string(fs, "lowerdir", names.join(":")))
+}
+
+/// A read-only overlay whose layers `add` names.
+fn overlay(add: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>) -> io::Result<OwnedFd> {
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // One by one, since a value has at most 255 bytes (fsconfig(2)); before Linux 6.5 they come in one.
-    let added = directories
-        .iter()
-        .try_for_each(|layer| rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", layer.as_os_str()));
-    if added.is_err() {
-        let lower: Vec<String> = directories.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", lower.join(":"))?;
-    }
+    add(fs.as_fd())?;
     rustix::mount::fsconfig_create(fs.as_fd())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID;
     Ok(rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
