@@ -302,6 +302,8 @@ pub enum Step {
         /// The runtime itself passes its output on.
         foreground: bool,
     },
+    /// Standard streams that are the host's /dev/null become the container's: its checkpoint knows no other (criu(8)).
+    OwnNull,
     MakeDirectory {
         path: InRoot,
     },

@@ -64,6 +64,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
             let size = (*rows, *columns);
             console::open(fds.get(Slot::ROOT), fds.get(Slot::CONSOLE), size, *bind_console, *foreground)?;
         }
+        Step::OwnNull => own_null(fds.get(Slot::ROOT))?,
         Step::MakeDirectory { path } => file::close(mounts::make_directory(fds.get(Slot::ROOT), path)?),
         Step::SetHostname(name) => process::set_hostname(name.to_bytes())?,
         Step::SetDomainname(name) => process::set_domainname(name.to_bytes())?,
@@ -205,6 +206,29 @@ fn own_standard_streams(uid: u32) -> Outcome {
             Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
             Err(errno) => return Err(errno.into()),
         }
+    }
+    Ok(())
+}
+
+/// Where the container has none, or another thing of that name, the host's stays.
+fn own_null(root: i32) -> Outcome {
+    let is_null = |fd: i32| {
+        let stat = file::fstat(fd);
+        stat.is_ok_and(|stat| stat.st_mode & file::S_IFMT == file::S_IFCHR && stat.st_rdev == file::device_number(1, 3))
+    };
+    if !(0..3).any(is_null) {
+        return Ok(());
+    }
+    let flags = file::O_RDWR | file::O_NOFOLLOW | file::O_NOCTTY;
+    let resolve = file::RESOLVE_IN_ROOT | file::RESOLVE_NO_SYMLINKS;
+    let Ok(own) = file::openat2(root, c"dev/null", flags, 0, resolve) else { return Ok(()) };
+    if is_null(own) {
+        for fd in (0..3).filter(|fd| is_null(*fd)) {
+            file::dup2(own, fd)?;
+        }
+    }
+    if own > 2 {
+        file::close(own);
     }
     Ok(())
 }

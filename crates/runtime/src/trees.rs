@@ -18,14 +18,19 @@ const MAX_REASON: usize = 1024;
 /// is attached.
 pub fn make(tree: &Tree) -> Result<(Fd, bool), RuntimeError> {
     let opened = mount::open_tree(AT_FDCWD, &tree.source, mount::OPEN_TREE_CLONE | below(tree.recursive));
-    finish(tree, opened)
+    finish(tree, opened, users_of(tree)?.as_ref())
+}
+
+fn users_of(tree: &Tree) -> Result<Option<Fd>, RuntimeError> {
+    tree.id_map.as_ref().map(user_namespace).transpose()
 }
 
 fn below(recursive: bool) -> u32 {
     if recursive { mount::AT_RECURSIVE } else { 0 }
 }
 
-fn finish(tree: &Tree, opened: Result<i32, Errno>) -> Result<(Fd, bool), RuntimeError> {
+/// `users`: whose ids its files are shown under.
+fn finish(tree: &Tree, opened: Result<i32, Errno>, users: Option<&Fd>) -> Result<(Fd, bool), RuntimeError> {
     let name = tree.source.to_string_lossy().into_owned();
     let failed = |doing: &str, errno: Errno| {
         let clause = format!("error mounting {name:?} to rootfs: {doing}: {errno}");
@@ -40,8 +45,7 @@ fn finish(tree: &Tree, opened: Result<i32, Errno>) -> Result<(Fd, bool), Runtime
         }
     }
     let done = set_attributes(&opened, tree).map_err(|errno| failed("its attributes cannot be set", errno))?;
-    if let Some(id_map) = &tree.id_map {
-        let users = user_namespace(id_map)?;
+    if let (Some(id_map), Some(users)) = (&tree.id_map, users) {
         mount::set_id_map(opened.raw(), below(id_map.recursive), users.raw()).map_err(|errno| match errno {
             Errno::ENOSYS | Errno::EINVAL => failed("the file system or the kernel has no id-mapped mounts", errno),
             errno => failed("its ids cannot be mapped", errno),
@@ -83,10 +87,12 @@ pub fn make_inside(tree: &Tree, source: &Fd, pid: i32) -> Result<Fd, RuntimeErro
 }
 
 fn copy_inside(tree: &Tree, source: &Fd, namespace: &Fd) -> Result<Fd, RuntimeError> {
+    // While this process still sees the host's procfs.
+    let users = users_of(tree)?;
     process::setns(namespace.raw(), process::CLONE_NEWNS)
         .map_err(RuntimeError::system("setns to the mount namespace"))?;
     let flags = mount::OPEN_TREE_CLONE | AT_EMPTY_PATH as u32 | below(tree.recursive);
-    finish(tree, mount::open_tree(source.raw(), c"", flags)).map(|(made, _)| made)
+    finish(tree, mount::open_tree(source.raw(), c"", flags), users.as_ref()).map(|(made, _)| made)
 }
 
 fn set_attributes(opened: &Fd, tree: &Tree) -> Result<bool, Errno> {

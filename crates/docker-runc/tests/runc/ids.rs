@@ -180,9 +180,9 @@ fn id_mapped_as_container() -> Result<(), Failed> {
     same("the file", fs::read_to_string(folder.join("f"))?.as_str(), "x\n")
 }
 
-/// As in a create that binds one of its own mounts to a second place.
+/// As in a create that binds one of its own mounts to a second place, and to a third under other ids.
 fn source_on_mount() -> Result<(), Failed> {
-    let script = "cat /second/file; ls -n /third/file; grep -c ' /third .*idmapped' /proc/self/mountinfo";
+    let script = "cat /second/file; ls -n /third/file; touch /second/x";
     for (mut bundle, owner) in [(mapped(script)?, "0"), (Bundle::new(script)?, "1000")] {
         let data = bundle.path().join("data");
         fs::create_dir(&data)?;
@@ -190,28 +190,26 @@ fn source_on_mount() -> Result<(), Failed> {
         for place in ["first", "second", "third"] {
             fs::create_dir(bundle.rootfs().join(place))?;
         }
-        chown(data.join("file"), Some(if owner == "0" { HOST_ID } else { 0 }), Some(0))?;
-        let first = bundle.rootfs().join("first").display().to_string();
-        add_mount(&mut bundle, json!({ "destination": "/first", "type": "bind", "source": data, "options": ["bind"] }));
-        add_mount(
-            &mut bundle,
-            json!({ "destination": "/second", "type": "bind", "source": first, "options": ["bind", "ro"] }),
-        );
-        let maps = json!([{ "containerID": 0, "hostID": if owner == "0" { 0 } else { 1000 }, "size": 200_000 }]);
-        let mut third = json!({ "destination": "/third", "type": "bind", "source": first, "options": ["bind"] });
-        if owner != "0" {
+        let first = bundle.rootfs().join("first");
+        let bind = |to: &str, source: &std::path::Path, options: &[&str]| json!({ "destination": to, "type": "bind", "source": source, "options": options });
+        add_mount(&mut bundle, bind("/first", &data, &["bind"]));
+        add_mount(&mut bundle, bind("/second", &first, &["bind", "ro"]));
+        let mut third = bind("/third", &first, &["bind", "idmap"]);
+        if owner == "1000" {
+            // Elsewhere the container's own maps hold.
+            let maps = json!([{ "containerID": 0, "hostID": 1000, "size": 100 }]);
             (third["uidMappings"], third["gidMappings"]) = (maps.clone(), maps);
-            third["options"] = json!(["bind", "idmap"]);
         }
-        add_mount(&mut bundle, third);
+        add_mount(&mut bundle, third.clone());
         let said = bundle.run()?;
         check(said.stdout.starts_with("on it\n"), &format!("what lies on the first one: {said:?}"))?;
+        contains(&said.stderr, "/second/x: Read-only file system")?;
         let seen = said.stdout.lines().nth(1).and_then(|line| line.split_whitespace().nth(2)).unwrap_or_default();
         same("the owner there", seen, owner)?;
-        bundle.config["mounts"].as_array_mut().expect("a list").last_mut().expect("three")["source"] =
-            bundle.rootfs().join("nosuch").display().to_string().into();
-        let missing = bundle.run()?;
-        check(missing.code == 1 && missing.stderr.contains("nosuch"), &format!("named: {missing:?}"))?;
+        (third["destination"], third["source"]) = ("/fourth".into(), json!(bundle.rootfs().join("nosuch")));
+        add_mount(&mut bundle, third);
+        let said = bundle.run()?;
+        check(said.code == 1 && said.stderr.contains("nosuch"), &format!("named: {said:?}"))?;
         bundle.is_gone()?;
     }
     Ok(())

@@ -209,6 +209,8 @@ fn push_console(plan: &mut Plan, process: &Process, foreground: bool) {
     if process.terminal {
         let size = process.console_size.unwrap_or_default();
         plan.push(Step::OpenConsole { rows: size.height, columns: size.width, bind_console: true, foreground });
+    } else {
+        plan.push(Step::OwnNull);
     }
 }
 
