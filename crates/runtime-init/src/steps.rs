@@ -60,10 +60,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::ChangeRoot { slot } => mounts::change_root(fds, *slot)?,
         Step::MoveRoot => mounts::move_root(fds)?,
         Step::MakeReadonly { path } => mounts::make_readonly(fds.get(Slot::ROOT), path)?,
-        Step::OpenConsole { rows, columns, bind_console, foreground } => {
-            let size = (*rows, *columns);
-            console::open(fds.get(Slot::ROOT), fds.get(Slot::CONSOLE), size, *bind_console, *foreground)?;
-        }
+        Step::OpenConsole { .. } => open_console(fds, step)?,
         Step::OwnNull => own_null(fds.get(Slot::ROOT))?,
         Step::MakeDirectory { path } => file::close(mounts::make_directory(fds.get(Slot::ROOT), path)?),
         Step::SetHostname(name) => process::set_hostname(name.to_bytes())?,
@@ -91,6 +88,12 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::Execute => return Err(program::execute(prepared, progress).into()),
     }
     Ok(())
+}
+
+fn open_console(fds: &crate::Fds, step: &Step) -> Outcome {
+    let Step::OpenConsole { rows, columns, bind_console, foreground } = step else { return Ok(()) };
+    let size = (*rows, *columns);
+    console::open(fds.get(Slot::ROOT), fds.get(Slot::CONSOLE), size, *bind_console, *foreground)
 }
 
 fn wait_parent(sync: i32, point: u32) -> Outcome {

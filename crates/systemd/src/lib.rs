@@ -7,8 +7,8 @@
 
 mod bus;
 mod error;
-mod manager;
+mod transient_units;
 mod wire;
 
 pub use error::SystemdError;
-pub use manager::{Manager, Whose};
+pub use transient_units::{Manager, Whose};
