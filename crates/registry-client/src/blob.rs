@@ -123,11 +123,8 @@ impl BlobReader {
 
     /// On to the next part, which is at hand or asked for now.
     async fn advance(&mut self) -> Result<(), RegistryError> {
-        let short = RegistryError::Short {
-            digest: self.blob.digest,
-            received: self.received,
-            expected: self.blob.size,
-        };
+        let short =
+            RegistryError::Short { digest: self.blob.digest, received: self.received, expected: self.blob.size };
         let ahead = self.ahead.as_mut().ok_or(short)?;
         self.front = match ahead.take() {
             Some(part) => Front::Part(part),

@@ -110,8 +110,7 @@ impl DeviceLogin {
     /// Asks for a code.
     pub async fn start(hub: Hub, user_agent: &str, proxies: Proxies) -> Result<Self, RegistryError> {
         let transport = transport(user_agent, proxies);
-        let fields =
-            [("client_id", &*hub.client_id), ("audience", &*hub.audience), ("scope", "openid offline_access")];
+        let fields = [("client_id", &*hub.client_id), ("audience", &*hub.audience), ("scope", "openid offline_access")];
         let request = form(&format!("{}/oauth/device/code", hub.tenant), &fields)?;
         let (status, answer) = ask(&transport, request).await?;
         let state: State = if status == StatusCode::OK { decode(&answer)? } else { return Err(unexpected(status)) };

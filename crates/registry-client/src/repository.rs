@@ -273,7 +273,10 @@ impl Repository {
     }
 
     /// One try, for what cannot be sent twice; with its error, how long the registry asks to wait.
-    pub(crate) async fn ask_once(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, (RegistryError, Option<Duration>)> {
+    pub(crate) async fn ask_once(
+        &self,
+        ask: &Ask<'_>,
+    ) -> Result<Response<Incoming>, (RegistryError, Option<Duration>)> {
         let plain = |error| (error, None);
         let contact = self.contact().await.map_err(plain)?;
         let mut answer = self.send(ask, &contact, &contact.challenges).await.map_err(plain)?;

@@ -49,11 +49,7 @@ pub(crate) async fn connect(
     answer(stream, proxy).await
 }
 
-async fn log_in(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    proxy: &Proxy,
-    login: &Login,
-) -> io::Result<()> {
+async fn log_in(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), proxy: &Proxy, login: &Login) -> io::Result<()> {
     let (user, password) = (login.user.as_bytes(), login.password.reveal().as_bytes());
     let length = |bytes: &[u8]| u8::try_from(bytes.len()).ok().filter(|length| *length > 0);
     let (Some(user_length), Some(password_length)) = (length(user), length(password)) else {

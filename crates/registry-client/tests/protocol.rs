@@ -13,7 +13,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use ids::{Digest, Reference};
 use registry_client::{
-    BlobSource, Credentials, DeviceLogin, Hub, Proxies, Pushed, Registries, RegistryError, RegistryOptions, Repository, Secret, Verify,
+    BlobSource, Credentials, DeviceLogin, Hub, Proxies, Pushed, Registries, RegistryError, RegistryOptions, Repository,
+    Secret, Verify,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -736,10 +737,15 @@ async fn slow_server(content: Vec<u8>, says_so: bool) -> (SocketAddr, Arc<Mutex<
                 let ranges = if says_so { "Accept-Ranges: bytes\r\n" } else { "" };
                 let part = &content[from..=last];
                 let (status, place) = match range {
-                    Some(_) => ("206 Partial Content", format!("Content-Range: bytes {from}-{last}/{}\r\n", content.len())),
+                    Some(_) => {
+                        ("206 Partial Content", format!("Content-Range: bytes {from}-{last}/{}\r\n", content.len()))
+                    }
                     None => ("200 OK", String::new()),
                 };
-                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{place}{ranges}Connection: close\r\n\r\n", part.len());
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{place}{ranges}Connection: close\r\n\r\n",
+                    part.len()
+                );
                 stream.write_all(head.as_bytes()).await?;
                 for piece in part.chunks(STEP) {
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;

@@ -18,7 +18,8 @@ fn open_hub(host: &Host) -> Result<()> {
     let names = NAMES.map(|name| format!("DNS:{name}")).join(",");
     let (subject, certificate_word) = (format!("subjectAltName={names}"), certificate.display().to_string());
     let key_word = key.display().to_string();
-    let request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hub", "-addext", &subject];
+    let request =
+        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hub", "-addext", &subject];
     let files = ["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key_word, "-out", &certificate_word];
     host.command("openssl", &[&request[..], &files].concat())?;
     host.cover_file("/etc/hosts", format!("127.0.0.1 localhost {}\n", NAMES.join(" ")).as_bytes())?;
