@@ -11,10 +11,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use engine_api::go_json::{Document, JsonError};
 use serde::{Deserialize, Serialize};
 
 use crate::command::globals::Globals;
-use crate::command::tree::ROOT;
+use crate::command::tree::{BUILDX, ROOT};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::text::quote;
@@ -165,7 +166,7 @@ fn ask_metadata(name: &str, path: &Path) -> Result<Metadata, String> {
     if !is_name(name) {
         return Err(format!("plugin candidate {} did not match {}", quote(name), quote(NAME_RULE)));
     }
-    for command in ROOT.children {
+    for command in ROOT.children.iter().filter(|command| command.name != BUILDX) {
         if command.name == name {
             return Err(format!("plugin {} duplicates builtin command", quote(name)));
         }
@@ -175,7 +176,16 @@ fn ask_metadata(name: &str, path: &Path) -> Result<Metadata, String> {
         }
     }
     let text = output_of(path).map_err(|error| format!("failed to fetch metadata: {error}"))?;
-    serde_json::from_slice(&text).map_err(|error| format!("invalid metadata: {error}"))
+    read_metadata(&text).map_err(|error| format!("invalid metadata: {error}"))
+}
+
+/// In Go's words of what is wrong.
+fn read_metadata(text: &[u8]) -> Result<Metadata, String> {
+    let read = Document::parse(text).and_then(|document| document.read());
+    read.map_err(|error| match error {
+        JsonError::Empty | JsonError::UnexpectedEof => "unexpected end of JSON input".to_owned(),
+        error => error.to_string(),
+    })
 }
 
 fn output_of(path: &Path) -> Result<Vec<u8>, String> {
@@ -226,6 +236,8 @@ mod tests {
         put(second.path(), "docker-old", r#"echo '{"SchemaVersion":"0.0.1"}'"#);
         put(second.path(), "docker-nobody", r#"echo '{"SchemaVersion":"0.1.0"}'"#);
         put(second.path(), "docker-fails", "exit 3");
+        put(second.path(), "docker-odd", "echo '{i-am-no-json'");
+        put(second.path(), "docker-silent", "");
         put(second.path(), "docker-Bad-Name", GOOD);
         put(second.path(), "other", GOOD);
         let folders = [PathBuf::from("/nonexistent"), first.path().to_owned(), second.path().to_owned()];
@@ -239,8 +251,10 @@ mod tests {
                 ("fails", "failed to fetch metadata: exit status 3"),
                 ("good", "none"),
                 ("nobody", "plugin metadata does not define a vendor"),
+                ("odd", "invalid metadata: invalid character 'i' looking for beginning of object key string"),
                 ("old", "plugin SchemaVersion \"0.0.1\" is not valid, must be 0.1.0"),
                 ("ps", "plugin \"ps\" duplicates builtin command"),
+                ("silent", "invalid metadata: unexpected end of JSON input"),
             ]
         );
         assert_eq!(found[2].path, first.path().join("docker-good"));

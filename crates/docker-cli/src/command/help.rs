@@ -100,8 +100,8 @@ fn noun_page(path: &Path, daemon: &Daemon) -> String {
     let mut page = format!("Usage:  {words} COMMAND\n\n{}\n{}", description(path.command), warning(path));
     let (nouns, commands): (Vec<&Command>, Vec<&Command>) =
         listed(path.command).filter(|child| daemon.knows(child.daemon)).partition(|child| child.is_noun());
-    section(&mut page, "Management Commands", rows(&nouns));
-    section(&mut page, "Commands", rows(&commands));
+    let sections = [("Management Commands", rows(&nouns)), ("Commands", rows(&commands))];
+    write_sections(&mut page, &sections);
     let _ = write!(page, "\nRun '{words} COMMAND --help' for more information on a command.\n");
     page
 }
@@ -111,20 +111,23 @@ fn root_page(path: &Path, plugins: &[Plugin], width: usize) -> String {
     let mut page = format!("Usage:  docker [OPTIONS] COMMAND\n\n{}\n", root.about);
     let is_common = |command: &&Command| COMMON.contains(&command.name);
     let common: Vec<&Command> = COMMON.iter().filter_map(|name| root.child(name)).collect();
-    section(&mut page, "Common Commands", rows(&common));
     let nouns: Vec<&Command> = listed(root).filter(|child| child.is_noun()).collect();
     let mut management = rows(&nouns);
     let (valid, broken): (Vec<&Plugin>, Vec<&Plugin>) = plugins.iter().partition(|plugin| plugin.error.is_none());
     management.extend(valid.iter().map(|plugin| (format!("{}*", plugin.name), plugin.short_description.clone())));
     management.sort();
-    section(&mut page, "Management Commands", management);
     // Docker calls commands legacy that a noun has too.
     let hides = !globals::env("DOCKER_HIDE_LEGACY_COMMANDS").is_empty();
     let is_other = |child: &&Command| !hides && !child.is_noun() && !is_common(child);
     let others: Vec<&Command> = listed(root).filter(is_other).collect();
-    section(&mut page, "Commands", rows(&others));
     let broken = broken.iter().map(|plugin| (plugin.name.clone(), plugin.error.clone().unwrap_or_default()));
-    section(&mut page, "Invalid Plugins", broken.collect());
+    let sections = [
+        ("Common Commands", rows(&common)),
+        ("Management Commands", management),
+        ("Commands", rows(&others)),
+        ("Invalid Plugins", broken.collect()),
+    ];
+    write_sections(&mut page, &sections);
     let _ = write!(page, "\nGlobal Options:\n{}", flag_rows(&[globals::flags()], &Daemon::default(), width));
     page.push_str("\nRun 'docker COMMAND --help' for more information on a command.\n");
     let _ = write!(page, "\n{MORE_HELP}\n");
@@ -142,15 +145,15 @@ fn rows(commands: &[&Command]) -> Vec<(String, String)> {
     commands.iter().map(|command| (command.name.to_owned(), command.about.to_owned())).collect()
 }
 
-/// One block of names with their one-line descriptions; nothing when there are none.
-fn section(page: &mut String, title: &str, rows: Vec<(String, String)>) {
-    if rows.is_empty() {
-        return;
-    }
-    let width = rows.iter().map(|(name, _)| name.trim_end_matches('*').len()).max().unwrap_or(0).max(NAME_WIDTH) + 1;
-    let _ = write!(page, "\n{title}:\n");
-    for (name, about) in rows {
-        let _ = writeln!(page, "  {name:<width$}{about}");
+/// Blocks of names with their one-line descriptions in one column; a block of none is left out.
+fn write_sections(page: &mut String, sections: &[(&str, Vec<(String, String)>)]) {
+    let names = sections.iter().flat_map(|(_, rows)| rows).map(|(name, _)| name.trim_end_matches('*').len());
+    let width = names.max().unwrap_or(0).max(NAME_WIDTH) + 1;
+    for (title, rows) in sections.iter().filter(|(_, rows)| !rows.is_empty()) {
+        let _ = write!(page, "\n{title}:\n");
+        for (name, about) in rows {
+            let _ = writeln!(page, "  {name:<width$}{about}");
+        }
     }
 }
 
@@ -223,4 +226,23 @@ fn break_line(text: &str, edge: usize) -> (&str, &str) {
         None => blank,
     };
     (&text[..at], &text[at + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_blocks_of_a_page_have_one_column_whose_stars_do_not_count() {
+        let row = |name: &str, about: &str| (name.to_owned(), about.to_owned());
+        let mut page = String::new();
+        let sections = [
+            ("Commands", vec![row("ps", "List containers"), row("twelveletter*", "A plugin")]),
+            ("None", Vec::new()),
+            ("Invalid Plugins", vec![row("bad", "why")]),
+        ];
+        write_sections(&mut page, &sections);
+        let expected = "\nCommands:\n  ps           List containers\n  twelveletter*A plugin\n\nInvalid Plugins:\n  bad          why\n";
+        assert_eq!(page, expected);
+    }
 }
