@@ -102,9 +102,8 @@ impl Names {
     }
 
     fn kind(&self, stat: &Stat) -> Result<Taken, NameError> {
-        let number = |number: i64| {
-            u32::try_from(number).map_err(|_| NameError(format!("{:?} has no such device", stat.path)))
-        };
+        let number =
+            |number: i64| u32::try_from(number).map_err(|_| NameError(format!("{:?} has no such device", stat.path)));
         let kind = match stat.mode & go_mode::TYPE {
             0 if !stat.linkname.is_empty() => {
                 let same = self.files.get(&stat.linkname);

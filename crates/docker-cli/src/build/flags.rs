@@ -47,6 +47,7 @@ pub const MORE: &[Flag] = &[
     flag("attest", NONE, Kind::List, "", "Attestation parameters (format: \"type=sbom,generator=image\")").hidden(),
     flag("build-context", NONE, Kind::List, "", "Additional build contexts (e.g., name=path)").hidden(),
     flag("cache-to", NONE, Kind::List, "", "Cache export destinations (e.g., \"user/app:cache\", \"type=local,dest=path/to/dir\")").hidden(),
+    flag("call", NONE, Kind::Text, "build", "Set method for evaluating build (\"check\", \"outline\", \"targets\")").hidden(),
     flag("check", NONE, Kind::Bool, "", "Shorthand for \"--call=check\"").hidden(),
     flag("load", NONE, Kind::Bool, "", "Shorthand for \"--output=type=docker\"").hidden(),
     flag("metadata-file", NONE, Kind::Text, "", "Write build result metadata to a file").hidden(),

@@ -1,6 +1,8 @@
 //! `docker build`, `docker image build`, `docker builder`.
 
 mod attributes;
+pub mod buildx;
+mod call;
 mod classic;
 mod context;
 mod door;
@@ -55,8 +57,8 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     flags::refuse_what_is_not_done(flags)?;
     let outputs = Outputs::of(flags)?;
     let source = Source::of(flags.arg(0), flags.text("file"))?;
-    if flags.is_set("check") {
-        return mistake::check(&source);
+    if let Some(code) = call::perform(flags, &source)? {
+        return Ok(code);
     }
     let door = door::choose(context, flags).await?;
     let id_file = flags.text("iidfile");

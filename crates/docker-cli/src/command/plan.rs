@@ -3,7 +3,7 @@
 use super::globals::{self, Globals};
 use super::help;
 use super::parse::{ParseError, parse};
-use super::tree::{HELP, ROOT};
+use super::tree::{BUILDX, HELP, ROOT};
 use super::{Flag, Kind, Matches, Order, Path};
 use crate::failure::Failure;
 use crate::messages;
@@ -65,6 +65,11 @@ pub fn plan(words: &[String]) -> Result<Plan, Failure> {
     match word.as_str() {
         "__complete" | "__completeNoDesc" => complete(globals, word, rest),
         "help" => help_for(root, rest, globals),
+        // A user who has the plugin means the plugin.
+        BUILDX => {
+            let otherwise = Box::new(descend(root, &top.args, globals.clone(), top.wants_help));
+            Ok(Plan::Plugin { globals, name: word.clone(), otherwise })
+        }
         _ if root.command.child(word).is_some() => descend(root, &top.args, globals, top.wants_help),
         _ => {
             let otherwise = if top.is_set("version") {

@@ -28,6 +28,7 @@ pub const ROOT: Command = Command {
         &system::version::COMMAND,
         &system::info::COMMAND,
         &build::BUILDER,
+        &build::buildx::NOUN,
         &container::NOUN,
         &contexts::NOUN,
         &image::NOUN,
@@ -66,6 +67,9 @@ pub const ROOT: Command = Command {
     ],
     ..Command::EMPTY
 };
+
+/// A command of ours that Docker has as a plugin, which goes before it where it is installed.
+pub const BUILDX: &str = build::buildx::NOUN.name;
 
 /// Commands that the page of `docker` names first.
 pub const COMMON: &[&str] =
