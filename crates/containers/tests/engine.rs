@@ -364,7 +364,8 @@ fn wait_for_shims(folder: &Path) -> Vec<u32> {
             .filter(|pid: &u32| {
                 let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 let line = String::from_utf8_lossy(&line);
-                line.contains("docker-containerd-shim") && line.contains(&own)
+                // What shims are copied from stays as long as its docker-containerd.
+                line.contains("docker-containerd-shim") && line.contains(&own) && !line.contains("\0fork-server\0")
             })
             .collect();
         if shims.is_empty() || Instant::now() > deadline {
