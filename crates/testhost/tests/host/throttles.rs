@@ -39,7 +39,7 @@ pub fn of_a_device(host: &Host) -> Result<()> {
     }
     let missing = engine.docker.try_run(&["run", "--rm", "--device-read-bps", "/dev/no-such:1mb", &image, "true"])?;
     ensure!(
-        missing.code == 125 && missing.stderr.contains(": stat /dev/no-such: no such file or directory"),
+        missing.code == 127 && missing.stderr.contains(": stat /dev/no-such: no such file or directory"),
         "{}",
         missing.stderr
     );
