@@ -76,7 +76,7 @@ fn boot(version: &str, archive: &Path) -> Result<String> {
         ])
         .args(["-cpu", "max", "-nic", "none", "-kernel", &kernel, "-initrd"])
         .arg(archive)
-        .args(["-append", "console=ttyS0 panic=-1 quiet systemd.unified_cgroup_hierarchy=1"])
+        .args(["-append", "console=ttyS0 panic=-1 quiet no_timer_check systemd.unified_cgroup_hierarchy=1"])
         .stdin(Stdio::null())
         .output()
         .context("qemu-system-x86_64")?;

@@ -24,6 +24,9 @@ fn criu_works() -> Result<bool, Failed> {
 fn counting() -> Result<Bundle, Failed> {
     let mut bundle = Bundle::new(COUNTING)?;
     bundle.config["process"]["args"] = serde_json::json!(["/bin/sh", "-c", COUNTING]);
+    // criu 3.17 does not read the links of newer kernels.
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().ok_or("namespaces are a list")?;
+    namespaces.retain(|namespace| namespace["type"] != "network");
     bundle.save()?;
     // No stream of it leads to a file of the host.
     let mut command = bundle.command(&["run", "-d", "--pid-file", "pid", &bundle.id]);

@@ -14,7 +14,7 @@ const ENGINE: &str = include_str!("engine.sh");
 const RUNTIME: &str = include_str!("runtime.sh");
 const PROGRAMS: [&str; 7] =
     ["docker", "dockerd", "docker-containerd", "docker-containerd-shim", "docker-runc", "docker-netd", "docker-init"];
-const MODULES: [&str; 22] = [
+const MODULES: [&str; 27] = [
     "overlay",
     "veth",
     "bridge",
@@ -36,11 +36,17 @@ const MODULES: [&str; 22] = [
     "loop",
     // What criu asks sockets by.
     "unix_diag",
-    "inet_diag",
+    "tcp_diag",
+    "udp_diag",
     "netlink_diag",
+    "af_packet_diag",
+    "tun",
+    // By which it keeps packets from a container that is being dumped.
+    "nft_compat",
+    "xt_mark",
 ];
 /// Debian's programs that the runtime's tests use, and systemd; with the libraries that they need.
-const OF_DEBIAN: [&str; 12] = [
+const OF_DEBIAN: [&str; 13] = [
     "/lib/systemd/systemd",
     "/bin/systemctl",
     "/usr/bin/dbus-daemon",
@@ -51,6 +57,7 @@ const OF_DEBIAN: [&str; 12] = [
     "/usr/sbin/ip6tables-save",
     "/usr/sbin/ip6tables-restore",
     "/bin/bash",
+    "/bin/tar",
     "/bin/ip",
     "/usr/bin/taskset",
 ];
@@ -143,6 +150,9 @@ fn add_systemd_and_tests(image: &Path) -> Result<()> {
     }
     symlink("/lib/systemd/systemd", image.join("sbin/init"))?;
     copy_tree(Path::new("/usr/share/dbus-1"), image)?;
+    // What iptables loads.
+    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
+    copy_tree(&Path::new("/usr/lib").join(triple).join("xtables"), image)?;
     let units = image.join("etc/systemd/system");
     fs::create_dir_all(&units)?;
     for (name, text) in UNITS {
