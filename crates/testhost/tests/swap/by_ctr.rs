@@ -114,6 +114,11 @@ fn look_into(containerd: &Containerd<'_>, pid: u32) -> Result<()> {
     let failed = containerd.try_ctr(&["tasks", "exec", "--exec-id", "e1", "long", "sh", "-c", script])?;
     ensure!(failed.code == 3, "{failed:?}");
     ensure!(fs::read_to_string(format!("/proc/{pid}/root/added"))? == "from red\n");
+    let mut terminal = containerd.terminal(&["tasks", "exec", "--tty", "--exec-id", "e2", "long", "sh"])?;
+    terminal.type_keys("until stty size | grep '24 80'; do sleep 0.01; done; test -t 1 && echo in'side'\n")?;
+    terminal.expect("inside")?;
+    terminal.type_keys("exit 6\n")?;
+    ensure!(terminal.wait()? == 6);
     let processes = containerd.ctr(&["tasks", "ps", "long"])?;
     ensure!(processes.lines().any(|line| line.split_whitespace().next() == Some(&pid.to_string())), "{processes}");
     let metrics = containerd.ctr(&["tasks", "metrics", "long"])?;

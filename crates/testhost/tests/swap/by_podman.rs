@@ -128,7 +128,12 @@ pub fn podman_runs_our_runtime(host: &Host) -> Result<()> {
     ensure!(podman.run(&["ps", "--format", "{{.Names}}"])? == "long");
     ensure!(podman.try_run(&["exec", "long", "sh", "-c", "exit 3"])?.code == 3);
     ensure!(podman.run(&["exec", "--user", "1000", "long", "id", "-u"])? == "1000");
+    let mut terminal = Terminal::start(&podman.command(&["exec", "-it", "long", "sh"]))?;
+    terminal.type_keys("test -t 1 && echo in'side'; exit 6\n")?;
+    terminal.expect("inside\r\n")?;
+    ensure!(terminal.wait()? == 6);
     podman.run(&["pause", "long"])?;
+    ensure!(podman.run(&["inspect", "--format", "{{.State.Status}}", "long"])? == "paused");
     podman.run(&["unpause", "long"])?;
     ensure!(podman.run(&["top", "long", "comm"])?.contains("sh"));
     podman.run(&["stop", "long"])?;
@@ -148,6 +153,11 @@ pub fn buildah_runs_our_runtime(host: &Host) -> Result<()> {
     ensure!(buildah.run(&[&run[..], &["sh", "-c", "echo $COLOUR | tee /made"]].concat())? == "red");
     let failed = buildah.try_run(&[&run[..], &["sh", "-c", "exit 3"]].concat())?;
     ensure!(failed.code == 3, "{failed:?}");
+    let on_terminal = [&run[..1], &["--tty"], &run[1..], &["sh"]].concat();
+    let mut terminal = Terminal::start(&buildah.command(&on_terminal))?;
+    terminal.type_keys("test -t 1 && echo ter'minal'; exit 5\n")?;
+    terminal.expect("terminal\r\n")?;
+    ensure!(terminal.wait()? == 5);
     // What the step wrote is in the image that is made of it, and our engine runs it.
     let image = registry.image("built:1");
     let committed = buildah.run(&["commit", "--quiet", "--rm", &container, "built"])?;

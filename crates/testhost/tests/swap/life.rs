@@ -18,6 +18,7 @@ impl Life<'_> {
         self.properties()?;
         self.terminal()?;
         self.background()?;
+        self.looked_after()?;
         self.stopped_by_force()
     }
 
@@ -110,6 +111,27 @@ impl Life<'_> {
         }
         events.signal(rustix::process::Signal::TERM)?;
         events.wait()?;
+        Ok(())
+    }
+
+    /// A terminal in a running container, other limits, figures, a signal.
+    fn looked_after(&self) -> Result<()> {
+        let docker = self.docker;
+        docker.run(&self.run(&["-d", "--name", "kept", "--memory", "64m"], &["sleep", "100000"]))?;
+        let mut terminal = Terminal::start(&docker.command(&["exec", "-it", "kept", "sh"]))?;
+        terminal.type_keys("until stty size | grep '24 80'; do sleep 0.01; done; test -t 1 && echo in'side'\n")?;
+        terminal.expect("inside\r\n")?;
+        terminal.type_keys("exit 6\n")?;
+        ensure!(terminal.wait()? == 6);
+        docker.run(&["update", "--memory", "128m", "--memory-swap", "256m", "--pids-limit", "50", "kept"])?;
+        let limits =
+            docker.run(&["inspect", "--format", "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}", "kept"])?;
+        ensure!(limits == "134217728 50", "{limits}");
+        let figures = docker.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}} {{.MemUsage}}", "kept"])?;
+        ensure!(figures.starts_with("kept 1 ") && figures.ends_with("/ 128MiB"), "{figures}");
+        docker.run(&["kill", "--signal", "KILL", "kept"])?;
+        ensure!(docker.run(&["wait", "kept"])? == "137");
+        docker.run(&["rm", "kept"])?;
         Ok(())
     }
 
