@@ -1,8 +1,8 @@
 //! `xtask vm`: Debian's stock kernel under QEMU's software emulation, with our programs in it.
 //!
 //! What this machine's own kernel cannot show is shown there: control groups v2 alone, AppArmor in the kernel, systemd as the
-//! first process, checkpoints. Two guests, each one archive in memory: the engine on busybox, and the runtime's tests on
-//! Debian's systemd.
+//! first process, checkpoints, SCTP, links over links, a server of files. Three guests, each one archive in memory: the engine
+//! on busybox, its networks and volumes, and the runtime's tests on Debian's systemd.
 
 mod guest;
 

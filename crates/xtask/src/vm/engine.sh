@@ -29,26 +29,4 @@ docker start long >/dev/null
 docker rm -f long >/dev/null
 [ ! -e /sys/fs/cgroup/docker/$id ]
 say "stop, start and rm -f; the group is gone"
-# Networks over a link of the host.
-ip link add wire type dummy
-ip link set wire up
-for kind in ipvlan macvlan; do
-    docker network create -d $kind --subnet 10.81.0.0/24 -o parent=wire over >/dev/null
-    docker run -d --name served --network over busybox httpd -f -p 80 -h /etc >/dev/null
-    docker run --rm --network over busybox wget -q -O - http://served/group | grep -q '^root:'
-    docker rm -f served >/dev/null
-    docker network rm over >/dev/null
-    say "containers over $kind find and reach each other"
-    docker network create -d $kind --subnet 10.82.0.0/24 -o parent=wire.10 tagged >/dev/null
-    grep -q 'VID: 10' /proc/net/vlan/wire.10
-    docker run --rm --network tagged busybox sh -c :
-    docker network rm tagged >/dev/null
-    [ ! -e /sys/class/net/wire.10 ]
-    docker network create -d $kind --subnet 10.83.0.0/24 alone >/dev/null
-    docker run -d --name served --network alone busybox httpd -f -p 80 -h /etc >/dev/null
-    docker run --rm --network alone busybox wget -q -O - http://served/group | grep -q '^root:'
-    docker rm -f served >/dev/null
-    docker network rm alone >/dev/null
-    say "$kind makes the VLAN or the dummy that it is told to be over, and takes it away"
-done
 [ -z "$(docker ps -aq)" ]

@@ -11,10 +11,11 @@ use anyhow::{Context, Result, ensure};
 const INIT: &str = include_str!("init.sh");
 const PREPARE: &str = include_str!("prepare.sh");
 const ENGINE: &str = include_str!("engine.sh");
+const NETWORKS: &str = include_str!("networks.sh");
 const RUNTIME: &str = include_str!("runtime.sh");
 const PROGRAMS: [&str; 7] =
     ["docker", "dockerd", "docker-containerd", "docker-containerd-shim", "docker-runc", "docker-netd", "docker-init"];
-const MODULES: [&str; 27] = [
+const MODULES: [&str; 31] = [
     "overlay",
     "veth",
     "bridge",
@@ -44,6 +45,11 @@ const MODULES: [&str; 27] = [
     // By which it keeps packets from a container that is being dumped.
     "nft_compat",
     "xt_mark",
+    "sctp",
+    // A server of files and its client.
+    "nfsd",
+    "nfs",
+    "nfsv4",
 ];
 /// Debian's programs that the runtime's tests use, and systemd; with the libraries that they need.
 const OF_DEBIAN: [&str; 13] = [
@@ -61,7 +67,18 @@ const OF_DEBIAN: [&str; 13] = [
     "/bin/ip",
     "/usr/bin/taskset",
 ];
-/// Units of the second guest: a bus, and the tests as all that is started.
+/// Debian's programs that the networks' tests use: who speaks SCTP, and a server of NFS with what it reads.
+const OF_NETWORKS: [&str; 8] = [
+    "/bin/ip",
+    "/usr/bin/socat",
+    "/usr/sbin/rpc.nfsd",
+    "/usr/sbin/rpc.mountd",
+    "/usr/sbin/exportfs",
+    "/etc/netconfig",
+    "/etc/protocols",
+    "/etc/services",
+];
+/// Units of the last guest: a bus, and the tests as all that is started.
 const UNITS: [(&str, &str); 4] = [
     ("default.target", "[Unit]\nDefaultDependencies=no\nRequires=suite.service\nWants=dbus.socket\n"),
     ("dbus.socket", "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n"),
@@ -81,16 +98,19 @@ const UNITS: [(&str, &str); 4] = [
 pub enum Guest {
     /// The daemons on busybox.
     Engine,
+    /// The daemons on busybox, and a server of files beside them.
+    Networks,
     /// docker-runc's own tests, under systemd.
     Runtime,
 }
 
 impl Guest {
-    pub const ALL: [Self; 2] = [Self::Engine, Self::Runtime];
+    pub const ALL: [Self; 3] = [Self::Engine, Self::Networks, Self::Runtime];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Engine => "engine",
+            Self::Networks => "networks",
             Self::Runtime => "runtime",
         }
     }
@@ -98,7 +118,7 @@ impl Guest {
     /// What of ours is in it.
     fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Engine => &PROGRAMS,
+            Self::Engine | Self::Networks => &PROGRAMS,
             Self::Runtime => &["docker-runc"],
         }
     }
@@ -124,6 +144,11 @@ impl Guest {
             Self::Engine => {
                 script(&image.join("sbin/init"), PREPARE)?;
                 script(&image.join("test"), ENGINE)?;
+            }
+            Self::Networks => {
+                script(&image.join("sbin/init"), PREPARE)?;
+                script(&image.join("test"), NETWORKS)?;
+                OF_NETWORKS.iter().try_for_each(|program| copy_with_libraries(Path::new(program), &image))?;
             }
             Self::Runtime => add_systemd_and_tests(&image)?,
         }
