@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -100,6 +101,9 @@ where
                 tracing::error!("a request panicked");
                 Failure::internal("the engine failed on this request: see its log").into_reply()
             });
+            if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+                busy.hand_over();
+            }
             Ok::<_, Infallible>(reply.map(|body| Counted { body, _busy: busy }.boxed_unsync()))
         })
     });
@@ -124,13 +128,14 @@ where
     }
 }
 
-/// Where a connection stands: silent, in the middle of a head, or at work.
+/// Where a connection stands: silent, in the middle of a head, at work, or no longer HTTP's.
 #[derive(Default)]
 struct Phase(AtomicU8);
 
 const SILENT: u8 = 0;
 const HEAD: u8 = 1;
 const AT_WORK: u8 = 2;
+const HANDED_OVER: u8 = 3;
 
 /// At work from the head to the last byte of the answer.
 struct Busy(Arc<Phase>);
@@ -140,11 +145,17 @@ impl Busy {
         phase.0.store(AT_WORK, Ordering::Relaxed);
         Self(Arc::clone(phase))
     }
+
+    /// What comes from now on is no head, and its silence has no limit.
+    fn hand_over(&self) {
+        self.0.0.store(HANDED_OVER, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.store(SILENT, Ordering::Relaxed);
+        // Fails where the connection was handed over: nothing of HTTP comes after that.
+        let _ = self.0.0.compare_exchange(AT_WORK, SILENT, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

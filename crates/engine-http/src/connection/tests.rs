@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::reply;
+use crate::{hijack, reply};
 
 #[derive(Default)]
 struct Switch(AtomicBool);
@@ -26,7 +26,8 @@ struct Session {
     ending: CancellationToken,
 }
 
-/// `/panic` panics, `/slow` takes longer than a head may, `/stream` goes on, the rest says ok.
+/// `/panic` panics, `/slow` takes longer than a head may, `/stream` goes on, `/echo` takes the connection over, the
+/// rest says ok.
 async fn handler(request: http::Request<Incoming>, _connection: Connection) -> Reply {
     match request.uri().path() {
         "/panic" => panic!("on purpose"),
@@ -35,6 +36,14 @@ async fn handler(request: http::Request<Incoming>, _connection: Connection) -> R
             reply::text("late")
         }
         "/stream" => reply::chunks(HeaderValue::from_static("text/plain"), stream::pending()),
+        "/echo" => {
+            let raw = hijack::raw(request.into_parts().0, "echo");
+            tokio::spawn(async move {
+                let (mut input, mut output) = tokio::io::split(raw.stream.await.unwrap());
+                tokio::io::copy(&mut input, &mut output).await
+            });
+            raw.reply
+        }
         _ => reply::text("OK"),
     }
 }
@@ -113,6 +122,18 @@ async fn a_request_may_take_its_time() {
     let mut session = open();
     session.send("GET /slow HTTP/1.1\r\nHost: d\r\n\r\n").await;
     session.expect("late").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_was_taken_over_may_be_silent_between_words() {
+    let mut session = open();
+    session.send("POST /echo HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    session.expect("\r\n\r\n").await;
+    for word in ["first", "second"] {
+        session.send(word).await;
+        session.expect(word).await;
+        tokio::time::sleep(PATIENCE.head * 2).await;
+    }
 }
 
 #[tokio::test]
