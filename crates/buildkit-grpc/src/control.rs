@@ -7,9 +7,9 @@ use buildkit::{BuildKit, Exporter, Solve};
 use buildkit_api::Timestamp;
 use buildkit_api::control::control_server;
 use buildkit_api::control::{
-    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, CacheOptionsEntry, DiskUsageRequest, DiskUsageResponse, InfoRequest,
-    InfoResponse, ListWorkersRequest, ListWorkersResponse, PruneRequest, SolveRequest, SolveResponse, StatusRequest,
-    StatusResponse, UpdateBuildHistoryRequest, UpdateBuildHistoryResponse, UsageRecord,
+    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, CacheOptionsEntry, DiskUsageRequest, DiskUsageResponse,
+    InfoRequest, InfoResponse, ListWorkersRequest, ListWorkersResponse, PruneRequest, SolveRequest, SolveResponse,
+    StatusRequest, StatusResponse, UpdateBuildHistoryRequest, UpdateBuildHistoryResponse, UsageRecord,
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio_util::sync::CancellationToken;
@@ -139,7 +139,11 @@ fn solve(request: SolveRequest) -> Result<Solve, Status> {
     let mut exporters: Vec<Exporter> = request
         .exporters
         .into_iter()
-        .map(|exporter| Exporter { kind: exporter.r#type, attributes: exporter.attrs.into_iter().collect(), id: exporter.id })
+        .map(|exporter| Exporter {
+            kind: exporter.r#type,
+            attributes: exporter.attrs.into_iter().collect(),
+            id: exporter.id,
+        })
         .collect();
     // Clients name the first one twice, for older builders.
     if exporters.is_empty() && !request.exporter_deprecated.is_empty() {

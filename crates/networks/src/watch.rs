@@ -30,7 +30,10 @@ impl Networks {
 
     async fn watch_firewall(&self) -> Result<(), Error> {
         let failed = |source| Error::Watch { source };
-        #[expect(deprecated, reason = "its successor is unsafe for descriptors that may change; a `Watch` keeps its own")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for descriptors that may change; a `Watch` keeps its own"
+        )]
         let watch = AsyncFd::new(Watch::open()?).map_err(failed)?;
         // What happened before there was a watch.
         self.run(Inner::restore_firewall).await?;

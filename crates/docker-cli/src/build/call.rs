@@ -21,7 +21,9 @@ pub fn perform(flags: &Matches, source: &Source) -> Result<Option<u8>, Failure> 
         "" | "build" => return Ok(None),
         "check" | "lint" => return mistake::check(source).map(Some),
         "targets" | "outline" => {}
-        other => return Err(Failure::Text(format!("ERROR: unsupported call {other:?}: build, check, outline or targets"))),
+        other => {
+            return Err(Failure::Text(format!("ERROR: unsupported call {other:?}: build, check, outline or targets")));
+        }
     }
     let missing = || Failure::Text(format!("--call={call} needs a Dockerfile that this client can read"));
     let text = source.dockerfile_text().ok_or_else(missing)?;
@@ -57,7 +59,11 @@ fn description(stage: &Stage, text: &[u8]) -> String {
     let line = above.and_then(|above| text.lines().nth(above)).unwrap_or_default();
     let comment = line.trim().strip_prefix('#').unwrap_or_default().trim();
     let name = stage.name.as_deref().unwrap_or(DEFAULT);
-    comment.strip_prefix(name).filter(|rest| rest.starts_with(' ')).map(|rest| rest.trim().to_owned()).unwrap_or_default()
+    comment
+        .strip_prefix(name)
+        .filter(|rest| rest.starts_with(' '))
+        .map(|rest| rest.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// What a target takes: arguments, secrets, agents.

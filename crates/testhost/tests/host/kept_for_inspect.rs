@@ -30,7 +30,8 @@ pub fn members(host: &Host) -> Result<()> {
     engine.docker.run(&["start", "-a", "kept"])?;
     assert_eq!(shown["Config"]["Healthcheck"]["Test"], json!(["HTTP", "/"]));
     // Of memory that is mounted only what was asked for as a mount is one.
-    let places: Vec<&Value> = shown["Mounts"].as_array().into_iter().flatten().map(|mount| &mount["Destination"]).collect();
+    let places: Vec<&Value> =
+        shown["Mounts"].as_array().into_iter().flatten().map(|mount| &mount["Destination"]).collect();
     assert_eq!(places, [&json!("/asked")]);
     engine.docker.run(&["rm", "kept"])?;
     Ok(())
