@@ -220,6 +220,8 @@ pub enum Step {
     CloneAgain {
         namespaces: i32,
     },
+    /// The host's procfs is not needed any more.
+    CloseProc,
     BecomeNamespaceRoot,
     EnterNamespaceFile {
         slot: Slot,

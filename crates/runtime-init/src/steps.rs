@@ -29,6 +29,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::JoinCgroup { tasks } => file::write(fds.get(*tasks), b"0").map(drop)?,
         Step::WaitParent(point) => wait_parent(fds.get(Slot::SYNC), *point as u32)?,
         Step::CloneAgain { namespaces } => clone_again(fds.get(Slot::SYNC), *namespaces)?,
+        Step::CloseProc => file::close(fds.take(Slot::PROC)),
         Step::BecomeNamespaceRoot => set_user(0, 0, None)?,
         Step::EnterNamespaceFile { slot, kind } => process::setns(fds.get(*slot), *kind)?,
         Step::EnterNamespacesOf { init, kinds } => process::setns(fds.get(*init), *kinds)?,

@@ -5,7 +5,7 @@ use crate::launch::{self, Given, Wish};
 use crate::record::FILTER;
 use crate::{Notes, Record, Root, RuntimeError, Status, bundle, fd, filter, foreground, idmaps, notify};
 use runtime_core::plan::exec::{self as planner, ExecOptions};
-use runtime_core::plan::namespaces::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER};
+use runtime_core::plan::namespaces::{CLONE_NEWNS, CLONE_NEWUSER};
 use runtime_core::plan::{Plan, Step};
 use runtime_core::spec::{Capabilities, Process};
 use std::os::fd::OwnedFd;
@@ -88,9 +88,6 @@ pub fn exec(root: &Root, request: &ExecRequest, notes: &mut Notes) -> Result<i32
     };
     let plan = planner::plan(&process, &facts, filter.as_ref(), &options)?;
     let init = record.pidfd()?;
-    if record.namespaces & CLONE_NEWPID != 0 {
-        launch::join_pid_namespace(&init, "of the container")?;
-    }
     let cgroup = v2_folder_of(&record)?;
     let mut given = Given { init: Some(init), cgroup, ..Given::default() };
     if record.namespaces & CLONE_NEWNS == 0 {

@@ -116,7 +116,7 @@ fn forget_attributes(steps: &mut [Step], slot: Slot) {
 }
 
 /// The namespace's members are children only: the next clone goes into it (pid_namespaces(7)).
-pub fn join_pid_namespace(namespace: &Fd, name: &str) -> Result<(), RuntimeError> {
+fn join_pid_namespace(namespace: &Fd, name: &str) -> Result<(), RuntimeError> {
     process::setns(namespace.raw(), process::CLONE_NEWPID)
         .map_err(|errno| RuntimeError::Start(format!("setns to the pid namespace {name}: {errno}")))
 }

@@ -127,6 +127,7 @@ fn setting(step: &Step, detail: Detail, number: u32, errno: Errno) -> String {
         Step::NewCgroupNamespace => "unshare cgroup".into(),
         Step::NewTimeNamespace => "unshare time".into(),
         Step::EnterTimeNamespace => "enter the time namespace".into(),
+        Step::CloneAgain { namespaces: 0 } => "clone into the namespaces of the container".into(),
         Step::CloneAgain { namespaces } => format!("clone into new namespaces ({})", namespaces::names(*namespaces)),
         Step::BecomeNamespaceRoot => "failed to become root in user namespace".into(),
         Step::SetScheduler(_) => "error setting scheduler".into(),

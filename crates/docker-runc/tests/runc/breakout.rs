@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ("a_racing_null_device_unmasks_nothing", racing_null),
     ("a_racing_console_is_mounted_nowhere_else", racing_console),
     ("a_racing_proc_redirects_no_write", racing_proc),
+    ("an_exec_is_seen_only_when_nothing_of_the_host_s_is_in_it", unseen_exec),
     ("the_user_of_an_exec_is_a_number_or_an_error", user_of_exec),
 ];
 
@@ -168,4 +169,44 @@ fn user_of_exec() -> Result<(), Failed> {
         contains(&said.stderr, "as a number failed")?;
     }
     same("a number", bundle.runc(&["exec", "--user", "9:8", &bundle.id, "id", "-u"])?.stdout.as_str(), "9\n")
+}
+
+/// CVE-2016-9962: whoever may trace inside looks at every process that comes. The same is seen from outside, where the
+/// look is quicker: nobody is in the container's pid namespace with the host's mounts or its procfs.
+fn unseen_exec() -> Result<(), Failed> {
+    let bundle = Bundle::new("sleep 1000")?;
+    bundle.create()?;
+    same("start", &bundle.runc(&["start", &bundle.id])?.code, &0)?;
+    let init = bundle.pid()?;
+    let namespace = |pid: i32, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}"));
+    let (processes, mounts) = (namespace(init, "pid")?, namespace(init, "mnt")?);
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let watch = std::thread::spawn(move || {
+        let (mut looks, mut strange) = (0, Vec::new());
+        while !seen.load(Ordering::Relaxed) {
+            let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+            for pid in pids.filter(|pid| *pid > init) {
+                if namespace(pid, "pid").ok().as_ref() != Some(&processes) {
+                    continue;
+                }
+                looks += 1;
+                if namespace(pid, "mnt").is_ok_and(|of| of != mounts) {
+                    strange.push(format!("{pid} has the host's mounts"));
+                }
+                let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+                let host = open.filter(|fd| fs::read_link(fd.path()).is_ok_and(|of| of == Path::new("/proc")));
+                strange.extend(host.map(|fd| format!("{pid} has {}", fd.path().display())));
+            }
+        }
+        (looks, strange)
+    });
+    for _ in 0..ROUNDS {
+        same("exec", &bundle.runc(&["exec", &bundle.id, "true"])?.code, &0)?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (looks, strange) = watch.join().map_err(|_| "the watcher panicked")?;
+    check(looks > 0, "processes of execs were seen at all")?;
+    check(strange.is_empty(), &strange.join("; "))
 }

@@ -2,7 +2,7 @@
 
 use super::finish::{self, Ending};
 use super::mounts::HostFacts;
-use super::namespaces::{CLONE_NEWNS, CLONE_NEWUSER};
+use super::namespaces::{CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER};
 use super::{Open, Plan, Step, scheduling};
 use crate::error::c_string;
 use crate::seccomp::Filter;
@@ -12,7 +12,7 @@ use crate::{SpecError, validate};
 #[derive(Debug, Clone, Default)]
 pub struct ExecOptions {
     pub id: String,
-    /// CLONE_NEW* in which the container differs from the host; pid is joined by the parent.
+    /// CLONE_NEW* in which the container differs from the host.
     pub namespaces: i32,
     pub preserve_fds: u32,
     pub no_new_keyring: bool,
@@ -52,6 +52,14 @@ pub fn plan(
     let init = plan.open(Open::Init)?;
     if options.namespaces != 0 {
         plan.push(Step::EnterNamespacesOf { init, kinds: options.namespaces });
+    }
+    // From the clone on the container sees this process. One that may trace finds nothing of the host's in it then, neither
+    // its mounts nor its procfs; what a label is written through is guarded by the label's own module.
+    if process.apparmor_profile.is_empty() && process.selinux_label.is_empty() {
+        plan.push(Step::CloseProc);
+    }
+    if options.namespaces & CLONE_NEWPID != 0 {
+        plan.push(Step::CloneAgain { namespaces: 0 });
     }
     if options.namespaces & CLONE_NEWUSER != 0 {
         plan.push(Step::BecomeNamespaceRoot);
