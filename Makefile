@@ -1,6 +1,6 @@
 # Two commands: `make run` for a first container, `make test` for everything that is checked.
 
-.PHONY: run stop test quick bench bench-trace build packages fmt
+.PHONY: run stop test quick bench bench-trace build install deb fmt
 
 run: packages-run
 	cargo build --release --quiet --bins
@@ -24,7 +24,7 @@ install:
 deb:
 	scripts/deb '$(PROGRAMS)'
 
-# T0 to T3, and T4 where QEMU can be installed: DESIGN of the tests in ARCHITECTURE.md.
+# T0 to T3, and T4 where QEMU can be installed: Tests in ARCHITECTURE.md.
 test: packages-test
 	scripts/test
 

@@ -17,8 +17,6 @@ use crate::host::Host;
 const AT_ONCE: u32 = 8;
 /// Rounds that may leave something behind: the kernel's caches fill.
 const WARM_UP: u32 = 40;
-/// What the whole machine may hold more, by its own counting: other programs run on it.
-const MEMORY_ROOM_KIB: u64 = 256 << 10;
 /// How long the kernel may need to let the last namespaces and cgroups go.
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -29,6 +27,7 @@ struct Holding {
     groups: usize,
     processes: usize,
     files: usize,
+    /// Of the whole machine, with all that runs on it: told, and not compared.
     memory_kib: u64,
 }
 
@@ -203,8 +202,6 @@ impl Holding {
         for (what, before, after) in exact {
             ensure!(after <= before, "{before} {what} became {after}");
         }
-        let (before, after) = (self.memory_kib, later.memory_kib);
-        ensure!(after <= before + MEMORY_ROOM_KIB, "{before} KiB of memory became {after}");
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ usage: cargo xtask CHORE
   rounds     [--rounds N] [--profile P]: 10,000 containers through docker-runc alone, which are to leave nothing
   soak       [--containers N] [--profile P]: 20,000 containers through one engine, which is to stay as it was
   crowd      [--containers N] [--profile P]: 2,000 containers on one network of one engine at once
-  tidy       compare the crates with docs/arrows.toml, and the sources with CONVENTIONS' limits
+  tidy       compare the crates with docs/arrows.toml, and the sources with the limits in CONTRIBUTING.md
 ";
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 //! `xtask vm`: Debian's stock kernel under QEMU's software emulation, with our programs in it.
 //!
-//! What this machine's own kernel cannot show is shown there: control groups v2 alone, AppArmor in the kernel, systemd as the
+//! What a developer's own kernel may not be able to show is shown there: control groups v2 alone, AppArmor in the kernel, systemd as the
 //! first process, checkpoints, SCTP, links over links, a server of files. Three guests, each one archive in memory: the engine
 //! on busybox, its networks and volumes, and the runtime's tests on Debian's systemd.
 

@@ -46,7 +46,7 @@ EXPOSE 8080
 ENTRYPOINT [\"cat\", \"./app.js\"]
 ";
 
-/// B8.1, B8.4: the steps as the book shows them, and once more from the cache.
+/// The steps as *Docker Deep Dive* shows them, and once more from the cache.
 pub fn book(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     engine.import_busybox("busybox")?;
@@ -87,7 +87,7 @@ pub fn book(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// B8.3: only what the last stage takes is in the image; the stages between have no name.
+/// Only what the last stage takes is in the image; the stages between have no name.
 pub fn stages(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     engine.import_busybox("busybox")?;
@@ -111,7 +111,7 @@ pub fn stages(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// B8.2: contexts on standard input, Dockerfiles of any name and place, ignore rules.
+/// Contexts on standard input, Dockerfiles of any name and place, ignore rules.
 pub fn contexts(host: &Host) -> Result<()> {
     let engine = host.engine("e")?;
     engine.import_busybox("busybox")?;

@@ -161,11 +161,10 @@ pub fn activation(host: &Host) -> Result<()> {
     ensure!(hear()? == "STOPPING=1");
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("pid")?;
     wait_until("the daemon's end", || rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).ok().flatten())?;
-    // Its bridge and rules stay, since containers may.
-    let name = host.command("ip", &["-o", "link", "show", "type", "bridge"])?;
-    let bridge = name.split(": ").nth(1).context("the bridge")?.to_owned();
-    host.command("ip", &["link", "delete", &bridge])?;
-    host.command("nft", &["delete", "table", "inet", &bridge.replace("br-", "longshore-")])?;
+    // Nobody is on its bridge, so it goes; the rules stay until the next daemon, which makes them anew.
+    let links = host.command("ip", &["-o", "link", "show", "type", "bridge"])?;
+    ensure!(links.is_empty(), "{links}");
+    host.command("nft", &["flush", "ruleset"])?;
     Ok(())
 }
 

@@ -147,6 +147,6 @@ impl<'h> Containerd<'h> {
         let works_there = |process: &Path| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == bundle);
         let mut processes = fs::read_dir("/proc")?.flatten().map(|entry| entry.path());
         let shim = processes.find(|process| works_there(process)).with_context(|| format!("no shim of {id}"))?;
-        Ok(fs::read_link(shim.join("exe"))?)
+        Ok(shim.join("exe"))
     }
 }
