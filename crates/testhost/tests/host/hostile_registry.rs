@@ -33,7 +33,6 @@ pub type Site = BTreeMap<String, Served>;
 
 /// A server on a port of loopback; what it does not know is 404.
 pub struct HostileRegistry {
-    pub address: String,
     site: Arc<Mutex<Site>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -41,7 +40,7 @@ pub struct HostileRegistry {
 impl HostileRegistry {
     pub fn start(address: &str) -> Result<Self> {
         let listener = TcpListener::bind(address)?;
-        let registry = Self { address: address.to_owned(), site: Arc::default(), asked: Arc::default() };
+        let registry = Self { site: Arc::default(), asked: Arc::default() };
         let (site, asked) = (registry.site.clone(), registry.asked.clone());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
