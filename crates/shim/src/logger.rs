@@ -34,7 +34,7 @@ pub fn start(uri: &str, namespace: &str, id: &str) -> io::Result<(OwnedFd, Owned
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::child_fds::pass(&mut command, [(stdout_reader, 3), (stderr_reader, 4), (ready_writer, 5)]);
     // Reaped with every other child; the descriptors' owner goes with the command.
-    command.spawn()?;
+    sys::spawn::with_nothing_blocked(&mut command).spawn()?;
     drop(command);
     wait_ready(&ready, must_speak)?;
     Ok((stdout, stderr))

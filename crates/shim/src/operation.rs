@@ -125,7 +125,8 @@ impl Operations {
                     Streams::Captured => Some(capture(&mut command)?),
                 };
                 let log_position = runtime.log_position();
-                (command.spawn().map_err(failed)?.id() as i32, Said::Program { log_position, output })
+                let child = sys::spawn::with_nothing_blocked(&mut command).spawn().map_err(failed)?;
+                (child.id() as i32, Said::Program { log_position, output })
             }
         };
         self.running.insert(pid, Operation { kind, reply, said });

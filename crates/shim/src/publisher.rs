@@ -211,7 +211,7 @@ impl Publisher {
         let mut command = Command::new(binary);
         command.args(["--address", address, "publish", "--topic", &envelope.topic, "--namespace", &self.namespace]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        match command.spawn() {
+        match sys::spawn::with_nothing_blocked(&mut command).spawn() {
             Ok(mut child) => {
                 // An event is smaller than a pipe, so that writing does not wait.
                 let fed = child.stdin.take().map(|mut stdin| stdin.write_all(&event));

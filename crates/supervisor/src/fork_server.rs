@@ -18,7 +18,6 @@ use std::process::Stdio;
 
 use containerd_api::Any;
 use containerd_api::prost::Message;
-use errors::ErrorKind;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -61,7 +60,7 @@ pub struct ForkServer {
 struct Running {
     program: Version,
     socket: BufReader<UnixStream>,
-    /// Reaped by the runtime when it is dropped.
+    /// Ended and reaped by the runtime when it is dropped.
     _process: tokio::process::Child,
 }
 
@@ -88,7 +87,7 @@ impl ForkServer {
         bundle: &Bundle,
         daemon: &Daemon,
         options: Option<&Any>,
-    ) -> Option<Result<Bootstrap>> {
+    ) -> Option<Bootstrap> {
         let is_own = program.parent() == daemon.executable.parent() && program.file_name()? == OWN_SHIM;
         // Core scheduling is a matter of whole processes: each shim makes its own cookie.
         if !is_own || std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
@@ -106,10 +105,13 @@ impl ForkServer {
         match tokio::time::timeout(START_LIMIT, server.ask(&wanted)).await {
             Ok(Ok(answer)) => {
                 *running = Some(server);
-                Some(match answer {
-                    Started::Address(address) => Ok(Bootstrap::version_2(&address)),
-                    Started::Error(message) => Err(Error::Shim { kind: ErrorKind::Internal, message }),
-                })
+                match answer {
+                    Started::Address(address) => Some(Bootstrap::version_2(&address)),
+                    Started::Error(message) => {
+                        warn(&message);
+                        None
+                    }
+                }
             }
             Ok(Err(error)) => {
                 warn(&error.to_string());
@@ -154,7 +156,8 @@ fn spawn(program: &Path, version: Version, daemon: &Daemon) -> Result<Running> {
     command.arg0(program).args(["-namespace", "-", "-id", &".".repeat(ROOM_FOR_ID)]);
     command.arg("-address").arg(&daemon.address).arg("-publish-binary").arg(&daemon.executable).arg("fork-server");
     command.env("TTRPC_ADDRESS", &daemon.ttrpc_address).env("GRPC_ADDRESS", &daemon.address);
-    command.current_dir("/").process_group(0);
+    // One that was stopped must not wake up and start what was started otherwise; its shims are processes of their own.
+    command.current_dir("/").process_group(0).kill_on_drop(true);
     command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::inherit());
     let process = command.spawn().map_err(failed)?;
     let socket = BufReader::new(UnixStream::from_std(ours).map_err(failed)?);

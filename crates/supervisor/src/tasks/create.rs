@@ -150,7 +150,7 @@ impl Shared {
         options: Option<&Any>,
     ) -> Result<ShimClient> {
         let bootstrap = match self.fork_server.start(program, bundle, &self.daemon, options).await {
-            Some(started) => started?,
+            Some(bootstrap) => bootstrap,
             None => shim_program::start(program, bundle, &self.daemon, options).await?,
         };
         bundle.write_bootstrap(&bootstrap)?;
