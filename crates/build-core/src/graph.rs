@@ -35,7 +35,7 @@ pub fn inputs(file: &Dockerfile, at: usize, base: &dyn Fn(&Stage) -> String) -> 
     let mut names = vec![base(stage)];
     let based_on_number = names[0].parse::<usize>().is_ok();
     for statement in &stage.statements {
-        add_sources(&statement.instruction, &mut names);
+        names.extend(statement.instruction.sources().into_iter().map(str::to_owned));
     }
     // Triggers of the stage below are this one's steps.
     let below = file.stage(&names[0]).filter(|found| *found < at && !based_on_number);
@@ -43,19 +43,11 @@ pub fn inputs(file: &Dockerfile, at: usize, base: &dyn Fn(&Stage) -> String) -> 
         if let Instruction::OnBuild(trigger) = &statement.instruction
             && let Ok(trigger) = dockerfile::parse_trigger(trigger)
         {
-            add_sources(&trigger.instruction, &mut names);
+            names.extend(trigger.instruction.sources().into_iter().map(str::to_owned));
         }
     }
     let known = names.iter().enumerate().filter(|(place, _)| *place > 0 || !based_on_number);
     known.filter_map(|(_, name)| file.stage(name).filter(|found| *found < at)).collect()
-}
-
-fn add_sources(instruction: &Instruction, names: &mut Vec<String>) {
-    match instruction {
-        Instruction::Copy(copy) => names.extend(copy.from.clone()),
-        Instruction::Run(run) => names.extend(run.mounts.iter().map(|mount| mount.from.clone())),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

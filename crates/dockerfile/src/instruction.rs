@@ -120,6 +120,17 @@ pub struct Healthcheck {
 }
 
 impl Instruction {
+    /// The stages and images that it reads files of, by the names that it has for them.
+    pub fn sources(&self) -> Vec<&str> {
+        match self {
+            Self::Copy(copy) => copy.from.iter().map(String::as_str).collect(),
+            Self::Run(run) => {
+                run.mounts.iter().map(|mount| mount.from.as_str()).filter(|from| !from.is_empty()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     pub fn name(&self) -> &'static str {
         match self {
             Self::Add(_) => "ADD",

@@ -112,15 +112,12 @@ fn outline(file: &Dockerfile, target: &str) -> Result<String, Failure> {
     Ok(out)
 }
 
-/// The stages that one lies on or copies from, itself among them, in the file's order.
+/// The stages that one lies on or reads files of, itself among them, in the file's order.
 fn behind(file: &Dockerfile, place: usize) -> Vec<usize> {
     let (mut found, mut open) = (vec![place], vec![place]);
     while let Some(place) = open.pop() {
         let stage = &file.stages[place];
-        let of_statements = stage.statements.iter().filter_map(|statement| match &statement.instruction {
-            Instruction::Copy(copy) => copy.from.as_deref(),
-            _ => None,
-        });
+        let of_statements = stage.statements.iter().flat_map(|statement| statement.instruction.sources());
         let names = std::iter::once(stage.base.as_str()).chain(of_statements);
         let others = names.filter_map(|name| file.stage(name)).filter(|other| *other < place);
         for other in others.collect::<Vec<_>>() {
@@ -139,7 +136,8 @@ mod tests {
     use super::*;
 
     const FILE: &str = "ARG VERSION=1\nFROM a AS unused\nARG NOT=told\n# tools makes the tools\nFROM a AS tools\nARG FLAVOUR\n\
-                        RUN --mount=type=secret,id=key,required --mount=type=ssh x\nFROM a\nCOPY --from=tools /x /x\n";
+                        RUN --mount=type=secret,id=key,required --mount=type=ssh x\nFROM a AS seen\nARG MOUNTED\n\
+                        FROM a\nCOPY --from=tools /x /x\nRUN --mount=from=seen,target=/m x\n";
 
     #[test]
     fn targets_have_their_comments() {
@@ -148,14 +146,14 @@ mod tests {
         let rows: Vec<Vec<&str>> = told.lines().map(|line| line.splitn(2, "  ").map(str::trim).collect()).collect();
         assert_eq!(rows[1][0], "unused");
         assert_eq!(rows[2], ["tools", "makes the tools"]);
-        assert_eq!(rows[3][0], "default (default)");
+        assert_eq!((rows[3][0], rows[4][0]), ("seen", "default (default)"));
     }
 
     #[test]
     fn an_outline_has_what_the_target_needs_and_no_more() {
         let file = Dockerfile::parse(FILE.as_bytes()).unwrap();
         let told = outline(&file, "").unwrap();
-        for word in ["default", "VERSION", "FLAVOUR", "key", "SECRET", "SSH"] {
+        for word in ["default", "VERSION", "FLAVOUR", "MOUNTED", "key", "SECRET", "SSH"] {
             assert!(told.contains(word), "{word}: {told}");
         }
         assert!(!told.contains("NOT"), "{told}");

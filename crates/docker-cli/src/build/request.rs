@@ -8,7 +8,7 @@ use engine_api::auth::AuthConfig;
 use engine_client::Request;
 use serde_json::json;
 
-use dockerfile::{Dockerfile, Instruction};
+use dockerfile::Dockerfile;
 
 use super::context::DockerfileText;
 use crate::command::Matches;
@@ -85,9 +85,7 @@ fn images_of(file: &DockerfileText) -> Vec<String> {
     let Ok(parsed) = Dockerfile::parse(&file.bytes) else { return Vec::new() };
     let mut images: Vec<String> = parsed.stages.iter().map(|stage| stage.base.clone()).collect();
     for statement in parsed.stages.iter().flat_map(|stage| &stage.statements) {
-        if let Instruction::Copy(copy) = &statement.instruction {
-            images.extend(copy.from.clone());
-        }
+        images.extend(statement.instruction.sources().into_iter().map(str::to_owned));
     }
     images.retain(|image| image != "scratch" && parsed.stage(image).is_none() && !image.contains('$'));
     images
