@@ -135,6 +135,8 @@ impl<'h> Stage<'h> {
         self.check(done.then_some(!removes))?;
         // Whatever has happened, it can be done now.
         if matches!(work, Work::Load | Work::Import) {
+            // What was done and not answered any more: an import has its time, and the next one would take the name of it.
+            self.engine.docker.try_run(&["rmi", "-f", "noise"])?;
             ensure!(self.begin(work)?.wait()?.code == 0, "it cannot be repeated");
             self.check(Some(true))?;
         }
