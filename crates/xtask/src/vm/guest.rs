@@ -197,7 +197,9 @@ fn suite() -> Result<PathBuf> {
     ensure!(output.status.success(), "cargo test --no-run: {}", output.status);
     let text = String::from_utf8(output.stdout)?;
     let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let built = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    // The program under test is named too, before or after.
+    let mut tests = messages.filter(|message| message["target"]["kind"] == serde_json::json!(["test"]));
+    let built = tests.find_map(|message| message["executable"].as_str().map(PathBuf::from));
     built.context("cargo names no test program")
 }
 
