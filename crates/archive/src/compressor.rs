@@ -11,6 +11,8 @@ use std::thread::{self, JoinHandle};
 use flate2::{Compress, Crc, FlushCompress};
 use ids::{Digest, Hasher};
 
+use crate::hashed_writer::HashedWriter;
+
 /// Bytes that are deflated together. What lies further back than the format's 32 KiB serves no match anyway.
 const BLOCK: usize = 512 << 10;
 /// Threads of one layer; several layers may be at it at the same time.
@@ -54,7 +56,7 @@ impl<W: Write> Compressor<W> {
 
     fn with_threads(target: W, threads: usize) -> Self {
         Self {
-            target: HashedWriter { inner: target, hasher: Hasher::new(), bytes: 0 },
+            target: HashedWriter::new(target),
             begun: false,
             block: Vec::new(),
             threads,
@@ -233,25 +235,6 @@ fn deflate_all(blocks: &Receiver<Vec<u8>>, done: &Sender<io::Result<Deflated>>) 
         if done.send(deflater.deflate(block)).is_err() {
             break;
         }
-    }
-}
-
-struct HashedWriter<W> {
-    inner: W,
-    hasher: Hasher,
-    bytes: u64,
-}
-
-impl<W: Write> Write for HashedWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..length]);
-        self.bytes += length as u64;
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 

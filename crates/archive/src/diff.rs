@@ -10,11 +10,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use ids::{Digest, Hasher};
+use ids::Digest;
 use rustix::fs::{OFlags, major, minor};
 
 use crate::entry::{Entry, EntryKind};
 use crate::error::ArchiveError;
+use crate::hashed_writer::HashedWriter;
 use crate::root::failed;
 use crate::write::TarWriter;
 use crate::xattrs;
@@ -43,7 +44,7 @@ pub fn diff_directories(lower: Option<&Path>, upper: &Path, target: impl Write) 
 }
 
 struct Layer<W: Write> {
-    writer: TarWriter<Counted<W>>,
+    writer: TarWriter<HashedWriter<W>>,
     /// Files with several names, by device and inode: the first name written.
     links: HashMap<(u64, u64), PathBuf>,
     /// Directories above a change that are not written yet, outermost first.
@@ -53,7 +54,7 @@ struct Layer<W: Write> {
 
 impl<W: Write> Layer<W> {
     fn new(target: W) -> Self {
-        let target = Counted { inner: target, hasher: Hasher::new(), bytes: 0 };
+        let target = HashedWriter::new(target);
         Self { writer: TarWriter::new(target), links: HashMap::new(), pending: Vec::new(), entries: 0 }
     }
 
@@ -267,23 +268,4 @@ fn whiteout_name(name: &OsStr) -> OsString {
     let mut whiteout = OsString::from(".wh.");
     whiteout.push(name);
     whiteout
-}
-
-struct Counted<W> {
-    inner: W,
-    hasher: Hasher,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..length]);
-        self.bytes += length as u64;
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

@@ -17,6 +17,7 @@ mod diff;
 mod entry;
 mod error;
 mod extract;
+mod hashed_writer;
 mod header;
 mod limits;
 mod owners;
