@@ -1,18 +1,17 @@
 //! A look into an image's file system without mounting it where anyone could see it.
 //!
-//! Its layers become one detached mount (fsopen(2)), in which every path is resolved by descriptor (openat2(2),
+//! Its layers become one detached mount, in which every path is resolved by descriptor (openat2(2),
 //! `RESOLVE_IN_ROOT`): a link of the image leads nowhere but inside of it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use archive::{DEEPEST, EntryKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, major, minor};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+pub(crate) use sys::detached_layers::mount;
 
 use crate::error::BuildError;
 use crate::paths::{join, parents};
@@ -40,38 +39,6 @@ pub(crate) struct Found {
 pub(crate) enum FoundKind {
     Folder,
     Other,
-}
-
-/// One read-only mount of these folders, the uppermost first.
-pub(crate) fn mount(directories: &[PathBuf]) -> io::Result<OwnedFd> {
-    if let [only] = directories {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        return Ok(rustix::fs::open(only, flags, Mode::empty())?);
-    }
-    // One by one, since a value has at most 255 bytes (fsconfig(2)).
-    let layers = |fs: BorrowedFd<'_>| {
-        let mut paths = directories.iter();
-        paths.try_for_each(|layer| rustix::mount::fsconfig_set_string(fs, "lowerdir+", layer.as_os_str()))
-    };
-    overlay(layers).or_else(|_| mount_at_once(directories))
-}
-
-/// Before Linux 6.5 layers come in one value: by short names, and what is wrong shows when the file system is made.
-fn mount_at_once(directories: &[PathBuf]) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = |path: &PathBuf| rustix::fs::open(path, flags, Mode::empty());
-    let opened = directories.iter().map(open).collect::<Result<Vec<OwnedFd>, _>>()?;
-    let names: Vec<String> = opened.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
-    overlay(|fs| rustix::mount::fsconfig_set_string(fs, "lowerdir", names.join(":")))
-}
-
-/// A read-only overlay whose layers `add` names.
-fn overlay(add: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>) -> io::Result<OwnedFd> {
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    add(fs.as_fd())?;
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID;
-    Ok(rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// Follows a path, links and all, as far as it goes.

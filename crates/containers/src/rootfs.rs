@@ -6,13 +6,12 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use containerd_api::types::Mount;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::error::Error;
 
@@ -51,10 +50,9 @@ impl Layers {
         Some(Self { directories, upper: upper.to_owned(), work: work.to_owned(), lower: lower.to_owned() })
     }
 
-    /// One detached, read-only mount of them all; it vanishes with the descriptor (fsmount(2)).
+    /// One detached, read-only mount of them all.
     pub fn mount(&self) -> std::io::Result<OwnedFd> {
-        let [only] = &self.directories[..] else { return self.mount_overlay() };
-        Ok(rustix::fs::open(only, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+        sys::detached_layers::mount(&self.directories)
     }
 
     /// Whether something that is no folder is at a path, or on the way there; links are resolved inside.
@@ -68,33 +66,6 @@ impl Layers {
             Err(error) => Err(error.into()),
         }
     }
-
-    fn mount_overlay(&self) -> std::io::Result<OwnedFd> {
-        // One by one, since a value has at most 255 bytes (fsconfig(2)).
-        let layers = |fs: BorrowedFd<'_>| {
-            let mut paths = self.directories.iter();
-            paths.try_for_each(|layer| rustix::mount::fsconfig_set_string(fs, "lowerdir+", layer.as_os_str()))
-        };
-        overlay(layers).or_else(|_| self.mount_overlay_at_once())
-    }
-
-    /// Before Linux 6.5 layers come in one value: by short names, and what is wrong shows when the file system is made.
-    fn mount_overlay_at_once(&self) -> std::io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = |path: &PathBuf| rustix::fs::open(path, flags, Mode::empty());
-        let opened = self.directories.iter().map(open).collect::<Result<Vec<OwnedFd>, _>>()?;
-        let names: Vec<String> = opened.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
-        overlay(|fs| rustix::mount::fsconfig_set_string(fs, "lowerdir", names.join(":")))
-    }
-}
-
-/// A read-only overlay whose layers `add` names.
-fn overlay(add: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>) -> std::io::Result<OwnedFd> {
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    add(fs.as_fd())?;
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID;
-    Ok(rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// A small file, empty when it is not there.

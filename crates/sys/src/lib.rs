@@ -11,6 +11,7 @@ pub mod bpf;
 pub mod capability;
 pub mod child_fds;
 pub mod console;
+pub mod detached_layers;
 pub mod errno;
 pub mod file;
 pub mod keyring;
