@@ -6,6 +6,7 @@
 //! - `control`: the lines from and to dockerd.
 //! - `sandboxes`: statements, and the difference that a new one makes.
 //! - `resolver`, `upstream`: DNS sockets in the namespaces and towards the host's servers; all decisions are in `dns`.
+//! - `port_53`: the rules inside a sandbox by which questions reach those sockets.
 //! - `stream_relay`, `udp_relay`: sockets of published ports. They keep the port from other programs, and carry what the
 //!   packet filter cannot translate: connections to loopback, from containers to published ports, and between families.
 //!
@@ -17,6 +18,7 @@ mod datagram;
 mod error;
 mod host_servers;
 mod poller;
+mod port_53;
 mod resolver;
 mod sandboxes;
 mod server;

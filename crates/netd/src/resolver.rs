@@ -6,19 +6,16 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use dns::{Answer, Expired, Forwarder, Limits, Names, Query, Reply, Sent, Started, truncated};
-use netlink::nft::{BaseChain, Comparison, Expression, Hook, Meta, NatFamily, Payload, Table, Transaction};
 use network_core::netd;
 use network_core::{EMBEDDED_DNS, Protocol};
 
 use crate::error::Error;
 use crate::host_servers::HostServers;
 use crate::poller::{EventFlags, Poller, Token};
+use crate::port_53;
 use crate::socket::{self, Home};
 use crate::upstream::{Outcome, Upstream};
 
-/// The table inside a sandbox that leads port 53 to the resolver's own port: port 53 itself stays free for a name server
-/// of the container's.
-const TABLE: &str = "longshore-dns";
 const MAX_CLIENTS: usize = 512;
 const MAX_CLIENTS_PER_SANDBOX: usize = 32;
 /// A connection that says nothing for so long is closed.
@@ -89,7 +86,7 @@ impl Resolver {
             let udp = socket::udp_socket(any).map_err(failed)?;
             let tcp = socket::listener(any, Protocol::Tcp).map_err(failed)?;
             let ports = (udp.local_addr().map_err(failed)?.port(), tcp.local_addr().map_err(failed)?.port());
-            lead_port_53(ports)?;
+            port_53::lead(ports)?;
             Ok((udp, tcp))
         });
         let (udp, tcp) = sockets.map_err(failed)??;
@@ -370,44 +367,6 @@ impl Client {
             poller.modify(&self.stream, Token::ResolverClient(id), flags)?;
         }
         Ok(())
-    }
-}
-
-/// Inside the sandbox: what its processes send to 127.0.0.11, port 53, arrives at the resolver's ports.
-fn lead_port_53(ports: (u16, u16)) -> netlink::Result<()> {
-    let mut transaction = Transaction::new(Table(TABLE.to_owned()));
-    transaction.create_table();
-    add_rules(&mut transaction, ports);
-    match transaction.commit() {
-        // A former docker-netd's leads to ports that are closed. Not done at once always: a deletion takes milliseconds.
-        Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
-            let mut transaction = Transaction::new(Table(TABLE.to_owned()));
-            transaction.delete_table();
-            transaction.create_table();
-            add_rules(&mut transaction, ports);
-            transaction.commit()
-        }
-        other => other,
-    }
-}
-
-fn add_rules(transaction: &mut Transaction, (udp, tcp): (u16, u16)) {
-    const CHAIN: &str = "output";
-    transaction.add_chain(BaseChain { name: CHAIN, kind: "nat", hook: Hook::Output, priority: -100 });
-    for (protocol, port) in [(17u8, udp), (6, tcp)] {
-        let rule = [
-            Expression::Meta(Meta::NetworkProtocol, 1),
-            Expression::Compare(1, Comparison::Equal, vec![2]),
-            Expression::Payload(Payload::DestinationAddress4, 1),
-            Expression::Compare(1, Comparison::Equal, EMBEDDED_DNS.octets().to_vec()),
-            Expression::Meta(Meta::TransportProtocol, 1),
-            Expression::Compare(1, Comparison::Equal, vec![protocol]),
-            Expression::Payload(Payload::DestinationPort, 1),
-            Expression::Compare(1, Comparison::Equal, 53u16.to_be_bytes().to_vec()),
-            Expression::Load(1, port.to_be_bytes().to_vec()),
-            Expression::DestinationPortNat { family: NatFamily::V4, port: 1 },
-        ];
-        transaction.add_rule(CHAIN, &rule);
     }
 }
 

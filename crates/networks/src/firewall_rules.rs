@@ -4,8 +4,9 @@
 //! - `guard`: what is published on loopback only never answers to packets from a link, whatever `route_localnet` says.
 //! - `prerouting`, `output`: a published port of a local address is translated. Packets of our own bridges are left to
 //!   docker-netd's socket: a container reaches a published port, its own too, through the relay.
-//! - `forward`: marked packets may pass; answers pass; an internal bridge talks to itself only; a bridge talks to itself
-//!   where that is allowed, to the outside, never to another bridge of ours; from outside only what was translated enters.
+//! - `forward`: what belongs to a connection passes, before anything else is asked: its first packet was judged. Then marked
+//!   packets may pass; an internal bridge talks to itself only; a bridge talks to itself where that is allowed, to the
+//!   outside, never to another bridge of ours; from outside only what was translated enters.
 //!   Unprotected networks let everything in, routed ones echo requests and their published ports, from anywhere.
 //! - `postrouting`: what leaves a bridge's subnet by another link hides behind the host.
 
@@ -111,17 +112,19 @@ fn translations(prefix: &[Expression]) -> Vec<Vec<Expression>> {
     ]
 }
 
+/// Every packet passes here: the comparison that most fail comes first.
 fn guard_rules() -> Vec<Rule> {
     let mut loopback = b"lo".to_vec();
     loopback.resize(16, 0);
+    let to_loopback =
+        [Expression::Payload(Payload::DestinationFirstByte4, 1), Expression::Compare(1, Comparison::Equal, vec![127])];
     let not_loopback = [Expression::Meta(Meta::InputName, 1), Expression::Compare(1, Comparison::NotEqual, loopback)];
     let published = [
-        &family(IPV4)[..],
-        &[Expression::Payload(Payload::DestinationAddress4, 1)],
+        &[Expression::Payload(Payload::DestinationAddress4, 1)][..],
         &protocol_and_port(9, 10),
         &[Expression::InSet { set: GUARDED, register: 1 }, Expression::End(Verdict::Drop)],
     ];
-    vec![("guard", [&not_loopback[..], &published.concat()].concat())]
+    vec![("guard", [&to_loopback[..], &family(IPV4), &not_loopback, &published.concat()].concat())]
 }
 
 /// The host's own connections to loopback addresses go to docker-netd's socket: the kernel would not route a packet from
@@ -157,7 +160,7 @@ fn forward_rules(config: &FirewallConfig) -> Vec<Rule> {
     ];
     let answers = [Expression::Ct(CtKey::State, 1), Expression::AnyBit(1, ANSWERS)];
     let translated = [Expression::Ct(CtKey::Status, 1), Expression::AnyBit(1, TRANSLATED)];
-    let mut rules: Vec<Vec<Expression>> = Vec::new();
+    let mut rules: Vec<Vec<Expression>> = vec![[&answers[..], &accept].concat()];
     if let Some(mark) = config.accept_mark {
         let marked = [
             Expression::Meta(Meta::Mark, 1),
@@ -170,9 +173,6 @@ fn forward_rules(config: &FirewallConfig) -> Vec<Rule> {
         [&inside[..], &accept].concat(),
         [&into(INTERNAL)[..], &drop].concat(),
         [&out(INTERNAL)[..], &drop].concat(),
-        [&out(BRIDGES)[..], &answers, &accept].concat(),
-        // They would pass at the end, too: most packets need not get there.
-        [&into(BRIDGES)[..], &answers, &accept].concat(),
     ]);
     let families = [
         (IPV4, ICMP, UNPROTECTED4, ROUTED4, [OPEN4, DIRECT4], Payload::DestinationAddress4, [9, 10]),

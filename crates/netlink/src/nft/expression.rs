@@ -37,6 +37,7 @@ pub enum Payload {
     DestinationFirstByte4,
     SourceAddress6,
     DestinationAddress6,
+    SourcePort,
     DestinationPort,
 }
 
@@ -48,6 +49,7 @@ impl Payload {
             Self::DestinationFirstByte4 => (1, 16, 1),
             Self::SourceAddress6 => (1, 8, 16),
             Self::DestinationAddress6 => (1, 24, 16),
+            Self::SourcePort => (2, 0, 2),
             Self::DestinationPort => (2, 2, 2),
         }
     }
@@ -122,10 +124,11 @@ pub enum Expression {
         family: NatFamily,
         address: u32,
     },
-    /// Destination port from a register, the address kept.
-    DestinationPortNat {
-        family: NatFamily,
-        port: u32,
+    /// A field from a register. No connection is tracked for it. `checksum`: where the transport header has its own.
+    Write {
+        field: Payload,
+        register: u32,
+        checksum: u32,
     },
     /// Puts bytes into a register.
     Load(u32, Vec<u8>),
@@ -169,7 +172,16 @@ impl Expression {
             Self::NotInSet { set, register } => lookup(batch, set, *register, None, true),
             Self::Map { map, register, to } => lookup(batch, map, *register, Some(*to), false),
             Self::DestinationNat { family, address, port } => nat(batch, DNAT, *family, Some(*address), Some(*port)),
-            Self::DestinationPortNat { family, port } => nat(batch, DNAT, *family, None, Some(*port)),
+            Self::Write { field, register, checksum } => expression(batch, "payload", |batch| {
+                let (base, offset, length) = field.place();
+                batch.put_be32(2, base);
+                batch.put_be32(3, offset);
+                batch.put_be32(4, length);
+                batch.put_be32(5, *register);
+                // NFT_PAYLOAD_CSUM_INET.
+                batch.put_be32(6, 1);
+                batch.put_be32(7, *checksum);
+            }),
             Self::SourceNat { family, address } => nat(batch, SNAT, *family, Some(*address), None),
             Self::Load(register, value) => expression(batch, "immediate", |batch| {
                 batch.put_be32(1, *register);

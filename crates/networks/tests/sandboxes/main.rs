@@ -73,6 +73,7 @@ fn main() {
         Trial::test("names_resolve_inside_user_networks_over_udp_and_tcp", names::resolve),
         Trial::test("unknown_names_go_to_the_hosts_server_but_not_from_internal_networks", names::forward),
         Trial::test("a_container_may_serve_port_53_itself", names::own_name_server),
+        Trial::test("a_container_may_filter_by_the_state_of_connections", names::own_packet_filter),
         Trial::test("names_and_ports_live_on_when_the_daemon_is_killed", restart::killed_daemon),
         Trial::test("a_new_daemon_keeps_the_living_and_clears_the_dead", restart::restore),
         Trial::test("a_daemon_killed_in_a_change_leaves_nothing_of_it", restart::killed_in_a_change),

@@ -97,3 +97,31 @@ pub fn own_name_server() -> Result<(), Failed> {
     assert_eq!(code_and_address(&ask(netns(&client), "client", A)?), (0, address(&client)));
     Ok(())
 }
+
+/// A container that filters by the state of connections sees its questions and their answers as one connection; one that
+/// does not has no connection tracked.
+pub fn own_packet_filter() -> Result<(), Failed> {
+    const FILTER: &str = "table inet own {
+        chain out { type filter hook output priority 0; ct state invalid drop; }
+        chain in { type filter hook input priority 0; policy drop;
+            ct state established accept; ip daddr 127.0.0.11 ct state new accept; }
+    }";
+    let host = with_network(false)?;
+    let client = host.acquire(request("a1", "client", &["front"]))?;
+    let resolves = || -> Result<(), Failed> {
+        assert_eq!(code_and_address(&ask(netns(&client), "client", A)?), (0, address(&client)));
+        Ok(())
+    };
+    let tracked = || -> Result<usize, Failed> {
+        // Of the thread's own namespace.
+        let table = inside(netns(&client), || std::fs::read_to_string("/proc/thread-self/net/nf_conntrack"))??;
+        Ok(table.lines().count())
+    };
+    resolves()?;
+    assert_eq!(tracked()?, 0);
+    let made = inside(netns(&client), || std::process::Command::new("nft").arg(FILTER).status())??;
+    assert!(made.success());
+    resolves()?;
+    assert_eq!(tracked()?, 1);
+    Ok(())
+}
