@@ -15,7 +15,7 @@ use crate::messages;
 use crate::record::{IpamRecord, NETWORKS, NetworkRecord};
 use crate::request::{CreateNetwork, Created};
 use crate::service::{Inner, new_id};
-use crate::state::{Network, State};
+use crate::state::State;
 use crate::subnets::{self, Surroundings, host_subnets};
 
 /// Networks, labels and options of one daemon and request.
@@ -169,7 +169,7 @@ impl Inner {
 
     fn build_network(&self, route: &Route, mut record: NetworkRecord) -> Result<NetworkRecord, Error> {
         let is_of_plugin = record.is_remote() || record.ipam.is_remote();
-        self.store_network(&NetworkRecord { is_being_made: is_of_plugin, ..record.clone() })?;
+        self.store_network(&NetworkRecord { is_changing: is_of_plugin, ..record.clone() })?;
         if !record.has_endpoints() {
             return Ok(record);
         }
@@ -195,26 +195,9 @@ impl Inner {
         Ok(record)
     }
 
-    fn store_network(&self, record: &NetworkRecord) -> Result<(), Error> {
+    pub(crate) fn store_network(&self, record: &NetworkRecord) -> Result<(), Error> {
         let stored = record.clone();
         Ok(self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.put(tx, &stored.id, &stored))?)
-    }
-
-    /// Networks that a plugin was being asked for when the daemon died: nobody was told of them, and the plugin is asked to
-    /// forget them.
-    pub(crate) fn remove_half_made(&self) {
-        let half_made: Vec<Network> = {
-            let mut state = self.state();
-            let ids: Vec<String> =
-                state.networks.values().filter(|it| it.record.is_being_made).map(|it| it.record.id.clone()).collect();
-            ids.iter().filter_map(|id| state.networks.remove(id)).collect()
-        };
-        for network in half_made {
-            let name = network.record.name.clone();
-            if let Err(error) = self.take_away(network) {
-                tracing::warn!(network = name, error = errors::chain(&error), "a plugin keeps a network");
-            }
-        }
     }
 
     fn build_links(&self, route: &Route, record: &NetworkRecord) -> Result<(), Error> {

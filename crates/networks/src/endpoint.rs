@@ -18,42 +18,12 @@ use crate::service::{Inner, not_running};
 impl Inner {
     pub(crate) fn connect(&self, container_id: &str, wanted: &EndpointRequest) -> Result<Sandbox, Error> {
         self.prepare()?;
+        let facts = self.host_facts_for(1)?;
         let mut wanted = wanted.clone();
         let mut given = Vec::new();
         self.fill_addresses(&mut wanted, &mut given)?;
-        let connected = self.connect_filled(container_id, &wanted);
-        if connected.is_err() {
-            self.give_back_all(&given);
-        }
-        connected
-    }
-
-    fn connect_filled(&self, container_id: &str, wanted: &EndpointRequest) -> Result<Sandbox, Error> {
-        let facts = self.host_facts_for(1)?;
-        let (before, mut after, network) = {
-            let mut state = self.state();
-            let Some(before) = state.sandboxes.get(container_id).cloned() else {
-                return Err(not_running(container_id));
-            };
-            if before.sandbox.netns_path.is_none() {
-                return Err(Error::docker(ErrorKind::InvalidArgument, messages::HOST_ENDPOINT));
-            }
-            if before.sandbox.endpoints.len() >= MAX_ENDPOINTS {
-                let message = format!("at most {MAX_ENDPOINTS} networks");
-                return Err(Error::docker(ErrorKind::InvalidArgument, message));
-            }
-            let id = facts.endpoint_ids.first().cloned().ok_or(Error::Random)?;
-            let endpoint = take_endpoint(&mut state, &before.request, wanted, id, &before.sandbox.endpoints)?;
-            let mut after = before.clone();
-            after.sandbox.endpoints.push(endpoint.clone());
-            if let Err(error) = plan::settle(&mut state, &mut after, &facts, &Refused::new()) {
-                state.release_endpoint(&endpoint);
-                return Err(error);
-            }
-            state.sandboxes.insert(container_id.to_owned(), after.clone());
-            let network = state.find(&endpoint.network_id)?.record.clone();
-            (before, after, network)
-        };
+        let planned = self.with_endpoint(container_id, &wanted, &facts);
+        let (before, mut after, network) = planned.inspect_err(|_| self.give_back_all(&given))?;
         let joined = self.join_remotes(&mut after, &facts, &Refused::new());
         let plugged = joined.and_then(|()| self.plug(&before, &mut after));
         if let Err(error) = plugged {
@@ -71,6 +41,37 @@ impl Inner {
         }
         self.publish(EventAction::Connect, &network, Some(container_id));
         Ok(after.sandbox)
+    }
+
+    /// The records without and with one more endpoint, which is in the state from here on, and its network.
+    fn with_endpoint(
+        &self,
+        container_id: &str,
+        wanted: &EndpointRequest,
+        facts: &plan::HostFacts,
+    ) -> Result<(SandboxRecord, SandboxRecord, NetworkRecord), Error> {
+        let mut state = self.state();
+        let Some(before) = state.sandboxes.get(container_id).cloned() else {
+            return Err(not_running(container_id));
+        };
+        if before.sandbox.netns_path.is_none() {
+            return Err(Error::docker(ErrorKind::InvalidArgument, messages::HOST_ENDPOINT));
+        }
+        if before.sandbox.endpoints.len() >= MAX_ENDPOINTS {
+            let message = format!("at most {MAX_ENDPOINTS} networks");
+            return Err(Error::docker(ErrorKind::InvalidArgument, message));
+        }
+        let id = facts.endpoint_ids.first().cloned().ok_or(Error::Random)?;
+        let endpoint = take_endpoint(&mut state, &before.request, wanted, id, &before.sandbox.endpoints)?;
+        let mut after = before.clone();
+        after.sandbox.endpoints.push(endpoint.clone());
+        if let Err(error) = plan::settle(&mut state, &mut after, facts, &Refused::new()) {
+            state.release_endpoint(&endpoint);
+            return Err(error);
+        }
+        state.sandboxes.insert(container_id.to_owned(), after.clone());
+        let network = state.find(&endpoint.network_id)?.record.clone();
+        Ok((before, after, network))
     }
 
     /// A plugin's endpoint that was the way out until a connect that failed is that again.
@@ -97,7 +98,8 @@ impl Inner {
         self.store_sandbox(after)
     }
 
-    /// After a crash in the middle of a change: endpoints that are not wanted go, links that are not there are made.
+    /// After a crash in the middle of a change: endpoints that were going or are not wanted go, links that are not there are
+    /// made, and plugins are told again of what they publish.
     pub(crate) fn repair(&self, container_id: &str, wanted: Option<&[String]>) -> Result<(), Error> {
         let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
         let is_wanted = |endpoint: &Endpoint| {
@@ -107,12 +109,11 @@ impl Inner {
                     .any(|term| *term == endpoint.network_name || endpoint.network_id.starts_with(term.as_str()))
             })
         };
-        for endpoint in record.sandbox.endpoints.iter().filter(|endpoint| !is_wanted(endpoint)) {
-            self.disconnect(container_id, &endpoint.network_id)?;
-        }
         // A plugin that was being told of an endpoint: who asked for it never got an answer.
-        let is_half = |endpoint: &&Endpoint| endpoint.remote.as_ref().is_some_and(|remote| remote.link.is_empty());
-        for endpoint in record.sandbox.endpoints.iter().filter(|endpoint| is_wanted(endpoint)).filter(is_half) {
+        let is_half = |endpoint: &Endpoint| endpoint.remote.as_ref().is_some_and(|remote| remote.link.is_empty());
+        let was_going = |endpoint: &Endpoint| record.leaving.as_ref() == Some(&endpoint.endpoint_id);
+        let stays = |endpoint: &&Endpoint| is_wanted(endpoint) && !is_half(endpoint) && !was_going(endpoint);
+        for endpoint in record.sandbox.endpoints.iter().filter(|endpoint| !stays(endpoint)) {
             self.disconnect(container_id, &endpoint.network_id)?;
         }
         let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
@@ -124,7 +125,8 @@ impl Inner {
         }
         let gateways = self.state().gateways(&record.sandbox.endpoints);
         plumbing::set_default_routes(path, &record.sandbox.endpoints, gateways)?;
-        let repaired = SandboxRecord { is_changing: false, ..record };
+        let mut repaired = SandboxRecord { is_changing: false, ..record };
+        self.program_remotes_anew(&mut repaired)?;
         self.store_sandbox(&repaired)?;
         self.state().sandboxes.insert(container_id.to_owned(), repaired);
         Ok(())
@@ -172,18 +174,18 @@ impl Inner {
             state.sandboxes.insert(container_id.to_owned(), after.clone());
             (before, after, network)
         };
-        self.store_sandbox(&SandboxRecord { is_changing: true, ..before.clone() })?;
-        let unplugged = self.unplug(&before, &after);
-        let gone = before.sandbox.endpoints.iter().filter(|endpoint| endpoint.network_id == network.id);
-        gone.for_each(|endpoint| self.give_back_addresses(endpoint));
-        unplugged?;
+        let mut gone = before.sandbox.endpoints.iter().filter(|endpoint| endpoint.network_id == network.id);
+        let leaving = gone.next().map(|endpoint| endpoint.endpoint_id.clone());
+        self.store_sandbox(&SandboxRecord { is_changing: true, leaving, ..before.clone() })?;
+        self.unplug(&before, &after)?;
         self.program_remotes(&mut after)?;
         self.publish(EventAction::Disconnect, &network, Some(container_id));
         Ok(after.sandbox)
     }
 
     /// Makes `after` true, which lacks an endpoint of `before`: all steps, whatever fails; the first failure is told.
-    /// The address is given back last, when nothing answers to it any more.
+    /// The address is given back when nothing answers to it any more, and the record stored last: until then the next daemon
+    /// takes the endpoint out.
     fn unplug(&self, before: &SandboxRecord, after: &SandboxRecord) -> Result<(), Error> {
         let stays = |id: &str| after.sandbox.endpoints.iter().any(|endpoint| endpoint.endpoint_id == id);
         let gone: Vec<_> = before.sandbox.endpoints.iter().filter(|endpoint| !stays(&endpoint.endpoint_id)).collect();
@@ -193,11 +195,9 @@ impl Inner {
         };
         gone.iter().for_each(|endpoint| self.leave_remote(endpoint));
         let changed = self.change_over(before, after);
-        let stored = self.store_sandbox(after);
-        let mut state = self.state();
-        gone.iter().for_each(|endpoint| state.release_endpoint(endpoint));
-        drop(state);
-        unplugged.and(changed).and(stored)
+        gone.iter().for_each(|endpoint| self.state().release_endpoint(endpoint));
+        gone.iter().for_each(|endpoint| self.give_back_addresses(endpoint));
+        unplugged.and(changed).and(self.store_sandbox(after))
     }
 
     /// A container that nobody knows any more but its network: `docker network disconnect -f`.
@@ -240,7 +240,7 @@ fn without(
     network: &NetworkRecord,
     facts: &plan::HostFacts,
 ) -> Result<SandboxRecord, Error> {
-    let mut after = SandboxRecord { is_changing: false, ..before.clone() };
+    let mut after = SandboxRecord { is_changing: false, leaving: None, ..before.clone() };
     after.sandbox.endpoints.retain(|endpoint| endpoint.network_id != network.id);
     if after.sandbox.endpoints.len() == before.sandbox.endpoints.len() {
         let message = messages::not_connected(&before.container_id, &network.name);

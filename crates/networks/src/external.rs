@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::messages;
 use crate::record::SandboxRecord;
 use crate::remote::{NETWORK_DRIVER, Nothing};
-use crate::request::SandboxRequest;
+use crate::request::{Endpoint, SandboxRequest};
 use crate::service::Inner;
 
 const EXPOSED_PORTS: &str = "com.docker.network.endpoint.exposedports";
@@ -50,7 +50,7 @@ impl Inner {
         for (at, endpoint) in record.sandbox.endpoints.iter_mut().enumerate() {
             let Some(remote) = &mut endpoint.remote else { continue };
             match (remote.is_way_out, is_way_out(at)) {
-                (true, false) => gone.push(endpoint.clone()),
+                (true, false) => gone.push(endpoint.endpoint_id.clone()),
                 (false, true) => {
                     remote.is_way_out = true;
                     come.push(endpoint.clone());
@@ -62,13 +62,8 @@ impl Inner {
             return Ok(());
         }
         self.store_sandbox(&SandboxRecord { is_changing: true, ..record.clone() })?;
-        for endpoint in &gone {
-            let argument = json!({ "NetworkID": endpoint.network_id, "EndpointID": endpoint.endpoint_id });
-            let driver = self.state().find(&endpoint.network_id)?.record.driver.clone();
-            self.remote.bid_goodbye(&driver, NETWORK_DRIVER, &["RevokeExternalConnectivity"], &argument);
-            for own in record.sandbox.endpoints.iter_mut().filter(|own| own.endpoint_id == endpoint.endpoint_id) {
-                own.remote.iter_mut().for_each(|remote| remote.is_way_out = false);
-            }
+        for endpoint in record.sandbox.endpoints.iter_mut().filter(|own| gone.contains(&own.endpoint_id)) {
+            self.revoke(endpoint);
         }
         for endpoint in &come {
             let argument = json!({
@@ -86,6 +81,22 @@ impl Inner {
         }
         self.state().sandboxes.insert(record.container_id.clone(), record.clone());
         self.store_sandbox(record)
+    }
+
+    /// After a crash: whether the plugins of a way out were told of it is not known.
+    pub(crate) fn program_remotes_anew(&self, record: &mut SandboxRecord) -> Result<(), Error> {
+        record.sandbox.endpoints.iter_mut().for_each(|endpoint| self.revoke(endpoint));
+        self.program_remotes(record)
+    }
+
+    /// The plugin of an endpoint that is the way out publishes its ports no longer.
+    fn revoke(&self, endpoint: &mut Endpoint) {
+        let Some(remote) = endpoint.remote.as_mut().filter(|remote| remote.is_way_out) else { return };
+        remote.is_way_out = false;
+        let found = self.state().find(&endpoint.network_id).map(|found| found.record.driver.clone());
+        let Ok(driver) = found else { return };
+        let argument = json!({ "NetworkID": endpoint.network_id, "EndpointID": endpoint.endpoint_id });
+        self.remote.bid_goodbye(&driver, NETWORK_DRIVER, &["RevokeExternalConnectivity"], &argument);
     }
 
     /// Ports on a plugin's network that has no way out would be published by nobody: that is told, not passed over.

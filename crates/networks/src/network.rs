@@ -55,12 +55,28 @@ impl Inner {
         Ok(names)
     }
 
-    /// From the store, the packet filter and the kernel; it is out of the state already, so that nobody joins it.
-    pub(crate) fn take_away(&self, network: Network) -> Result<String, Error> {
+    /// Networks that were being made by a plugin or removed when the daemon died: nobody was told that there is one.
+    pub(crate) fn remove_unfinished(&self) {
+        let unfinished: Vec<Network> = {
+            let mut state = self.state();
+            let ids: Vec<String> =
+                state.networks.values().filter(|it| it.record.is_changing).map(|it| it.record.id.clone()).collect();
+            ids.iter().filter_map(|id| state.networks.remove(id)).collect()
+        };
+        for network in unfinished {
+            let name = network.record.name.clone();
+            if let Err(error) = self.take_away(network) {
+                tracing::warn!(network = name, error = errors::chain(&error), "a network cannot be removed whole");
+            }
+        }
+    }
+
+    /// From the packet filter, the kernel and the store, in this order: what a daemon did not live to remove, the next one
+    /// does. It is out of the state already, so that nobody joins it.
+    fn take_away(&self, network: Network) -> Result<String, Error> {
         let items = network.items();
         let record = network.record;
-        let id = record.id.clone();
-        self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.delete(tx, &id).map(drop))?;
+        self.store_network(&NetworkRecord { is_changing: true, ..record.clone() })?;
         if record.has_endpoints() {
             let removed = match record.is_bridge() {
                 true => self.firewall.change(&[], &items, || self.state().firewall_items()),
@@ -73,6 +89,8 @@ impl Inner {
             }
         }
         self.release_pools(&record, &record.subnets);
+        let id = record.id.clone();
+        self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.delete(tx, &id).map(drop))?;
         self.publish(EventAction::Destroy, &record, None);
         Ok(record.id)
     }

@@ -74,6 +74,7 @@ fn record_of(request: &SandboxRequest, sandbox: Sandbox) -> SandboxRecord {
         request: request.clone(),
         assigned: Vec::new(),
         is_changing: false,
+        leaving: None,
     }
 }
 

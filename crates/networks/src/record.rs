@@ -51,9 +51,9 @@ pub struct NetworkRecord {
     pub parent: Option<ParentRecord>,
     /// One of `bridge`, `host`, `none`: cannot be removed.
     pub predefined: bool,
-    /// A plugin is being asked for it: the next daemon takes it back.
+    /// A plugin is being asked for it, or it is being removed: the next daemon takes it away.
     #[serde(default)]
-    pub is_being_made: bool,
+    pub is_changing: bool,
 }
 
 fn yes() -> bool {
@@ -198,6 +198,9 @@ pub(crate) struct SandboxRecord {
     /// An endpoint comes or goes: after a crash its link may be there or not.
     #[serde(default)]
     pub is_changing: bool,
+    /// The id of an endpoint that goes: after a crash it is taken out again, by all steps.
+    #[serde(default)]
+    pub leaving: Option<String>,
 }
 
 impl SandboxRecord {

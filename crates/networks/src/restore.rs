@@ -24,7 +24,7 @@ impl Inner {
                 );
             }
         }
-        self.remove_half_made();
+        self.remove_unfinished();
         self.remove_stray_namespaces()?;
         self.prepare()?;
         self.greet_netd()?;

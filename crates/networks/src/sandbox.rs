@@ -36,14 +36,15 @@ impl Inner {
             return Ok(ready);
         }
         let (filled, given) = self.with_addresses(request)?;
-        let made = self.make(filled.as_ref().unwrap_or(request), early);
-        if made.is_err() {
+        self.make(filled.as_ref().unwrap_or(request), early).map_err(|unmade| {
             self.give_back_all(&given);
-        }
-        made
+            // The first error counts; a record that stays is taken down by the next start.
+            let _ = unmade.record.map(|record| self.erase(&record));
+            unmade.error
+        })
     }
 
-    fn make(&self, request: &SandboxRequest, early: &mut dyn FnMut(&Sandbox)) -> Result<Sandbox, Error> {
+    fn make(&self, request: &SandboxRequest, early: &mut dyn FnMut(&Sandbox)) -> Result<Sandbox, Unmade> {
         let mut facts = self.host_facts(request)?;
         let mut refused = Refused::new();
         for _ in 0..PORT_TRIES {
@@ -52,7 +53,7 @@ impl Inner {
                 if state.sandboxes.contains_key(&request.container_id) {
                     let message =
                         format!("sandbox of container {} is being made", messages::short(&request.container_id));
-                    return Err(Error::docker(ErrorKind::Conflict, message));
+                    return Err(Error::docker(ErrorKind::Conflict, message).into());
                 }
                 let record = plan::plan(&mut state, &self.config, request, &facts, &refused)?;
                 state.sandboxes.insert(record.container_id.clone(), record.clone());
@@ -68,7 +69,7 @@ impl Inner {
                 }
                 Err(Failure::PortInUse(port)) => {
                     // What could not be undone is undone by the next start; the busy port is what counts.
-                    let _ = self.tear_down(&record, &[]);
+                    let _ = self.take_down(&record, &[]);
                     let was_asked_for = request.publish.iter().any(|publish| {
                         publish.protocol == port.protocol
                             && publish
@@ -76,20 +77,22 @@ impl Inner {
                                 .is_some_and(|range| range.first == port.host_port && range.last == range.first)
                     });
                     if was_asked_for || refused.len() + 1 == PORT_TRIES {
-                        return Err(no_port(&record, &port, messages::IN_USE));
+                        let error = no_port(&record, &port, messages::IN_USE);
+                        return Err(Unmade { error, record: Some(Box::new(record)) });
                     }
+                    let _ = self.erase(&record);
                     refused.insert((port.protocol, port.host_port));
                     // Links are named after endpoints, and those of this try vanish in the background.
                     facts = self.host_facts(request)?;
                 }
                 Err(Failure::Other(error)) => {
-                    let _ = self.tear_down(&record, &[]);
-                    return Err(error);
+                    let _ = self.take_down(&record, &[]);
+                    return Err(Unmade { error, record: Some(Box::new(record)) });
                 }
             }
         }
         let clause = "all ports are allocated";
-        Err(Error::docker(ErrorKind::Internal, messages::external_connectivity(&request.name, "", clause)))
+        Err(Error::docker(ErrorKind::Internal, messages::external_connectivity(&request.name, "", clause)).into())
     }
 
     /// A sandbox whose namespace still stands; one that lost it is taken down and made anew.
@@ -233,15 +236,23 @@ impl Inner {
     /// Takes the sandbox down; that there is none is no error. Nothing here waits for a link to go.
     pub(crate) fn release(&self, container_id: &str) -> Result<(), Error> {
         let Some(record) = self.state().sandboxes.get(container_id).cloned() else { return Ok(()) };
-        let result = self.tear_down(&record, &record.items());
+        let taken_down = self.take_down(&record, &record.items());
         record.sandbox.endpoints.iter().for_each(|endpoint| self.give_back_addresses(endpoint));
+        let erased = self.erase(&record);
         self.announce(EventAction::Disconnect, &record);
-        result
+        taken_down.and(erased)
+    }
+
+    /// Last of all: until then the next daemon takes down what this one did not live to.
+    fn erase(&self, record: &SandboxRecord) -> Result<(), Error> {
+        let id = record.container_id.clone();
+        let erased = self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.delete(tx, &id).map(drop));
+        erased.map_err(|error: metadata::Error| error.into())
     }
 
     /// All steps, whatever fails; the first failure is told. `items` are those that the packet filter has of it. Addresses
-    /// and ports are given back last, when nothing of the sandbox answers to them any more.
-    fn tear_down(&self, record: &SandboxRecord, items: &[Item]) -> Result<(), Error> {
+    /// and ports are free last, when nothing of the sandbox answers to them any more.
+    fn take_down(&self, record: &SandboxRecord, items: &[Item]) -> Result<(), Error> {
         let mut first: Result<(), Error> = Ok(());
         let mut keep = |result: Result<(), Error>| {
             if first.is_ok() {
@@ -262,9 +273,6 @@ impl Inner {
             keep(namespace::remove(path).map_err(Error::from));
         }
         record.sandbox.endpoints.iter().for_each(|endpoint| self.leave_remote(endpoint));
-        let id = record.container_id.clone();
-        let deleted = self.database.write_blocking(Durability::Lazy, move |tx| SANDBOXES.delete(tx, &id).map(drop));
-        keep(deleted.map_err(|error: metadata::Error| error.into()));
         self.state().forget(&record.container_id);
         first
     }
@@ -286,7 +294,19 @@ fn is_final(record: &SandboxRecord) -> bool {
     record.sandbox.ports.is_empty() && record.sandbox.endpoints.iter().all(is_plain)
 }
 
-/// Why a sandbox could not be made.
+/// A sandbox that could not be made: why, and its record where one is stored.
+struct Unmade {
+    error: Error,
+    record: Option<Box<SandboxRecord>>,
+}
+
+impl From<Error> for Unmade {
+    fn from(error: Error) -> Self {
+        Self { error, record: None }
+    }
+}
+
+/// Why a step of making one failed.
 pub(crate) enum Failure {
     PortInUse(network_core::firewall::PublishedPort),
     Other(Error),
