@@ -129,8 +129,12 @@ fn folder(mut incoming: Streaming<Bytes>, path: PathBuf) -> Answers {
     tokio::task::spawn_blocking(move || {
         let done = Receiving::new(path).and_then(|mut receiving| {
             while !receiving.is_over() {
-                let Some(packet) = packets.blocking_recv() else { break };
-                for reply in receiving.take(packet)? {
+                let Some(packet) = packets.blocking_recv() else { return Ok(()) };
+                let answers = receiving.take(packet)?;
+                if receiving.is_over() {
+                    return receiving.finish();
+                }
+                for reply in answers {
                     // A builder that has gone is noticed where it is read from.
                     let _ = replies.blocking_send(Ok(reply.encode_to_vec().into()));
                 }

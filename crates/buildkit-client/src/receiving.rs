@@ -1,37 +1,26 @@
 //! A result's folder, written as it comes. The builder is a stranger: names are checked, and each is made below folders
 //! that this side has made or found to be folders, never through a link.
 
-use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use buildkit_api::fsutil::packet::PacketType;
 use buildkit_api::fsutil::{Packet, Stat};
-use fsutil::{Kind, Names, Taken, go_mode};
+use fsutil::{Destination, Kind, TransferError, go_mode};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
-/// Files that are asked for and have not come yet.
-const MAX_ASKED: usize = 64;
-/// A reason that the builder gives.
-const MAX_REASON: usize = 4096;
+/// One transfer. Blocks.
+pub(crate) struct Receiving(fsutil::Receiving<Folder>);
 
-/// The state of one transfer. Blocks.
-pub(crate) struct Receiving {
+/// The folder that is written.
+struct Folder {
     root: PathBuf,
-    names: Names,
-    number: u32,
-    /// The paths of files, for hard links to them.
+    /// The path of every name, for hard links to them.
     places: Vec<String>,
     links: Vec<(String, String)>,
-    wanted: VecDeque<(u32, Stat)>,
-    coming: HashMap<u32, (File, Stat)>,
     folders: Vec<Made>,
-    is_named: bool,
-    is_told: bool,
-    is_over: bool,
 }
 
 /// A folder, whose mode and time are set when everything is in it.
@@ -41,91 +30,93 @@ struct Made {
     modified: i64,
 }
 
+/// A file that comes, beside its place until it is whole.
+struct Partial {
+    file: File,
+    path: PathBuf,
+    stat: Stat,
+    is_whole: bool,
+}
+
+/// Why it is not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReceiveError {
+    #[error("the builder's files: {0}")]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
+    File(#[from] io::Error),
+}
+
 impl Receiving {
     /// Into this folder, which is made.
-    pub fn new(root: PathBuf) -> io::Result<Self> {
+    pub fn new(root: PathBuf) -> Result<Self, ReceiveError> {
         fs::create_dir_all(&root)?;
-        Ok(Self {
-            root,
-            names: Names::default(),
-            number: 0,
-            places: Vec::new(),
-            links: Vec::new(),
-            wanted: VecDeque::new(),
-            coming: HashMap::new(),
-            folders: Vec::new(),
-            is_named: false,
-            is_told: false,
-            is_over: false,
-        })
-    }
-
-    pub fn is_over(&self) -> bool {
-        self.is_over
+        let folder = Folder { root, places: Vec::new(), links: Vec::new(), folders: Vec::new() };
+        Ok(Self(fsutil::Receiving::new(folder)))
     }
 
     /// Takes a packet; answers those to send.
-    pub fn take(&mut self, packet: Packet) -> io::Result<Vec<Packet>> {
-        match packet.r#type() {
-            PacketType::PacketStat => match packet.stat {
-                Some(stat) if !self.is_named => self.name(stat)?,
-                None if !self.is_named => self.is_named = true,
-                _ => return Err(hostile("names come behind the last one")),
-            },
-            PacketType::PacketData => self.data(&packet)?,
-            PacketType::PacketErr => {
-                let reason = &packet.data[..packet.data.len().min(MAX_REASON)];
-                return Err(io::Error::other(format!("error from sender: {}", String::from_utf8_lossy(reason))));
-            }
-            PacketType::PacketFin if self.is_done() => self.finish()?,
-            PacketType::PacketFin => return Err(hostile("the transfer ends before its time")),
-            PacketType::PacketReq => return Err(hostile("the sender asks for a file")),
-        }
-        self.ask()
+    pub fn take(&mut self, packet: Packet) -> Result<Vec<Packet>, ReceiveError> {
+        self.0.take(packet)
     }
 
-    fn is_done(&self) -> bool {
-        self.is_named && self.wanted.is_empty() && self.coming.is_empty()
+    pub fn is_over(&self) -> bool {
+        self.0.is_over()
     }
 
-    fn ask(&mut self) -> io::Result<Vec<Packet>> {
-        let packet = |kind: PacketType, id: u32| Packet { r#type: kind.into(), id, ..Packet::default() };
-        let mut packets = Vec::new();
-        while self.coming.len() < MAX_ASKED
-            && let Some((id, stat)) = self.wanted.pop_front()
-        {
-            let file = File::options().write(true).create_new(true).open(self.partial(id, &stat.path))?;
-            self.coming.insert(id, (file, stat));
-            packets.push(packet(PacketType::PacketReq, id));
-        }
-        if self.is_done() && !std::mem::replace(&mut self.is_told, true) {
-            packets.push(packet(PacketType::PacketFin, 0));
-        }
-        Ok(packets)
+    /// What can only be done when everything is there. Without it what has not come whole goes.
+    pub fn finish(self) -> Result<(), ReceiveError> {
+        self.0.into_destination().finish()
     }
+}
 
-    fn name(&mut self, stat: Stat) -> io::Result<()> {
-        let number = self.number;
-        self.number += 1;
-        let taken = self.names.take(&stat, self.places.len()).map_err(|error| hostile(&error.to_string()))?;
+impl Destination for Folder {
+    type Error = ReceiveError;
+    type Wanted = Stat;
+    type Coming = Partial;
+
+    fn file(&mut self, _: usize, stat: Stat, _: u64) -> Result<Option<Stat>, ReceiveError> {
         self.places.push(stat.path.clone());
-        match taken {
-            Taken::File { .. } => {
-                self.wanted.push_back((number, stat));
-                Ok(())
-            }
-            Taken::Same(place) => {
-                self.links.push((self.places[place].clone(), stat.path));
-                Ok(())
-            }
-            Taken::Whole(kind) => self.make(&stat, kind),
-            Taken::Nothing => {
-                self.places.pop();
-                Ok(())
-            }
-        }
+        Ok(Some(stat))
     }
 
+    fn same(&mut self, _: usize, stat: Stat, other: usize) -> Result<(), ReceiveError> {
+        self.links.push((self.places[other].clone(), stat.path.clone()));
+        self.places.push(stat.path);
+        Ok(())
+    }
+
+    fn whole(&mut self, _: usize, stat: Stat, kind: Kind) -> Result<(), ReceiveError> {
+        self.make(&stat, kind)?;
+        self.places.push(stat.path);
+        Ok(())
+    }
+
+    fn begin(&mut self, number: u32, stat: Stat) -> Result<Partial, ReceiveError> {
+        let folder = stat.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let path = self.root.join(folder).join(format!(".docker-build-{}-{number}", std::process::id()));
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok(Partial { file, path, stat, is_whole: false })
+    }
+
+    fn write(&mut self, coming: &mut Partial, bytes: &[u8]) -> Result<(), ReceiveError> {
+        Ok(coming.file.write_all(bytes)?)
+    }
+
+    fn end(&mut self, mut coming: Partial) -> Result<(), ReceiveError> {
+        coming.file.set_permissions(Permissions::from_mode(go_mode::permissions(coming.stat.mode)))?;
+        set_time(&coming.file, coming.stat.mod_time)?;
+        let path = self.root.join(&coming.stat.path);
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+            clear(&path)?;
+        }
+        fs::rename(&coming.path, path)?;
+        coming.is_whole = true;
+        Ok(())
+    }
+}
+
+impl Folder {
     fn make(&mut self, stat: &Stat, kind: Kind) -> io::Result<()> {
         let path = self.root.join(&stat.path);
         let mode = go_mode::permissions(stat.mode);
@@ -152,23 +143,7 @@ impl Receiving {
         }
     }
 
-    fn data(&mut self, packet: &Packet) -> io::Result<()> {
-        let unasked = || hostile("a file comes that was not asked for");
-        let (file, _) = self.coming.get_mut(&packet.id).ok_or_else(unasked)?;
-        if !packet.data.is_empty() {
-            return file.write_all(&packet.data);
-        }
-        let Some((file, stat)) = self.coming.remove(&packet.id) else { return Ok(()) };
-        file.set_permissions(Permissions::from_mode(go_mode::permissions(stat.mode)))?;
-        set_time(&file, stat.mod_time)?;
-        let path = self.root.join(&stat.path);
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-            clear(&path)?;
-        }
-        fs::rename(self.partial(packet.id, &stat.path), path)
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
+    fn finish(mut self) -> Result<(), ReceiveError> {
         for (from, to) in self.links.drain(..) {
             let to = self.root.join(to);
             clear(&to)?;
@@ -180,22 +155,15 @@ impl Receiving {
             set_time(&folder, modified)?;
             folder.set_permissions(Permissions::from_mode(mode))?;
         }
-        self.is_over = true;
         Ok(())
-    }
-
-    /// Where a file is while it comes: beside its place.
-    fn partial(&self, id: u32, path: &str) -> PathBuf {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        self.root.join(folder).join(format!(".docker-build-{}-{id}", std::process::id()))
     }
 }
 
-impl Drop for Receiving {
+impl Drop for Partial {
     /// What has not come whole goes.
     fn drop(&mut self) {
-        for (id, (_, stat)) in &self.coming {
-            let _: io::Result<()> = fs::remove_file(self.partial(*id, &stat.path));
+        if !self.is_whole {
+            let _: io::Result<()> = fs::remove_file(&self.path);
         }
     }
 }
@@ -215,12 +183,10 @@ fn set_time(file: &File, nanoseconds: i64) -> io::Result<()> {
     file.set_times(FileTimes::new().set_modified(UNIX_EPOCH + since))
 }
 
-fn hostile(what: &str) -> io::Error {
-    io::Error::other(format!("the builder's files: {what}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use buildkit_api::fsutil::packet::PacketType;
+
     use super::*;
 
     fn stat(path: &str, mode: u32) -> Packet {
@@ -251,6 +217,7 @@ mod tests {
         assert_eq!(told[0].r#type(), PacketType::PacketFin);
         receiving.take(end(PacketType::PacketFin)).unwrap();
         assert!(receiving.is_over());
+        receiving.finish().unwrap();
         let file = home.path().join("sub/file");
         let found = fs::metadata(&file).unwrap();
         assert_eq!(fs::read_to_string(file).unwrap(), "text");

@@ -7,6 +7,7 @@ use buildkit_api::filesync::file_sync_client::FileSyncClient;
 use buildkit_api::fsutil::Packet;
 use buildkit_api::fsutil::packet::PacketType;
 use buildkit_api::prost::Message;
+use fsutil::MAX_COMING;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
@@ -15,7 +16,7 @@ use tonic::{Request, Streaming};
 use crate::context_store::{Contents, ContextStore, Index};
 use crate::entry::Entry;
 use crate::error::SessionError;
-use crate::receiving::{MAX_ASKED, Received, Receiving};
+use crate::receiving::{Received, Receiving};
 use crate::session::Session;
 
 const METHOD: &str = "/moby.filesync.v1.FileSync/DiffCopy";
@@ -58,7 +59,7 @@ impl Session {
         let key = (wanted.incremental && !self.shared_key().is_empty())
             .then(|| format!("{}\0{}\0{:?}", self.shared_key(), wanted.name, wanted.follow_paths));
         let contents = store.lend().await;
-        let (out, outgoing) = mpsc::channel(MAX_ASKED * 2);
+        let (out, outgoing) = mpsc::channel(MAX_COMING * 2);
         let mut request = Request::new(ReceiverStream::new(outgoing));
         put_options(request.metadata_mut(), &wanted)?;
         let mut client = FileSyncClient::new(self.channel());

@@ -3,7 +3,7 @@
 use std::io;
 
 use errors::{ErrorKind, Kind};
-use fsutil::NameError;
+use fsutil::TransferError;
 use tonic::{Code, Status};
 
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +50,12 @@ impl Kind for SessionError {
     }
 }
 
-impl From<NameError> for SessionError {
-    fn from(error: NameError) -> Self {
-        Self::hostile(error.to_string())
+impl From<TransferError> for SessionError {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Sender(_) => Self::refused(ErrorKind::InvalidArgument, error.to_string()),
+            TransferError::Name(_) | TransferError::Hostile(_) => Self::hostile(error.to_string()),
+        }
     }
 }
 

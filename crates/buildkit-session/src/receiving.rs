@@ -1,41 +1,28 @@
-//! One transfer from a client, packet by packet: which files are asked for, and what becomes of what comes.
+//! A client's folder on its way here: contents are kept under their digests, and what is here already does not come again.
 //!
 //! Writes contents and blocks, so it lives where that keeps nobody waiting; the stream itself is `diff_copy.rs`'s.
 
-use std::collections::{HashMap, VecDeque};
-
-use buildkit_api::fsutil::Packet;
-use buildkit_api::fsutil::packet::PacketType;
-use fsutil::{Names, Taken};
+use buildkit_api::fsutil::{Packet, Stat};
+use fsutil::{Destination, Kind};
 
 use crate::context_store::{Contents, Index, Known, Writing};
 use crate::entry::{Entry, EntryKind};
 use crate::error::SessionError;
 
-/// Files that are asked for and have not come yet. The client keeps 128 in line, so that neither side waits for the other.
-pub(crate) const MAX_ASKED: usize = 64;
-/// Bytes of all files together.
-const MAX_BYTES: u64 = 1 << 40;
-/// A reason that the client gives.
-const MAX_REASON: usize = 4096;
+const KEEPING: &str = "keep a build context";
 
-/// The state of one transfer.
-pub struct Receiving {
+/// One transfer.
+pub struct Receiving(fsutil::Receiving<Keeping>);
+
+/// Where its files go.
+struct Keeping {
     contents: Contents,
     known: Index,
     index: Index,
-    names: Names,
     entries: Vec<Option<Entry>>,
     /// Hard links: the place of each, and of what it is a link to.
     same: Vec<(usize, usize)>,
-    /// Numbers that the client counts by, which skip nothing.
-    number: u32,
-    asked: HashMap<u32, Coming>,
-    wanted: VecDeque<(u32, Wanted)>,
-    bytes: u64,
     reused: bool,
-    is_named: bool,
-    is_over: bool,
 }
 
 struct Wanted {
@@ -43,11 +30,6 @@ struct Wanted {
     entry: Entry,
     /// As it was announced.
     size: u64,
-}
-
-struct Coming {
-    wanted: Wanted,
-    writing: Writing,
 }
 
 /// What came.
@@ -68,96 +50,87 @@ impl Receiving {
 
     /// `known` tells what need not come again.
     pub(crate) fn new(contents: Contents, known: Index) -> Self {
-        Self {
-            contents,
-            known,
-            index: Index::new(),
-            names: Names::default(),
-            entries: Vec::new(),
-            same: Vec::new(),
-            number: 0,
-            asked: HashMap::new(),
-            wanted: VecDeque::new(),
-            bytes: 0,
-            reused: true,
-            is_named: false,
-            is_over: false,
-        }
+        let (index, entries, same) = (Index::new(), Vec::new(), Vec::new());
+        Self(fsutil::Receiving::new(Keeping { contents, known, index, entries, same, reused: true }))
     }
 
-    /// Takes a packet; answers those to send, at most [`MAX_ASKED`].
+    /// Takes a packet; answers those to send.
     pub fn take(&mut self, packet: Packet) -> Result<Vec<Packet>, SessionError> {
-        match packet.r#type() {
-            PacketType::PacketStat => self.name(packet)?,
-            PacketType::PacketData => self.data(packet)?,
-            PacketType::PacketErr => {
-                let reason = &packet.data[..packet.data.len().min(MAX_REASON)];
-                let reason = String::from_utf8_lossy(reason);
-                return Err(SessionError::refused(
-                    errors::ErrorKind::InvalidArgument,
-                    format!("error from sender: {reason}"),
-                ));
-            }
-            PacketType::PacketFin if self.is_done() => self.is_over = true,
-            PacketType::PacketFin => return Err(SessionError::hostile("the transfer ends before its time")),
-            PacketType::PacketReq => return Err(SessionError::hostile("the sender asks for a file")),
-        }
-        self.ask()
+        self.0.take(packet)
     }
 
     /// Everything came, and the client knows it.
     pub fn is_over(&self) -> bool {
-        self.is_over
+        self.0.is_over()
     }
 
-    /// Nothing is to come any more.
-    fn is_done(&self) -> bool {
-        self.is_named && self.asked.is_empty() && self.wanted.is_empty()
-    }
-
-    fn name(&mut self, packet: Packet) -> Result<(), SessionError> {
-        let Some(stat) = packet.stat else {
-            if std::mem::replace(&mut self.is_named, true) {
-                return Err(SessionError::hostile("the names end twice"));
-            }
-            return Ok(());
-        };
-        if self.is_named {
-            return Err(SessionError::hostile(format!("{:?} comes behind the last name", stat.path)));
-        }
-        let (place, number) = (self.entries.len(), self.number);
-        self.number += 1;
-        match self.names.take(&stat, place)? {
-            Taken::Nothing => return Ok(()),
-            Taken::Whole(kind) => self.entries.push(Some(Entry::new(stat, kind.into()))),
-            Taken::Same(other) => {
-                self.same.push((place, other));
-                self.entries.push(Some(Entry::new(stat, EntryKind::Folder)));
-            }
-            Taken::File { size } => {
-                let entry = Entry::new(stat, EntryKind::Folder);
-                self.entries.push(None);
-                self.file(Wanted { place, entry, size }, number);
+    pub(crate) fn finish(self) -> Received {
+        let bytes = self.0.bytes();
+        let Keeping { known, index, mut entries, same, reused, .. } = self.0.into_destination();
+        for (place, other) in same {
+            let kind = entries[other].as_ref().map(|entry| entry.kind.clone());
+            if let (Some(entry), Some(kind)) = (&mut entries[place], kind) {
+                entry.kind = kind;
             }
         }
-        Ok(())
+        let is_new = !reused || index.len() != known.len();
+        Received { entries: entries.into_iter().flatten().collect(), index, is_new, bytes }
     }
+}
 
-    fn file(&mut self, wanted: Wanted, number: u32) {
-        let (entry, size) = (&wanted.entry, wanted.size);
+impl Destination for Keeping {
+    type Error = SessionError;
+    type Wanted = Wanted;
+    type Coming = (Wanted, Writing);
+
+    fn file(&mut self, place: usize, stat: Stat, size: u64) -> Result<Option<Wanted>, SessionError> {
+        let entry = Entry::new(stat, EntryKind::Folder);
+        self.entries.push(None);
+        let wanted = Wanted { place, entry, size };
+        let entry = &wanted.entry;
         let same = self
             .known
             .get(&entry.path)
             .filter(|known| known.size == size && known.mode == entry.mode && known.modified == entry.modified);
         match same.and_then(Known::digest).filter(|digest| self.contents.has(digest, size)) {
-            Some(digest) => self.put(wanted, size, digest),
+            Some(digest) => {
+                self.put(wanted, size, digest);
+                Ok(None)
+            }
             None => {
                 self.reused = false;
-                self.wanted.push_back((number, wanted));
+                Ok(Some(wanted))
             }
         }
     }
 
+    fn same(&mut self, place: usize, stat: Stat, other: usize) -> Result<(), SessionError> {
+        self.same.push((place, other));
+        self.whole(place, stat, Kind::Folder)
+    }
+
+    fn whole(&mut self, _: usize, stat: Stat, kind: Kind) -> Result<(), SessionError> {
+        self.entries.push(Some(Entry::new(stat, kind.into())));
+        Ok(())
+    }
+
+    fn begin(&mut self, _: u32, wanted: Wanted) -> Result<(Wanted, Writing), SessionError> {
+        let writing = self.contents.create().map_err(SessionError::file(KEEPING))?;
+        Ok((wanted, writing))
+    }
+
+    fn write(&mut self, (_, writing): &mut (Wanted, Writing), bytes: &[u8]) -> Result<(), SessionError> {
+        writing.write(bytes).map_err(SessionError::file(KEEPING))
+    }
+
+    fn end(&mut self, (wanted, writing): (Wanted, Writing)) -> Result<(), SessionError> {
+        let (digest, size) = self.contents.keep(writing).map_err(SessionError::file(KEEPING))?;
+        self.put(wanted, size, digest);
+        Ok(())
+    }
+}
+
+impl Keeping {
     fn put(&mut self, wanted: Wanted, size: u64, digest: ids::Digest) {
         let Wanted { place, mut entry, size: announced } = wanted;
         // One that has grown meanwhile is not the one that was announced: it comes again next time.
@@ -167,67 +140,20 @@ impl Receiving {
         entry.kind = EntryKind::File { size, digest };
         self.entries[place] = Some(entry);
     }
-
-    fn data(&mut self, packet: Packet) -> Result<(), SessionError> {
-        let failed = "keep a build context";
-        let unasked = || SessionError::hostile(format!("file {} was not asked for", packet.id));
-        let coming = self.asked.get_mut(&packet.id).ok_or_else(unasked)?;
-        if !packet.data.is_empty() {
-            self.bytes += packet.data.len() as u64;
-            if self.bytes > MAX_BYTES {
-                return Err(SessionError::hostile(format!("there are more than {MAX_BYTES} bytes")));
-            }
-            return coming.writing.write(&packet.data).map_err(SessionError::file(failed));
-        }
-        let Some(Coming { wanted, writing }) = self.asked.remove(&packet.id) else { return Ok(()) };
-        let (digest, size) = self.contents.keep(writing).map_err(SessionError::file(failed))?;
-        self.put(wanted, size, digest);
-        Ok(())
-    }
-
-    /// Asks for what fits; the end is told when there is nothing left to ask for.
-    fn ask(&mut self) -> Result<Vec<Packet>, SessionError> {
-        let was_done = self.is_over;
-        let mut packets = Vec::new();
-        while self.asked.len() < MAX_ASKED
-            && let Some((id, wanted)) = self.wanted.pop_front()
-        {
-            let writing = self.contents.create().map_err(SessionError::file("keep a build context"))?;
-            self.asked.insert(id, Coming { wanted, writing });
-            packets.push(Packet { r#type: PacketType::PacketReq.into(), id, ..Packet::default() });
-        }
-        if self.is_done() && !was_done {
-            packets.push(Packet { r#type: PacketType::PacketFin.into(), ..Packet::default() });
-        }
-        Ok(packets)
-    }
-
-    pub(crate) fn finish(self) -> Received {
-        let mut entries = self.entries;
-        for (place, other) in self.same {
-            let kind = entries[other].as_ref().map(|entry| entry.kind.clone());
-            if let (Some(entry), Some(kind)) = (&mut entries[place], kind) {
-                entry.kind = kind;
-            }
-        }
-        let is_new = !self.reused || self.index.len() != self.known.len();
-        let entries = entries.into_iter().flatten().collect();
-        Received { entries, index: self.index, is_new, bytes: self.bytes }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use buildkit_api::fsutil::Stat;
+    use buildkit_api::fsutil::packet::PacketType;
     use bytes::Bytes;
     use ids::Digest;
     use proptest::prelude::*;
 
     use super::*;
     use crate::context_store::ContextStore;
-    use fsutil::go_mode;
+    use fsutil::{MAX_COMING, go_mode};
 
     fn packet(kind: PacketType) -> Packet {
         Packet { r#type: kind.into(), ..Packet::default() }
@@ -290,20 +216,6 @@ mod tests {
         assert!(!third.finish().is_new);
     }
 
-    #[test]
-    fn a_sender_that_does_not_keep_to_the_rules_is_refused() {
-        let (_folder, contents) = store();
-        let fresh = || Receiving::new(contents.clone(), Index::new());
-        assert!(fresh().take(packet(PacketType::PacketReq)).is_err());
-        assert!(fresh().take(packet(PacketType::PacketFin)).is_err());
-        assert!(fresh().take(packet(PacketType::PacketData)).is_err(), "nothing was asked for");
-        let mut ended = fresh();
-        ended.take(packet(PacketType::PacketStat)).unwrap();
-        assert!(ended.take(packet(PacketType::PacketStat)).is_err());
-        let told = Packet { data: Bytes::from_static(b"no disk"), ..packet(PacketType::PacketErr) };
-        assert_eq!(fresh().take(told).unwrap_err().to_string(), "error from sender: no disk");
-    }
-
     prop_compose! {
         fn any_stat()(
             path in prop_oneof!["[a-c./]{0,6}", ".{0,8}"],
@@ -339,7 +251,7 @@ mod tests {
             for packet in packets {
                 let Ok(replies) = receiving.take(packet) else { break };
                 asked += replies.iter().filter(|reply| reply.r#type() == PacketType::PacketReq).count();
-                prop_assert!(replies.len() <= MAX_ASKED + 1 && receiving.asked.len() <= MAX_ASKED);
+                prop_assert!(replies.len() <= MAX_COMING + 1);
             }
             prop_assert!(asked <= 60);
             for entry in receiving.finish().entries {
