@@ -17,6 +17,16 @@ struct Rule {
     glob: Glob,
     /// `!pattern`.
     exception: bool,
+    /// Where it stands in its file; `None` of a rule that was added.
+    line: Option<u32>,
+}
+
+/// The rule that keeps a path at home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Excluding<'a> {
+    pub pattern: &'a str,
+    /// Counted from 1; `None` of a rule that was added.
+    pub line: Option<u32>,
 }
 
 impl IgnoreRules {
@@ -24,11 +34,11 @@ impl IgnoreRules {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut found = Self::default();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let line = line.trim();
-            let (exception, pattern) = match line.strip_prefix('!') {
+        for (number, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.starts_with('#')) {
+            let text = text.trim();
+            let (exception, pattern) = match text.strip_prefix('!') {
                 Some(rest) => (true, rest.trim()),
-                None => (false, line),
+                None => (false, text),
             };
             let pattern = clean(pattern);
             if pattern.is_empty() {
@@ -37,18 +47,22 @@ impl IgnoreRules {
                     false => continue,
                 }
             }
-            found.add(&pattern, exception)?;
+            found.push(&pattern, exception, Some(number))?;
         }
         Ok(found)
     }
 
     /// A further rule behind all others.
     pub fn add(&mut self, pattern: &str, exception: bool) -> Result<(), String> {
+        self.push(pattern, exception, None)
+    }
+
+    fn push(&mut self, pattern: &str, exception: bool, line: Option<u32>) -> Result<(), String> {
         if self.rules.len() >= MAX_PATTERNS {
             return Err(format!("more than {MAX_PATTERNS} patterns"));
         }
         let glob = Glob::deep(pattern).ok_or_else(|| format!("syntax error in pattern {pattern:?}"))?;
-        self.rules.push(Rule { text: pattern.to_owned(), glob, exception });
+        self.rules.push(Rule { text: pattern.to_owned(), glob, exception, line });
         Ok(())
     }
 
@@ -64,17 +78,22 @@ impl IgnoreRules {
 
     /// Whether a path (relative, with slashes) stays at home, because of itself or of a folder that it is in.
     pub fn ignores(&self, path: &str) -> bool {
-        let mut ignored = false;
+        self.excluding(path).is_some()
+    }
+
+    /// The rule by which a path stays at home.
+    pub fn excluding(&self, path: &str) -> Option<Excluding<'_>> {
+        let mut excluding = None;
         for rule in &self.rules {
-            if rule.exception != ignored {
+            if rule.exception != excluding.is_some() {
                 continue;
             }
-            let folders = path.match_indices('/').map(|(at, _)| &path[..at]);
-            if rule.glob.matches(path) || folders.into_iter().any(|folder| rule.glob.matches(folder)) {
-                ignored = !rule.exception;
+            let mut folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+            if rule.glob.matches(path) || folders.any(|folder| rule.glob.matches(folder)) {
+                excluding = (!rule.exception).then_some(Excluding { pattern: &rule.text, line: rule.line });
             }
         }
-        ignored
+        excluding
     }
 
     /// Whether something below an ignored folder may be wanted all the same.
@@ -125,6 +144,17 @@ mod tests {
         ] {
             assert_eq!(ignored(rules, path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn the_rule_that_decides_is_told_with_its_line() {
+        let rules = IgnoreRules::parse("# comment\n\n*.log\n!keep.log\n  ./build/  \n").unwrap();
+        assert_eq!(rules.excluding("a.log"), Some(Excluding { pattern: "*.log", line: Some(3) }));
+        assert_eq!(rules.excluding("build/a/b"), Some(Excluding { pattern: "build", line: Some(5) }));
+        assert_eq!(rules.excluding("keep.log"), None);
+        let mut added = IgnoreRules::default();
+        added.add("x", false).unwrap();
+        assert_eq!(added.excluding("x"), Some(Excluding { pattern: "x", line: None }));
     }
 
     #[test]

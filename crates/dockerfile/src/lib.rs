@@ -9,6 +9,7 @@
 mod checks;
 mod directives;
 mod error;
+mod excerpt;
 mod expand;
 mod flags;
 mod glob;
@@ -26,15 +27,17 @@ mod words;
 pub use checks::{Finding, RULES, Rule, check};
 pub use directives::Directives;
 pub use error::ParseError;
+pub use excerpt::{excerpt, is_excerpt};
 pub use expand::{ExpandError, Expander};
 pub use glob::Glob;
 pub use heredoc::Heredoc;
-pub use ignore::IgnoreRules;
+pub use ignore::{Excluding, IgnoreRules};
 pub use instruction::{
     Arg, CommandLine, Healthcheck, Instruction, NetworkMode, Pair, Run, SecurityMode, Source, Statement, Transfer,
 };
 pub use lines::Lines;
 pub use mount::{Mount, MountKind, Sharing};
+pub use names::closest;
 pub use stages::{Dockerfile, Stage};
 pub use trigger::parse_trigger;
 

@@ -1,7 +1,7 @@
 //! Words that were mistyped.
 
 /// The candidate that needs the fewest changes, if these are few.
-pub(crate) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }

@@ -38,6 +38,11 @@ pub(crate) const KEYWORDS: [&str; 18] = [
 /// The shortest interval of a probe that Docker takes: a millisecond.
 const SHORTEST_PROBE: i64 = 1_000_000;
 
+const PAIR_FORM: &str = "name=value";
+const BLANKS_FORM: &str = "a value with blanks is quoted: name=\"two words\"";
+const SHELL_FORM: &str = "SHELL [\"/bin/sh\", \"-c\"]";
+const TRANSFER_FORM: &str = "sources first, the destination last: COPY file folder/";
+
 /// An instruction in the making: what all parsers below look at.
 struct Text<'a> {
     name: &'static str,
@@ -140,14 +145,15 @@ fn pairs(text: &Text<'_>) -> Result<Vec<Pair>, ParseError> {
         let (key, value) = text.rest.split_once(is_blank).unwrap_or((text.rest, ""));
         let value = value.trim_start_matches(is_blank);
         if value.is_empty() {
-            return Err(text.fail(format!("{} must have two arguments", text.name)));
+            return Err(text.fail(format!("{} must have two arguments", text.name)).of_form(PAIR_FORM));
         }
         return Ok(vec![Pair { key: key.to_owned(), value: value.to_owned(), legacy: true }]);
     }
     let mut pairs = Vec::new();
     for word in &words {
         let Some((key, value)) = word.split_once('=') else {
-            return Err(text.fail(format!("Syntax error - can't find = in {word:?}. Must be of the form: name=value")));
+            let message = format!("Syntax error - can't find = in {word:?}. Must be of the form: name=value");
+            return Err(text.fail(message).of_form(BLANKS_FORM));
         };
         if key.is_empty() {
             return Err(blank());
@@ -229,10 +235,11 @@ fn transfer(text: &Text<'_>, flags: &Flags) -> Result<Transfer, ParseError> {
     let destination = match words.len() {
         0 => return Err(text.needs_one()),
         1 => {
-            return Err(text.fail(format!(
+            let message = format!(
                 "{} requires at least two arguments, but only one was provided. Destination could not be determined",
                 text.name
-            )));
+            );
+            return Err(text.fail(message).of_form(TRANSFER_FORM));
         }
         _ => words.pop().unwrap_or_default(),
     };
@@ -261,7 +268,7 @@ fn shell(text: &Text<'_>) -> Result<Vec<String>, ParseError> {
         Some(words) if words.is_empty() => Err(text.needs_one()),
         Some(words) => Ok(words),
         None if text.rest.is_empty() => Err(text.needs_one()),
-        None => Err(text.fail("SHELL requires the arguments to be in JSON form")),
+        None => Err(text.fail("SHELL requires the arguments to be in JSON form").of_form(SHELL_FORM)),
     }
 }
 

@@ -7,6 +7,9 @@ use crate::instruction::{Instruction, Statement};
 use crate::lines::{self, Lines, Node, is_blank};
 use crate::{MAX_BYTES, parse};
 
+/// How a Dockerfile begins.
+const BEGINNING: &str = "a Dockerfile begins with FROM image; ARG alone may stand before it";
+const FROM_FORM: &str = "FROM image, or FROM image AS name";
 /// Stages of one Dockerfile.
 const MAX_STAGES: usize = 1000;
 
@@ -47,14 +50,14 @@ impl Dockerfile {
         let directives = Directives::parse(text)?;
         let nodes = lines::split(text, directives.escape, 1)?;
         if nodes.is_empty() {
-            return Err(ParseError::whole("file with no instructions"));
+            return Err(ParseError::whole("file with no instructions").of_form(BEGINNING));
         }
         let mut found = Self { directives, arguments: Vec::new(), stages: Vec::new(), empty_continuations: Vec::new() };
         for node in &nodes {
             found.add(node)?;
         }
         if found.stages.is_empty() {
-            return Err(ParseError::whole("no build stage in current context"));
+            return Err(no_stage(ParseError::whole));
         }
         Ok(found)
     }
@@ -80,10 +83,14 @@ impl Dockerfile {
         match (self.stages.last_mut(), &statement.instruction) {
             (Some(stage), _) => stage.statements.push(statement),
             (None, Instruction::Arg(_)) => self.arguments.push(statement),
-            (None, _) => return Err(ParseError::new(node.lines, "no build stage in current context")),
+            (None, _) => return Err(no_stage(|message| ParseError::new(node.lines, message))),
         }
         Ok(())
     }
+}
+
+fn no_stage(error: impl FnOnce(&'static str) -> ParseError) -> ParseError {
+    error("no build stage in current context").of_form(BEGINNING)
 }
 
 fn from(node: &Node, escape: u8) -> Result<Stage, ParseError> {
@@ -95,7 +102,7 @@ fn from(node: &Node, escape: u8) -> Result<Stage, ParseError> {
     let (base, name, as_keyword) = match words[..] {
         [base] => (base, None, None),
         [base, keyword, name] if keyword.eq_ignore_ascii_case("as") => (base, Some(name), Some(keyword)),
-        _ => return Err(ParseError::new(node.lines, "FROM requires either one or three arguments")),
+        _ => return Err(ParseError::new(node.lines, "FROM requires either one or three arguments").of_form(FROM_FORM)),
     };
     if let Some(name) = name.filter(|name| !is_stage_name(name)) {
         let message =

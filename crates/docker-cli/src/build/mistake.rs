@@ -9,12 +9,9 @@ use super::show::Shown;
 use crate::context::{print, say};
 use crate::failure::Failure;
 
-/// Lines before and behind what is shown.
-const AROUND: u32 = 2;
-
-/// Says where it was, before the failure itself is told. A file that is not known here says nothing.
+/// Says where it was, before the failure itself is told: where the engine has not, and the file is known here.
 pub fn show(file: Option<&DockerfileText>, shown: &Shown, failure: &Failure) {
-    let Some(file) = file else { return };
+    let Some(file) = file.filter(|_| !shown.is_placed) else { return };
     let place = match Dockerfile::parse(&file.bytes) {
         Err(error) => error.lines,
         Ok(parsed) => {
@@ -42,17 +39,7 @@ fn place_of(file: &Dockerfile, step: &str) -> Option<Lines> {
 
 /// The lines of a file that something is about, and those around them.
 pub fn excerpt(file: &DockerfileText, lines: Lines) -> String {
-    let text = String::from_utf8_lossy(&file.bytes);
-    let mut out = format!("{}:{}\n--------------------\n", file.name, lines.first);
-    let (from, to) = (lines.first.saturating_sub(AROUND).max(1), lines.last.saturating_add(AROUND));
-    for (at, line) in text.lines().enumerate() {
-        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
-        if (from..=to).contains(&number) {
-            let mark = if (lines.first..=lines.last).contains(&number) { ">>>" } else { "   " };
-            let _ = writeln!(out, "{number:4} | {mark} {}", line.trim_end());
-        }
-    }
-    out + "--------------------\n"
+    dockerfile::excerpt(&file.name, &file.bytes, lines)
 }
 
 /// `--check`: what the file's build checks find; nothing is built.

@@ -18,11 +18,13 @@ pub struct Shown {
     aside: bool,
     /// The text of the step under way.
     pub step: String,
+    /// The engine has shown where in the Dockerfile it failed.
+    pub is_placed: bool,
 }
 
 impl Shown {
     pub fn new(quiet: bool, aside: bool) -> Self {
-        Self { quiet, id: String::new(), aside, step: String::new() }
+        Self { quiet, id: String::new(), aside, step: String::new(), is_placed: false }
     }
 
     /// Shows a stream to its end; an error in it is the command's, with the code of the program that failed.
@@ -42,6 +44,7 @@ impl Shown {
             if let Some((_, step)) = message.stream.strip_prefix("Step ").and_then(|text| text.split_once(" : ")) {
                 step.trim_end().clone_into(&mut self.step);
             }
+            self.is_placed |= dockerfile::is_excerpt(&message.stream);
             let text = display.show(&message);
             if self.aside {
                 std::io::stderr().lock().write_all(text.as_bytes())?;

@@ -31,24 +31,46 @@ fn mistakes_are_told_with_their_line_and_a_hint() {
     for (text, message) in [
         ("FORM a", " on line 1: unknown instruction: FORM (did you mean FROM?)"),
         ("FROM a\n\nCOPPY a b", " on line 3: unknown instruction: COPPY (did you mean COPY?)"),
-        ("FROM a b", " on line 1: FROM requires either one or three arguments"),
+        (
+            "FROM a b",
+            " on line 1: FROM requires either one or three arguments\nhint: FROM image, or FROM image AS name",
+        ),
         (
             "FROM a AS 1b",
             " on line 1: invalid name for build stage: \"1b\", name can't start with a number or contain symbols",
         ),
-        ("RUN x", " on line 1: no build stage in current context"),
-        ("ARG x", ": no build stage in current context"),
-        ("# nothing", ": file with no instructions"),
+        (
+            "RUN x",
+            " on line 1: no build stage in current context\nhint: a Dockerfile begins with FROM image; ARG alone may stand before it",
+        ),
+        (
+            "ARG x",
+            ": no build stage in current context\nhint: a Dockerfile begins with FROM image; ARG alone may stand before it",
+        ),
+        (
+            "\n \n\t\n",
+            ": file with no instructions\nhint: a Dockerfile begins with FROM image; ARG alone may stand before it",
+        ),
+        (
+            "# nothing",
+            ": file with no instructions\nhint: a Dockerfile begins with FROM image; ARG alone may stand before it",
+        ),
         (
             "FROM a\nCOPY a",
-            " on line 2: COPY requires at least two arguments, but only one was provided. Destination could not be determined",
+            " on line 2: COPY requires at least two arguments, but only one was provided. Destination could not be determined\nhint: sources first, the destination last: COPY file folder/",
         ),
         ("FROM a\nCOPY --form=x a b", " on line 2: unknown flag: --form (did you mean from?)"),
-        ("FROM a\nENV a", " on line 2: ENV must have two arguments"),
+        ("FROM a\nENV a", " on line 2: ENV must have two arguments\nhint: name=value"),
         ("FROM a\nENV", " on line 2: ENV requires at least one argument"),
-        ("FROM a\nLABEL a=b c", " on line 2: Syntax error - can't find = in \"c\". Must be of the form: name=value"),
+        (
+            "FROM a\nLABEL a=b c",
+            " on line 2: Syntax error - can't find = in \"c\". Must be of the form: name=value\nhint: a value with blanks is quoted: name=\"two words\"",
+        ),
         ("FROM a\nENV =b", " on line 2: ENV names can not be blank"),
-        ("FROM a\nSHELL sh", " on line 2: SHELL requires the arguments to be in JSON form"),
+        (
+            "FROM a\nSHELL sh",
+            " on line 2: SHELL requires the arguments to be in JSON form\nhint: SHELL [\"/bin/sh\", \"-c\"]",
+        ),
         ("FROM a\nONBUILD ONBUILD RUN x", " on line 2: Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
         ("FROM a\nONBUILD FROM x", " on line 2: FROM isn't allowed as an ONBUILD trigger"),
         ("FROM a\nHEALTHCHECK FOO", " on line 2: unknown type \"FOO\" in HEALTHCHECK (try CMD)"),
