@@ -186,7 +186,7 @@ impl Unpacking {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
             self.create(parent, name, entry, "create", || openat(parent, name, flags, Mode::RUSR | Mode::WUSR))?;
-        reader.content(|piece| write_all(file.as_fd(), piece))?.map_err(|e| fail("write", entry, e))?;
+        reader.content_to(file.as_fd())?.map_err(|e| fail("write", entry, e))?;
         let set = || -> Result<(), Errno> {
             fchown(&file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))?;
             fchmod(&file, Mode::from_raw_mode(entry.mode))?;

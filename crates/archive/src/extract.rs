@@ -220,8 +220,7 @@ impl Extraction<'_> {
         let fail = |operation| move |errno: Errno| failed(operation, &shown(&entry.path), errno);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map_err(fail("create"))?;
-        let write = |piece: &[u8]| crate::apply::write_all(file.as_fd(), piece);
-        reader.content(write)?.map_err(fail("write"))?;
+        reader.content_to(file.as_fd())?.map_err(fail("write"))?;
         self.dress_open(&file, entry).map_err(fail("set attributes of"))?;
         futimens(&file, &times(entry.mtime)).map_err(fail("set times of"))
     }

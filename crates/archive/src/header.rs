@@ -137,7 +137,7 @@ fn narrow(field: &[u8]) -> Result<u32, ArchiveError> {
 }
 
 /// Octal digits between blanks, or GNU's big-endian two's complement behind a first bit.
-fn number(field: &[u8]) -> Result<i64, ArchiveError> {
+pub(crate) fn number(field: &[u8]) -> Result<i64, ArchiveError> {
     if field[0] & 0x80 != 0 {
         return base256(field);
     }

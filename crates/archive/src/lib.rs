@@ -25,6 +25,7 @@ mod pieces;
 mod pipeline;
 mod reader;
 mod root;
+mod sparse;
 mod tree;
 mod write;
 mod xattrs;

@@ -13,6 +13,8 @@ pub struct Limits {
     pub xattr_bytes: usize,
     /// Bytes of the archive when it is decompressed.
     pub archive_bytes: u64,
+    /// Bytes of all files that have holes, the holes included: they cost an archive nothing.
+    pub sparse_bytes: u64,
 }
 
 impl Default for Limits {
@@ -23,6 +25,7 @@ impl Default for Limits {
             header_bytes: 1 << 20,
             xattr_bytes: 256 << 10,
             archive_bytes: 1 << 40,
+            sparse_bytes: 64 << 30,
         }
     }
 }

@@ -1,16 +1,24 @@
 //! Reads an archive member by member: ustar, PAX (POSIX.1-2001) and GNU long names, joined into [`Entry`].
 
 use std::io::{self, BufRead, Read};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use crate::apply::write_all;
 use crate::entry::{Entry, EntryKind};
 use crate::error::ArchiveError;
 use crate::header::{BLOCK, Header};
 use crate::limits::{Limits, MAX_HEADER_CHAIN};
+use crate::sparse::{Records, SparseMap, Step};
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 const SPARSE: &[u8] = b"GNU.sparse.";
+/// What holes of sparse files read as, a piece at a time.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The members of an archive in order. Between two calls of [`TarReader::next_entry`] the content of the last one can be
 /// taken with [`TarReader::content`]; what is left of it is skipped.
@@ -20,8 +28,19 @@ pub struct TarReader<R> {
     /// Bytes of the current member's content not read yet, and of the padding behind it.
     content: u64,
     padding: u64,
+    /// Where the current member's content belongs, if it has holes.
+    sparse: Option<SparseMap>,
+    /// Bytes of all sparse files with their holes.
+    spread: u64,
     entries: u64,
     ended: bool,
+}
+
+/// A part of a file.
+enum Piece<'a> {
+    Bytes(&'a [u8]),
+    /// So many zeros, which the archive does not have.
+    Hole(u64),
 }
 
 /// What extended headers said about the member that follows.
@@ -34,12 +53,12 @@ struct Extended {
     gid: Option<u64>,
     mtime: Option<(i64, u32)>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    sparse: bool,
+    sparse: Records,
 }
 
 impl<R: BufRead> TarReader<R> {
     pub fn new(source: R, limits: Limits) -> Self {
-        Self { source, limits, content: 0, padding: 0, entries: 0, ended: false }
+        Self { source, limits, content: 0, padding: 0, sparse: None, spread: 0, entries: 0, ended: false }
     }
 
     /// The next member; `None` at the archive's end. An archive without its end blocks ends with its last member, as
@@ -48,7 +67,7 @@ impl<R: BufRead> TarReader<R> {
         let mut extended = Extended::default();
         for _ in 0..MAX_HEADER_CHAIN {
             self.skip_rest()?;
-            let Some(header) = self.next_header()? else { return Ok(None) };
+            let Some((header, block)) = self.next_header()? else { return Ok(None) };
             self.content = header.size;
             self.padding = padding(header.size);
             match header.flag {
@@ -60,28 +79,82 @@ impl<R: BufRead> TarReader<R> {
                 b'K' => extended.link = Some(self.meta_name()?),
                 // A global header says nothing that a layer needs (git writes one with the commit).
                 b'g' => drop(self.meta()?),
+                b'S' => {
+                    let limits = self.limits.clone();
+                    let map = SparseMap::of_header(&block, &limits, || self.next_block())?;
+                    return self.join_sparse(header, extended, map).map(Some);
+                }
+                _ if !extended.sparse.is_empty() => {
+                    let map = self.map_of(&header, &mut extended)?;
+                    return self.join_sparse(header, extended, map).map(Some);
+                }
                 _ => return self.join(header, extended).map(Some),
             }
         }
         Err(ArchiveError::Limit { what: "chain of extended headers", limit: MAX_HEADER_CHAIN as u64 })
     }
 
-    /// The rest of the current member's content, in the pieces of the underlying buffer.
+    /// The rest of the current member's content, in the pieces of the underlying buffer; holes as zeros.
     pub fn content<E>(&mut self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<Result<(), E>, ArchiveError> {
-        while self.content > 0 {
-            let buffer = fill(&mut self.source)?;
-            if buffer.is_empty() {
-                return Err(ArchiveError::Truncated);
+        self.pieces(|piece| match piece {
+            Piece::Bytes(bytes) => take(bytes).map(|()| bytes.len() as u64),
+            Piece::Hole(left) => {
+                let zeros = &ZEROS[..ZEROS.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+                take(zeros).map(|()| zeros.len() as u64)
             }
-            let length = buffer.len().min(usize::try_from(self.content).unwrap_or(usize::MAX));
-            let answer = take(&buffer[..length]);
-            self.source.consume(length);
-            self.content -= length as u64;
-            if answer.is_err() {
-                return Ok(answer);
+        })
+    }
+
+    /// The same into a file that is empty yet, whose holes stay holes.
+    pub(crate) fn content_to(&mut self, file: BorrowedFd<'_>) -> Result<Result<(), Errno>, ArchiveError> {
+        let size = self.sparse.as_ref().map(|sparse| sparse.size);
+        let written = self.pieces(|piece| match piece {
+            Piece::Bytes(bytes) => write_all(file, bytes).map(|()| bytes.len() as u64),
+            Piece::Hole(length) => {
+                let by = i64::try_from(length).map_err(|_| Errno::FBIG)?;
+                rustix::fs::seek(file, SeekFrom::Current(by)).map(|_| length)
+            }
+        })?;
+        // A hole at the end is none until the file has its size.
+        Ok(written.and_then(|()| size.map_or(Ok(()), |size| rustix::fs::ftruncate(file, size))))
+    }
+
+    /// What `take` says that it has taken of a piece is done; an error of it stops behind the piece.
+    fn pieces<E>(&mut self, mut take: impl FnMut(Piece<'_>) -> Result<u64, E>) -> Result<Result<(), E>, ArchiveError> {
+        while let Some(step) = self.step() {
+            let (answer, length) = match step {
+                Step::Zeros(left) => {
+                    let answer = take(Piece::Hole(left));
+                    let length = *answer.as_ref().unwrap_or(&left.min(ZEROS.len() as u64));
+                    (answer, length)
+                }
+                Step::Stored(left) => {
+                    let buffer = fill(&mut self.source)?;
+                    if buffer.is_empty() {
+                        return Err(ArchiveError::Truncated);
+                    }
+                    let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let answer = take(Piece::Bytes(&buffer[..length]));
+                    self.source.consume(length);
+                    self.content -= length as u64;
+                    (answer, length as u64)
+                }
+            };
+            if let Some(sparse) = &mut self.sparse {
+                sparse.advance(length);
+            }
+            if let Err(error) = answer {
+                return Ok(Err(error));
             }
         }
         Ok(Ok(()))
+    }
+
+    fn step(&self) -> Option<Step> {
+        match &self.sparse {
+            Some(sparse) => sparse.step(),
+            None => (self.content > 0).then_some(Step::Stored(self.content)),
+        }
     }
 
     /// The same, as a reader.
@@ -104,7 +177,7 @@ impl<R: BufRead> TarReader<R> {
         self.source
     }
 
-    fn next_header(&mut self) -> Result<Option<Header>, ArchiveError> {
+    fn next_header(&mut self) -> Result<Option<(Header, [u8; BLOCK])>, ArchiveError> {
         if self.ended {
             return Ok(None);
         }
@@ -113,7 +186,13 @@ impl<R: BufRead> TarReader<R> {
         if header.is_none() {
             self.ended = true;
         }
-        Ok(header)
+        Ok(header.map(|header| (header, block)))
+    }
+
+    /// A block that has to be there.
+    fn next_block(&mut self) -> Result<[u8; BLOCK], ArchiveError> {
+        let mut block = [0; BLOCK];
+        if self.read_block(&mut block)? { Ok(block) } else { Err(ArchiveError::Truncated) }
     }
 
     /// False at a clean end of the source.
@@ -143,6 +222,7 @@ impl<R: BufRead> TarReader<R> {
     fn forget(&mut self) -> Result<(), ArchiveError> {
         self.content = 0;
         self.padding = 0;
+        self.sparse = None;
         Ok(())
     }
 
@@ -193,7 +273,7 @@ impl<R: BufRead> TarReader<R> {
             b"uid" => extended.uid = Some(decimal(value).ok_or(BAD)?),
             b"gid" => extended.gid = Some(decimal(value).ok_or(BAD)?),
             b"mtime" => extended.mtime = Some(time(value).ok_or(BAD)?),
-            _ if key.starts_with(SPARSE) => extended.sparse = true,
+            _ if key.starts_with(SPARSE) => extended.sparse.read(&key[SPARSE.len()..], value)?,
             _ if key.starts_with(XATTR) => {
                 let name = &key[XATTR.len()..];
                 let limit = self.limits.xattr_bytes;
@@ -211,6 +291,52 @@ impl<R: BufRead> TarReader<R> {
         Ok(())
     }
 
+    /// The map of a file whose PAX records tell of holes; in version 1 it is the first of the content.
+    fn map_of(&mut self, header: &Header, extended: &mut Extended) -> Result<SparseMap, ArchiveError> {
+        let records = std::mem::take(&mut extended.sparse);
+        if let Some(name) = &records.name {
+            extended.path = Some(name.clone());
+        }
+        if records.major == 0 {
+            return records.map();
+        }
+        let mut stored = extended.size.unwrap_or(header.size);
+        let (mut text, mut lines) = (Vec::new(), 0);
+        loop {
+            if text.len() >= self.limits.header_bytes {
+                return Err(ArchiveError::Limit {
+                    what: "map of a sparse file",
+                    limit: self.limits.header_bytes as u64,
+                });
+            }
+            stored = stored.checked_sub(BLOCK as u64).ok_or(ArchiveError::Malformed("invalid map of a sparse file"))?;
+            let block = self.next_block()?;
+            lines += block.iter().filter(|b| **b == b'\n').count() as u64;
+            text.extend_from_slice(&block);
+            if let Some(wanted) = Records::lines(&text)?
+                && lines >= wanted
+            {
+                extended.size = Some(stored);
+                return records.map_of_lines(&text, wanted);
+            }
+        }
+    }
+
+    fn join_sparse(&mut self, header: Header, extended: Extended, map: SparseMap) -> Result<Entry, ArchiveError> {
+        let mut entry = self.join(Header { flag: b'0', ..header }, extended)?;
+        if entry.kind != EntryKind::File || map.stored() != self.content {
+            return Err(ArchiveError::Malformed("invalid map of a sparse file"));
+        }
+        // Holes cost an archive nothing, and who unpacks it as much as bytes do.
+        self.spread = self.spread.saturating_add(map.size);
+        if self.spread > self.limits.sparse_bytes {
+            return Err(ArchiveError::Limit { what: "size of sparse files", limit: self.limits.sparse_bytes });
+        }
+        entry.size = map.size;
+        self.sparse = Some(map);
+        Ok(entry)
+    }
+
     fn join(&mut self, header: Header, extended: Extended) -> Result<Entry, ArchiveError> {
         self.entries += 1;
         if self.entries > self.limits.entries {
@@ -226,8 +352,7 @@ impl<R: BufRead> TarReader<R> {
                 return Err(ArchiveError::Path(shown(bytes)));
             }
         }
-        let flag = if extended.sparse { b'S' } else { header.flag };
-        let kind = kind_of(flag, &path, link, header.device)?;
+        let kind = kind_of(header.flag, &path, link, header.device)?;
         let size = extended.size.unwrap_or(header.size);
         let has_content = kind == EntryKind::File;
         // A size in the header of something without content is not followed by content (as in Go's archive/tar), but for

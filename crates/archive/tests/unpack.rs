@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use archive::{
     Applied, ApplyOptions, ArchiveError, Entry, EntryKind, Limits, TarWriter, Whiteouts, apply, diff_directories,
@@ -268,7 +269,14 @@ fn an_implied_directory_looks_like_the_one_below() {
 
 #[test]
 fn what_passes_a_limit_is_refused() {
-    let limits = Limits { entries: 3, path_bytes: 300, header_bytes: 2000, xattr_bytes: 100, archive_bytes: 20_000 };
+    let limits = Limits {
+        entries: 3,
+        path_bytes: 300,
+        header_bytes: 2000,
+        xattr_bytes: 100,
+        archive_bytes: 20_000,
+        ..Limits::default()
+    };
     let options = ApplyOptions { limits, ..Default::default() };
     let attribute =
         |length| Tar::default().with("a", "", |entry| entry.xattrs = vec![(b"user.a".to_vec(), vec![b'x'; length])]);
@@ -324,14 +332,39 @@ fn a_large_compressed_layer_is_unpacked_and_told_as_a_small_one() {
 }
 
 #[test]
-fn sparse_files_are_refused_by_name() {
-    let mut bytes = Tar::default().file("a", "").bytes();
-    bytes[156] = b'S';
-    let sum: u32 =
-        bytes[..512].iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) }).sum();
-    bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let error = apply(&bytes[..], root().path(), &ApplyOptions::default()).unwrap_err();
-    assert_eq!(error.to_string(), "unhandled tar header type 'S' of \"a\"");
+fn files_with_holes_are_read_in_every_format_and_keep_their_holes() {
+    let source = root();
+    let whole = source.path().join("disk");
+    let file = fs::File::create(&whole).unwrap();
+    file.set_len(40 << 20).unwrap();
+    // More runs than an old header and one block behind it hold.
+    for at in 0..60_u64 {
+        file.write_all_at(format!("run {at}").as_bytes(), at * (512 << 10) + 4096 * (at % 3)).unwrap();
+    }
+    for options in [
+        &["--format=gnu"][..],
+        &["--format=posix", "--sparse-version=0.0"],
+        &["--format=posix", "--sparse-version=0.1"],
+        &["--format=posix", "--sparse-version=1.0"],
+    ] {
+        let mut tar = Command::new("tar");
+        let archive = archive_of(tar.args(options).args(["--sparse", "-C"]).arg(source.path()));
+        assert!(archive.len() < 4 << 20, "tar has found the holes: {options:?}");
+        let target = root();
+        apply(&archive[..], target.path(), &ApplyOptions::default()).unwrap();
+        let read = target.path().join("disk");
+        assert!(fs::read(&read).unwrap() == fs::read(&whole).unwrap(), "{options:?}");
+        assert!(fs::metadata(&read).unwrap().blocks() * 512 < 4 << 20, "{options:?}");
+        let limits = Limits { sparse_bytes: 1 << 20, ..Limits::default() };
+        let error = apply(&archive[..], root().path(), &ApplyOptions { limits, ..Default::default() }).unwrap_err();
+        assert!(matches!(error, ArchiveError::Limit { .. }), "{error}");
+    }
+}
+
+fn archive_of(tar: &mut Command) -> Vec<u8> {
+    let made = tar.args(["-cf", "-", "."]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    made.stdout
 }
 
 #[test]
