@@ -17,6 +17,8 @@ pub mod layout;
 mod manifest;
 mod merge;
 mod platform;
+mod references;
+mod sources;
 mod words;
 
 pub use chain::{chain_id, chain_ids};
@@ -28,6 +30,8 @@ pub use error::ImageError;
 pub use manifest::{Document, Index, Manifest};
 pub use merge::{apply_changes, merge_container};
 pub use platform::Platform;
+pub use references::{index_labels, manifest_labels, reference_labels, snapshot_label};
+pub use sources::{source_key, source_label, sources};
 
 /// The most bytes of a manifest or an index: what containerd and Docker read of one.
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;

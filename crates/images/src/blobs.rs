@@ -5,16 +5,12 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use errors::ErrorKind;
 use ids::{Digest, Reference};
-use image_core::Descriptor;
+use image_core::{Descriptor, source_key, source_label};
 use registry_client::{RegistryError, Repository, Verify};
 
 use crate::backend::{Backend, BlobWriter, Committed};
 use crate::error::ImagesError;
 
-/// The label that names the repositories of a registry that a blob was seen in; push mounts from them.
-const SOURCE: &str = "containerd.io/distribution.source.";
-/// Repositories remembered for one blob.
-const MAX_SOURCES: usize = 16;
 /// How often someone else's ingest of the same blob is waited for, some seconds each time.
 const LOCKED_TRIES: u32 = 20;
 
@@ -23,30 +19,18 @@ pub(crate) fn ingest_key(kind: &str, digest: &Digest) -> String {
     format!("{kind}-{digest}")
 }
 
-/// The label that says: this blob came from that repository.
-pub(crate) fn source_label(reference: &Reference, known: Option<&str>) -> (String, String) {
-    let key = format!("{SOURCE}{}", reference.domain());
-    let known = known.unwrap_or_default();
-    let mut sources: Vec<&str> = known.split(',').filter(|source| !source.is_empty()).collect();
-    if !sources.contains(&reference.path()) {
-        sources.push(reference.path());
-    }
-    let first = sources.len().saturating_sub(MAX_SOURCES);
-    (key, sources[first..].join(","))
-}
-
 /// The repositories of this registry that a blob came from.
 pub(crate) fn sources(labels: &HashMap<String, String>, domain: &str) -> Vec<String> {
-    let known = labels.get(&format!("{SOURCE}{domain}")).map(String::as_str).unwrap_or_default();
-    known.split(',').filter(|source| !source.is_empty()).map(str::to_owned).collect()
+    let known = labels.get(&source_key(domain)).map(String::as_str);
+    image_core::sources(known).into_iter().map(str::to_owned).collect()
 }
 
 impl Backend {
     /// Adds the repository to what is known of the blob.
     pub async fn add_source(&self, digest: &Digest, reference: &Reference) -> Result<(), ImagesError> {
         let Some(info) = self.blob_info(digest).await? else { return Err(ImagesError::MissingBlob(*digest)) };
-        let key = format!("{SOURCE}{}", reference.domain());
-        let (key, value) = source_label(reference, info.labels.get(&key).map(String::as_str));
+        let known = info.labels.get(&source_key(reference.domain())).map(String::as_str);
+        let (key, value) = source_label(reference, known);
         if info.labels.get(&key) == Some(&value) {
             return Ok(());
         }
@@ -180,23 +164,5 @@ fn is_useless(error: &ImagesError) -> bool {
         ImagesError::Registry(RegistryError::Transport { .. }) => false,
         ImagesError::Registry(_) => true,
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_are_added_once_and_bounded() {
-        let reference = |path: &str| Reference::parse_familiar(&format!("reg:5000/{path}")).unwrap();
-        let (key, value) = source_label(&reference("a"), None);
-        assert_eq!((key.as_str(), value.as_str()), ("containerd.io/distribution.source.reg:5000", "a"));
-        assert_eq!(source_label(&reference("b"), Some("a")).1, "a,b");
-        assert_eq!(source_label(&reference("a"), Some("a,b")).1, "a,b");
-        let many = (0..40).fold(String::new(), |all, n| source_label(&reference(&format!("r{n}")), Some(&all)).1);
-        assert_eq!(many.split(',').count(), MAX_SOURCES);
-        assert!(many.ends_with("r39"));
-        assert_eq!(sources(&[(key, "a,b".to_owned())].into(), "reg:5000"), ["a", "b"]);
     }
 }

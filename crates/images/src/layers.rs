@@ -6,10 +6,10 @@ use errors::{ErrorKind, Kind};
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ids::short;
-use image_core::Descriptor;
+use image_core::{Descriptor, source_label};
 use tokio::sync::watch;
 
-use crate::blobs::{Fetch, fetch_layer, source_label};
+use crate::blobs::{Fetch, fetch_layer};
 use crate::error::ImagesError;
 use crate::loaded::LoadedImage;
 use crate::messages;
@@ -138,7 +138,8 @@ impl Pulling<'_> {
                 },
                 received: &|bytes| meter.set(bytes),
             };
-            fetch_layer(&self.backend, &self.repository, layer, fetch).await?;
+            let repository = self.repository.telling_pauses(self.progress.pauses(&id));
+            fetch_layer(&self.backend, &repository, layer, fetch).await?;
             self.progress.message(&id, messages::VERIFYING).await;
         }
         drop(slot);

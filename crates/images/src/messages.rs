@@ -45,6 +45,11 @@ pub(crate) fn pushed(tag: &str, digest: &Digest, size: u64) -> String {
     format!("{tag}: digest: {digest} size: {size}")
 }
 
+/// Before something is tried again.
+pub(crate) fn retrying(seconds: u64) -> String {
+    format!("Retrying in {seconds} second{}", if seconds == 1 { "" } else { "s" })
+}
+
 /// Lines of a load.
 pub(crate) fn loaded(name: &str) -> String {
     format!("Loaded image: {name}\n")

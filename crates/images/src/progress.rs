@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use ids::Digest;
 use tokio::sync::mpsc;
 
+use crate::messages;
+
 /// Bytes are told at most this often for each layer.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -64,6 +66,15 @@ impl ProgressSender {
 
     pub async fn send(&self, progress: Progress) {
         let _ = self.0.send(progress).await;
+    }
+
+    /// Tells of pauses before a layer is tried again, each second of them; without room a second is left out.
+    pub(crate) fn pauses(&self, id: &str) -> impl Fn(u64) + Send + Sync + 'static {
+        let (sender, id) = (self.0.clone(), id.to_owned());
+        move |seconds| {
+            let status = messages::retrying(seconds);
+            let _ = sender.try_send(Progress { id: id.clone(), status, ..Progress::default() });
+        }
     }
 
     /// A meter for one layer.

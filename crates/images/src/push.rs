@@ -114,7 +114,7 @@ impl Pushing<'_> {
         }
         drop(uploads);
         for config in &cargo.configs {
-            self.upload(config, Arc::new(|_| {})).await?;
+            self.upload(&self.repository, config, Arc::new(|_| {})).await?;
         }
         let (target, _) = self.send_manifests(&cargo).await?;
         self.remember_sources(&cargo).await?;
@@ -252,7 +252,8 @@ impl Pushing<'_> {
             }
         };
         let meter = self.progress.meter(id, messages::PUSHING, layer.size);
-        let pushed = self.upload(layer, Arc::new(move |sent| meter.set(sent))).await?;
+        let repository = self.repository.telling_pauses(self.progress.pauses(id));
+        let pushed = self.upload(&repository, layer, Arc::new(move |sent| meter.set(sent))).await?;
         let status = match &pushed {
             Pushed::Existed => messages::PUSH_EXISTS.to_owned(),
             Pushed::Mounted(from) => messages::mounted_from(from),
@@ -262,7 +263,12 @@ impl Pushing<'_> {
         Ok(())
     }
 
-    async fn upload(&self, blob: &Descriptor, progress: Arc<dyn Fn(u64) + Send + Sync>) -> Result<Pushed, ImagesError> {
+    async fn upload(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+        progress: Arc<dyn Fn(u64) + Send + Sync>,
+    ) -> Result<Pushed, ImagesError> {
         let info = self.backend.blob_info(&blob.digest).await?;
         let elsewhere = info.map(|info| sources(&info.labels, self.reference.domain())).unwrap_or_default();
         let (backend, digest) = (self.backend.clone(), blob.digest);
@@ -274,7 +280,7 @@ impl Pushing<'_> {
             Box::pin(futures_util::stream::once(opened).try_flatten())
         };
         let source = BlobSource { digest, size: blob.size, open: Arc::new(open), progress };
-        Ok(self.repository.push_blob(&source, &elsewhere).await?)
+        Ok(repository.push_blob(&source, &elsewhere).await?)
     }
 
     /// Parts by digest, the whole by its tag. Answers the whole.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ids::Digest;
-use image_core::Descriptor;
+use image_core::{Descriptor, snapshot_label};
 use tokio::sync::watch;
 
 use crate::backend::{Backend, Snapshot};
@@ -117,23 +117,14 @@ fn check(applied: &str, expected: Digest) -> Result<(), ImagesError> {
 
 /// Labels by which containerd's garbage collector finds what a manifest refers to.
 pub(crate) fn manifest_labels(config: &Digest, layers: &[Descriptor]) -> HashMap<String, String> {
-    let layers = layers
-        .iter()
-        .enumerate()
-        .map(|(at, layer)| (format!("containerd.io/gc.ref.content.l.{at}"), layer.digest.to_string()));
-    layers.chain([("containerd.io/gc.ref.content.config".to_owned(), config.to_string())]).collect()
+    image_core::manifest_labels(config, layers).collect()
 }
 
 pub(crate) fn index_labels(manifests: &[Descriptor]) -> HashMap<String, String> {
-    let label =
-        |(at, entry): (usize, &Descriptor)| (format!("containerd.io/gc.ref.content.m.{at}"), entry.digest.to_string());
-    manifests.iter().enumerate().map(label).collect()
+    image_core::index_labels(manifests).collect()
 }
 
-/// The same for a configuration: the topmost snapshot, and with it all below.
+/// The same for a configuration: the topmost snapshot, and with it all below; none for an image without layers.
 pub(crate) fn config_labels(snapshotter: &str, chain_id: &str) -> HashMap<String, String> {
-    if chain_id.is_empty() {
-        return HashMap::new();
-    }
-    [(format!("containerd.io/gc.ref.snapshot.{snapshotter}"), chain_id.to_owned())].into()
+    (!chain_id.is_empty()).then(|| snapshot_label(snapshotter, chain_id)).into_iter().collect()
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use crate::proxy::Proxies;
-use crate::repository::MAX_TRIES;
+use crate::retry::MAX_TRIES;
 
 /// What the daemon's configuration says about registries.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use crate::auth::sensitive;
 use crate::credentials::Credentials;
 use crate::error::RegistryError;
 use crate::redirect::get_following;
-use crate::repository::Registries;
+use crate::registries::Registries;
 use crate::transport::read_bounded;
 
 const MAX_ANSWER_BYTES: u64 = 4 << 20;

@@ -1,7 +1,5 @@
 //! A stretch of a blob over one connection at a time, gone on with where one breaks off.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
@@ -9,13 +7,11 @@ use ids::Digest;
 
 use crate::error::RegistryError;
 use crate::repository::{Access, Ask, Repository};
+use crate::retry::RESTART_PAUSE;
 use crate::transport::{failed, next_piece};
 
 /// Bytes after which a connection counts as a good one: the next that breaks off is the first again.
 pub(crate) const GOOD_CONNECTION: u64 = 1 << 20;
-
-/// Before a registry that has sent a part is looked for again: it may be restarting.
-pub(crate) const RESTART_PAUSE: Duration = Duration::from_secs(2);
 
 /// Which blob.
 #[derive(Clone)]
@@ -100,7 +96,7 @@ impl Stretch {
             match self.connect().await {
                 Err(error) if self.tries > 0 && (error.is_transient() || error.is_refusal()) => {
                     self.body = None;
-                    tokio::time::sleep(RESTART_PAUSE).await;
+                    self.blob.repository.pause(RESTART_PAUSE).await;
                 }
                 opened => opened?,
             }

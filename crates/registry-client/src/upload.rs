@@ -18,8 +18,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::RegistryError;
 use crate::redirect::location;
-use crate::repository::{Access, Ask, MAX_TRIES, Repository};
-use crate::stretch::{GOOD_CONNECTION, RESTART_PAUSE};
+use crate::repository::{Access, Ask, Repository};
+use crate::retry::{MAX_TRIES, RESTART_PAUSE};
+use crate::stretch::GOOD_CONNECTION;
 use crate::transport::{RequestBody, failed, full, timed_out};
 
 /// How long an upload may stand still.
@@ -97,7 +98,7 @@ impl Repository {
                 // Another try begins with a session of its own: what this one has received is unknown.
                 Err(setback) if setback.may_pass() && tries > 0 => {
                     tracing::debug!(digest = %blob.digest, error = %setback.error, "upload broke off, starting again");
-                    tokio::time::sleep(setback.pause).await;
+                    self.pause(setback.pause).await;
                 }
                 Err(setback) => return Err(setback.error),
             }
@@ -114,7 +115,7 @@ impl Repository {
                 Err(setback) if setback.may_pass() && *tries > 0 => setback,
                 Err(setback) => return Err(setback),
             };
-            tokio::time::sleep(setback.pause).await;
+            self.pause(setback.pause).await;
             match self.received(&url).await {
                 Some((next, received)) if received > 0 && received < blob.size => {
                     tracing::debug!(digest = %blob.digest, error = %setback.error, received, "upload broke off, going on");

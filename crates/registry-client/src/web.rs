@@ -11,7 +11,7 @@ use crate::connector::Connector;
 use crate::error::{RegistryError, printable};
 use crate::proxy::Proxies;
 use crate::redirect::get_following;
-use crate::repository::Registries;
+use crate::registries::Registries;
 use crate::transport::{Transport, failed, next_piece, read_bounded};
 
 /// Bytes of a refusal that are shown.
