@@ -62,7 +62,6 @@ pub fn resolve(profile: &Seccomp, architectures: &[Arch]) -> Result<Vec<Table>, 
     if profile.syscalls.iter().map(|rule| rule.names.len()).sum::<usize>() > MAX_RULES {
         return Err(SpecError::Seccomp(format!("more than {MAX_RULES} rules")));
     }
-    let numbers = Numbers::load();
     let mut tables: Vec<Table> = architectures
         .iter()
         .map(|arch| Table { arch: *arch, answers: BTreeMap::new(), default, newest: None })
@@ -71,15 +70,16 @@ pub fn resolve(profile: &Seccomp, architectures: &[Arch]) -> Result<Vec<Table>, 
     for rule in &profile.syscalls {
         let answer = action(&rule.action, rule.errno_ret)?;
         let alternatives = alternatives(rule)?;
-        for (table, newest) in tables.iter_mut().zip(&mut newest) {
-            for name in &rule.names {
-                if let Some(number) = numbers.get(name, table.arch) {
+        for name in &rule.names {
+            let numbers = Numbers::of(name);
+            for (table, newest) in tables.iter_mut().zip(&mut newest) {
+                if let Some(number) = numbers.and_then(|numbers| numbers.on(table.arch)) {
                     *newest = (*newest).max(number);
                     add(table, number, &alternatives, answer);
                 }
                 if table.arch == Arch::X86
                     && rule.args.is_empty()
-                    && let Some(number) = add_multiplexed(table, &numbers, name, answer)
+                    && let Some(number) = add_multiplexed(table, name, answer)
                 {
                     *newest = (*newest).max(number);
                 }
@@ -111,9 +111,9 @@ fn check_notify(profile: &Seccomp) -> Result<(), SpecError> {
 
 /// socketcall(2) and ipc(2) reach the same calls; their arguments are in memory, so only rules without conditions carry over.
 /// Answers the number that got a rule, if one did.
-fn add_multiplexed(table: &mut Table, numbers: &Numbers, name: &str, answer: u32) -> Option<u32> {
+fn add_multiplexed(table: &mut Table, name: &str, answer: u32) -> Option<u32> {
     let (call, sub) = multiplexed(name)?;
-    let number = numbers.get(call, table.arch)?;
+    let number = Numbers::of(call)?.on(table.arch)?;
     let condition = Condition { index: 0, comparison: Comparison::Equal, value: sub };
     add(table, number, &[vec![condition]], answer);
     Some(number)
