@@ -1,6 +1,6 @@
 //! The service, and a build from its beginning to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -20,7 +20,7 @@ use crate::error::BuildError;
 use crate::made::Made;
 use crate::output::{Line, Output};
 use crate::ports::{Images, Runs};
-use crate::remote_cache::{CachePlace, CacheTarget, Exported, Imports};
+use crate::remote_cache::{CachePlace, CacheTarget, Exported, Exporting, Imports};
 use crate::request::{BuildRequest, ContextSource};
 use crate::squash::squash;
 use crate::state::{Build, StageResult};
@@ -169,10 +169,24 @@ impl Builder {
     /// Builds, and leaves it to the caller what becomes of the result. The request's tags are none of its business.
     pub async fn make(
         &self,
-        mut request: BuildRequest,
+        request: BuildRequest,
         output: &Output,
         token: &CancellationToken,
     ) -> Result<Made, BuildError> {
+        let platforms = [request.platform.clone()];
+        let mut made = self.make_all(request, &platforms, output, token).await?;
+        made.pop().ok_or_else(messages::no_image)
+    }
+
+    /// The same for each of these platforms (the host's for none), all at the same time, of one context. The first that
+    /// fails ends the others.
+    pub async fn make_all(
+        &self,
+        mut request: BuildRequest,
+        platforms: &[Option<String>],
+        output: &Output,
+        token: &CancellationToken,
+    ) -> Result<Vec<Made>, BuildError> {
         if request.squash && !self.shared.config.is_experimental {
             return Err(messages::squash());
         }
@@ -181,21 +195,44 @@ impl Builder {
         let file = self.read_dockerfile(&context, &request)?;
         context::hide_ignored(&mut context, &request.dockerfile)?;
         let named_files = self.take_named_files(&mut request, output, token).await?;
-        let made = self.build_file(&request, &file, Arc::new(context), named_files, output, token).await;
+        let (context, named_files) = (Arc::new(context), Arc::new(named_files));
+        let ending = token.child_token();
+        let one = |(place, platform): (usize, &'_ Option<String>)| {
+            let platform = platform.clone();
+            let name = platform.as_deref().filter(|_| platforms.len() > 1).unwrap_or_default();
+            let output = output.for_platform(place, name);
+            let (context, files) = (Arc::clone(&context), Arc::clone(&named_files));
+            let (request, file, ending) = (&request, &file, &ending);
+            async move {
+                let inputs = Inputs { request, file, platform: platform.as_deref(), context, files };
+                let built = self.build_file(inputs, &output, ending).await;
+                if built.is_err() {
+                    ending.cancel();
+                }
+                built
+            }
+        };
+        let all = platforms.iter().enumerate().map(one);
+        let built = whole(futures_util::future::join_all(all).await);
+        let made = match built {
+            Ok(built) => {
+                let exporting = Exporting { shared: &self.shared, request: &request, output, token };
+                export(exporting, &built).await.map(|()| built.into_iter().map(|built| built.made).collect())
+            }
+            Err(error) => Err(error),
+        };
         self.collect().await;
         made
     }
 
     async fn build_file(
         &self,
-        request: &BuildRequest,
-        file: &Dockerfile,
-        context: Arc<Tree>,
-        named_files: BTreeMap<String, Arc<Tree>>,
+        inputs: Inputs<'_>,
         output: &Output,
         token: &CancellationToken,
-    ) -> Result<Made, BuildError> {
-        let arguments = Arguments::new(request.arguments.clone(), platform_arguments(request)?);
+    ) -> Result<Built, BuildError> {
+        let Inputs { request, file, platform, context, files } = inputs;
+        let arguments = Arguments::new(request.arguments.clone(), platform_arguments(request, platform)?);
         let epoch = match arguments.given_value(EPOCH) {
             Some(text) if !text.is_empty() => {
                 let wrong = || BuildError::invalid(format!("invalid SOURCE_DATE_EPOCH: {text}"));
@@ -209,6 +246,7 @@ impl Builder {
             output,
             token,
             file,
+            platform,
             context,
             arguments,
             results: BTreeMap::new(),
@@ -217,8 +255,9 @@ impl Builder {
             epoch,
             removals: tokio::task::JoinSet::new(),
             imports: Arc::default(),
-            named_files: Arc::new(named_files),
+            named_files: files,
             mounts: Arc::default(),
+            materials: Arc::default(),
         };
         let stages = declare_globals(&mut build)?;
         let target = match stages {
@@ -239,9 +278,10 @@ impl Builder {
         warn_of_unused(&build).await;
         let Some(StageResult { id, image, is_new, steps, base, .. }) = result.filter(|result| !result.id.is_empty())
         else {
-            return Err(BuildError::invalid("No image was generated. Is your Dockerfile empty?"));
+            return Err(messages::no_image());
         };
-        let mut made = Made { id, image, is_new };
+        let materials = build.materials.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let mut made = Made { id, image, is_new, materials };
         let told = made.id.clone();
         if made.is_new && request.squash {
             made = squash(&build, &base, made).await?;
@@ -253,8 +293,9 @@ impl Builder {
         if made.id != told {
             output.send(Line::Image(made.id.clone())).await;
         }
-        export(&build, &steps).await?;
-        Ok(made)
+        let all = build.results.values().flat_map(|stage| stage.steps.iter().cloned()).collect();
+        let mounts = build.mounts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Built { made, steps, all, mounts })
     }
 
     pub(crate) fn images(&self) -> &Arc<dyn Images> {
@@ -379,9 +420,9 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     done.map_err(|error| BuildError::file("do its work", std::io::Error::other(error)))
 }
 
-fn platform_arguments(request: &BuildRequest) -> Result<BTreeMap<String, String>, BuildError> {
+fn platform_arguments(request: &BuildRequest, platform: Option<&str>) -> Result<BTreeMap<String, String>, BuildError> {
     let host = Platform::host();
-    let target = match request.platform.as_deref() {
+    let target = match platform {
         Some(text) => Platform::parse(text).map_err(|error| BuildError::invalid(error.to_string()))?,
         None => host.clone(),
     };
@@ -452,16 +493,50 @@ async fn import(build: &Build<'_>) -> Result<Imports, BuildError> {
 }
 
 /// Sends the build's steps where the request wants them.
-async fn export(build: &Build<'_>, result: &[CachedStep]) -> Result<(), BuildError> {
+async fn export(build: Exporting<'_>, built: &[Built]) -> Result<(), BuildError> {
     if build.request.cache_to.is_empty() {
         return Ok(());
     }
-    let all: Vec<CachedStep> = build.results.values().flat_map(|stage| stage.steps.iter().cloned()).collect();
-    let mounts = build.mounts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let result: Vec<CachedStep> = built.iter().flat_map(|built| built.steps.iter().cloned()).collect();
+    let all: Vec<CachedStep> = built.iter().flat_map(|built| built.all.iter().cloned()).collect();
+    let mounts = built.iter().flat_map(|built| built.mounts.iter().cloned()).collect();
     for target in &build.request.cache_to {
-        remote_cache::export(build, target, Exported { result, all: &all, mounts: &mounts }).await?;
+        remote_cache::export(build, target, Exported { result: &result, all: &all, mounts: &mounts }).await?;
     }
     Ok(())
+}
+
+/// What a build for one platform begins with.
+struct Inputs<'a> {
+    request: &'a BuildRequest,
+    file: &'a Dockerfile,
+    platform: Option<&'a str>,
+    context: Arc<Tree>,
+    files: Arc<BTreeMap<String, Arc<Tree>>>,
+}
+
+/// What a build for one platform came to.
+struct Built {
+    made: Made,
+    /// Steps that led to the result, and those of all stages.
+    steps: Vec<CachedStep>,
+    all: Vec<CachedStep>,
+    /// Folders of cache mounts that its steps name.
+    mounts: BTreeSet<String>,
+}
+
+/// All of them, or the failure that ended the others.
+fn whole(built: Vec<Result<Built, BuildError>>) -> Result<Vec<Built>, BuildError> {
+    let (mut all, mut failure) = (Vec::new(), None);
+    for built in built {
+        match built {
+            Ok(built) => all.push(built),
+            Err(BuildError::Cancelled) => failure = failure.or(Some(BuildError::Cancelled)),
+            Err(error) if matches!(failure, None | Some(BuildError::Cancelled)) => failure = Some(error),
+            Err(_) => {}
+        }
+    }
+    failure.map_or(Ok(all), Err)
 }
 
 /// Whether the image is to list its own steps: asked for, or by the argument that clients of old have for it.

@@ -15,8 +15,10 @@ mod builder;
 mod cache;
 mod cancel;
 mod context;
+mod emulation;
 mod error;
 mod fetch;
+mod files;
 mod layer;
 mod lent;
 mod linked;
@@ -45,10 +47,14 @@ mod tree;
 pub use builder::{Builder, BuilderConfig};
 pub use cache::{CacheRecord, PruneFilter, Pruned};
 pub use error::BuildError;
+pub use files::{ImageFile, ImageFiles};
 pub use lent::{Agent, ClientSession, Contents, ContextEntry, ContextFiles, ContextKind};
-pub use made::{ImageFile, ImageFiles, Made};
+pub use made::{Made, Material};
 pub use output::{Line, Output, Stream, lines, steps};
-pub use ports::{HeldLayers, Image, Images, LayerStream, PortError, RunRequest, Runs, View};
+pub use ports::{
+    Assembled, AssembledImage, Assembly, HeldLayers, Image, Images, LayerStream, PortError, RunRequest, Runs,
+    Statement, View,
+};
 pub use progress::{Progress, StepId};
 pub use remote_cache::{CacheMode, CachePlace, CacheSource, CacheStore, CacheTarget};
 pub use request::{BuildRequest, BuildSecret, ContextSource, Resources, Secrets};

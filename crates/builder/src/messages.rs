@@ -1,12 +1,19 @@
 //! Docker's words.
 
 use errors::ErrorKind;
+use image_core::Platform;
 
 use crate::error::BuildError;
 
-pub(crate) fn no_image_of_files(name: &str) -> BuildError {
+pub(crate) fn no_image() -> BuildError {
+    BuildError::invalid("No image was generated. Is your Dockerfile empty?")
+}
+
+/// A step for processors that this host has not, and no emulator for them.
+pub(crate) fn no_emulator(program: &str, wanted: &Platform) -> BuildError {
+    let host = Platform::host();
     BuildError::invalid(format!(
-        "the named context {name} has files and is no image: COPY --from={name} and RUN --mount=from={name} take of it"
+        "exec {program}: exec format error: the step is for {wanted}, this engine runs {host} and has no emulator for {wanted} (binfmt_misc)"
     ))
 }
 

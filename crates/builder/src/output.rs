@@ -60,6 +60,11 @@ impl Output {
         (Self { lines, steps, quiet: self.quiet }, receiver)
     }
 
+    /// The same for one of several platforms.
+    pub(crate) fn for_platform(&self, place: usize, name: &str) -> Self {
+        Self { steps: self.steps.as_ref().map(|steps| steps.of_platform(place, name)), ..self.clone() }
+    }
+
     /// Nobody listens is no error: the build is cancelled by other means.
     pub async fn send(&self, line: Line) {
         if let (Some(steps), Line::Progress { id, status, current, total }) = (&self.steps, &line) {

@@ -1,5 +1,6 @@
 //! What builds need from their neighbours, declared by the consumer. dockerd wires them in.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -68,8 +69,8 @@ pub struct View {
 /// The image store.
 #[async_trait]
 pub trait Images: Send + Sync {
-    /// By any name; unpacked. [`ErrorKind::NotFound`] where it is not in the store.
-    async fn find(&self, name: &str) -> Result<(String, Image), PortError>;
+    /// By any name; unpacked. [`ErrorKind::NotFound`] where it is not in the store, or not for this platform.
+    async fn find(&self, name: &str, platform: Option<&str>) -> Result<(String, Image), PortError>;
     async fn pull(
         &self,
         name: &str,
@@ -89,12 +90,61 @@ pub trait Images: Send + Sync {
     async fn store(&self, image: &Image) -> Result<String, PortError>;
     /// `repository:tag`.
     async fn tag(&self, id: &str, image: &Image, name: &str) -> Result<(), PortError>;
+    /// What a name stands for: a manifest, or an index.
+    async fn target(&self, name: &str) -> Result<Digest, PortError>;
+    /// Writes manifests over images, and an index where there are several or something is said of one.
+    async fn assemble(&self, assembly: &Assembly) -> Result<Box<dyn Assembled>, PortError>;
+    /// Sends a name of the store to its registry.
+    async fn push(&self, name: &str, credentials: Credentials, output: &Output) -> Result<(), PortError>;
     /// Keeps layers in the store while they are sent elsewhere.
     async fn hold(&self) -> Result<Box<dyn HeldLayers>, PortError>;
     /// A repository of a registry, as the daemon's configuration has it.
     fn repository(&self, reference: &Reference, credentials: Credentials) -> Repository;
     async fn view(&self, image: &Image) -> Result<View, PortError>;
     async fn close(&self, view: View) -> Result<(), PortError>;
+}
+
+/// Images that belong together, one for each platform, and what is said of them.
+#[derive(Debug, Clone, Default)]
+pub struct Assembly {
+    pub images: Vec<AssembledImage>,
+    /// What statements call the images: `repository:tag`.
+    pub names: Vec<String>,
+    /// Of the index.
+    pub annotations: BTreeMap<String, String>,
+    /// It is an index even if there is but one image.
+    pub is_index: bool,
+}
+
+/// One image of an [`Assembly`].
+#[derive(Debug, Clone, Default)]
+pub struct AssembledImage {
+    pub image: Image,
+    /// Of its manifest, and of the index's entry for it.
+    pub annotations: BTreeMap<String, String>,
+    pub descriptor_annotations: BTreeMap<String, String>,
+    pub statements: Vec<Statement>,
+}
+
+/// What is said of an image: the predicate of an in-toto statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// `https://spdx.dev/Document`.
+    pub predicate_type: String,
+    pub predicate: serde_json::Value,
+}
+
+/// Manifests in the store, which stay there until this is dropped, or for good once they are kept or named.
+#[async_trait]
+pub trait Assembled: Send + Sync {
+    /// The manifest, or the index.
+    fn target(&self) -> &Descriptor;
+    /// Makes an image of it, without a name.
+    async fn keep(&self) -> Result<(), PortError>;
+    /// `repository:tag`.
+    async fn tag(&self, name: &str) -> Result<(), PortError>;
+    /// All of it as an archive, in which it has these names.
+    async fn archive(&self, names: &[String]) -> Result<LayerStream, PortError>;
 }
 
 /// Layers of the store, which stay there until this is dropped.

@@ -22,9 +22,11 @@ const TRIGGER: usize = 1 << 20;
 /// In place of a stage: work of the build's own, by its number.
 const TASKS: usize = usize::MAX;
 
-/// A step: its stage's place in the file, and its number there.
+/// A step: the platform that it is for, its stage's place in the file, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId {
+    /// Its place among those of the build.
+    pub platform: usize,
     pub stage: usize,
     pub number: usize,
 }
@@ -63,10 +65,18 @@ pub enum Progress {
 #[derive(Debug, Clone)]
 pub(crate) struct Teller {
     sender: mpsc::Sender<Progress>,
+    platform: PlatformName,
     stage: usize,
     names: Arc<StepNames>,
     now: Arc<Mutex<Now>>,
     tasks: Arc<AtomicUsize>,
+}
+
+/// One of a build's platforms: its place among them, and how steps name it; a build for one platform does not.
+#[derive(Debug, Clone, Default)]
+struct PlatformName {
+    place: usize,
+    name: String,
 }
 
 /// Where a stage is.
@@ -82,13 +92,18 @@ struct Now {
 
 pub(crate) fn channel() -> (Teller, mpsc::Receiver<Progress>) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Teller { sender, stage: 0, names: Arc::default(), now: Arc::default(), tasks: Arc::default() }, receiver)
+    let platform = PlatformName::default();
+    (Teller { sender, platform, stage: 0, names: Arc::default(), now: Arc::default(), tasks: Arc::default() }, receiver)
 }
 
 impl Teller {
+    /// For one of several platforms.
+    pub fn of_platform(&self, place: usize, name: &str) -> Self {
+        Self { platform: PlatformName { place, name: name.to_owned() }, ..self.clone() }
+    }
+
     pub fn of_stage(&self, stage: usize, names: &Arc<StepNames>) -> Self {
-        let (sender, tasks) = (self.sender.clone(), Arc::clone(&self.tasks));
-        Self { sender, stage, names: Arc::clone(names), now: Arc::default(), tasks }
+        Self { stage, names: Arc::clone(names), now: Arc::default(), ..self.clone() }
     }
 
     /// For one task of the build's own.
@@ -125,7 +140,7 @@ impl Teller {
     fn counted(&self, text: &str) -> String {
         let mut now = self.now();
         now.count += 1;
-        self.names.name(self.stage, now.count, text)
+        self.names.name(&self.platform.name, self.stage, now.count, text)
     }
 
     async fn begin(&self, number: usize, name: String) {
@@ -134,9 +149,8 @@ impl Teller {
             (now.number, now.cached) = (number, false);
             now.after.replace(number)
         };
-        let step = StepId { stage: self.stage, number };
-        let after = after.map(|number| StepId { stage: self.stage, number });
-        self.tell(Progress::Began { step, name, after }).await;
+        let after = after.map(|number| self.numbered(number));
+        self.tell(Progress::Began { step: self.numbered(number), name, after }).await;
     }
 
     pub async fn end<T>(&self, done: &Result<T, BuildError>) {
@@ -160,7 +174,12 @@ impl Teller {
     }
 
     fn step(&self) -> StepId {
-        StepId { stage: self.stage, number: self.now().number }
+        let number = self.now().number;
+        self.numbered(number)
+    }
+
+    fn numbered(&self, number: usize) -> StepId {
+        StepId { platform: self.platform.place, stage: self.stage, number }
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
@@ -178,7 +197,8 @@ pub(crate) fn is_told(instruction: &Instruction) -> bool {
     matches!(instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::WorkDir(_))
 }
 
-/// How the stages are named, and how many steps they have: `[build 2/5]`; a single stage has no name.
+/// How the stages are named, and how many steps they have: `[build 2/5]`, `[linux/arm64 build 2/5]`; a single stage has no
+/// name.
 #[derive(Debug, Default)]
 pub(crate) struct StepNames {
     stages: Vec<(String, usize)>,
@@ -202,10 +222,12 @@ impl StepNames {
         Self { stages: file.stages.iter().enumerate().map(stage).collect() }
     }
 
-    fn name(&self, stage: usize, nth: usize, text: &str) -> String {
+    fn name(&self, platform: &str, stage: usize, nth: usize, text: &str) -> String {
         let Some((name, total)) = self.stages.get(stage) else { return text.to_owned() };
-        let (blank, width) = (if name.is_empty() { "" } else { " " }, total.to_string().len());
-        format!("[{name}{blank}{nth:width$}/{total}] {text}")
+        let words: String =
+            [platform, name].iter().filter(|word| !word.is_empty()).flat_map(|word| [word, " "]).collect();
+        let width = total.to_string().len();
+        format!("[{words}{nth:width$}/{total}] {text}")
     }
 }
 
@@ -222,17 +244,18 @@ mod tests {
     #[test]
     fn steps_are_named_as_buildkit_names_them() {
         let one = names("FROM a\nRUN x\nENV a=b\nCOPY . /\n", &[0]);
-        assert_eq!(one.name(0, 2, "RUN x"), "[2/3] RUN x");
+        assert_eq!(one.name("", 0, 2, "RUN x"), "[2/3] RUN x");
         let two = names("FROM a AS build\nRUN x\nFROM build\nRUN y\nFROM scratch\nCOPY . /", &[0, 1, 2]);
-        assert_eq!(two.name(0, 1, "FROM a"), "[build 1/2] FROM a");
-        assert_eq!(two.name(1, 1, "RUN y"), "[stage-1 1/1] RUN y");
-        assert_eq!(two.name(2, 1, "COPY . /"), "[stage-2 1/1] COPY . /");
+        assert_eq!(two.name("", 0, 1, "FROM a"), "[build 1/2] FROM a");
+        assert_eq!(two.name("linux/arm64", 0, 1, "FROM a"), "[linux/arm64 build 1/2] FROM a");
+        assert_eq!(two.name("", 1, 1, "RUN y"), "[stage-1 1/1] RUN y");
+        assert_eq!(two.name("", 2, 1, "COPY . /"), "[stage-2 1/1] COPY . /");
     }
 
     #[test]
     fn numbers_are_as_wide_as_the_largest() {
         let text = format!("FROM a\n{}", "RUN x\n".repeat(11));
-        assert_eq!(names(&text, &[0]).name(0, 2, "RUN x"), "[ 2/12] RUN x");
+        assert_eq!(names(&text, &[0]).name("", 0, 2, "RUN x"), "[ 2/12] RUN x");
     }
 
     #[tokio::test]
@@ -250,7 +273,7 @@ mod tests {
         while let Some(progress) = told.recv().await {
             all.push(progress);
         }
-        let step = |number| StepId { stage: 3, number };
+        let step = |number| StepId { platform: 0, stage: 3, number };
         assert_eq!(all[2], Progress::Began { step: step(1), name: "FROM a".to_owned(), after: Some(step(0)) });
         assert_eq!(all[3], Progress::Printed { step: step(1), stream: Stream::Stdout, text: "x".to_owned() });
         assert_eq!(all[4], Progress::Ended { step: step(1), cached: true, error: None });

@@ -5,6 +5,7 @@ use container_core::{Config, Healthcheck};
 use dockerfile::{CommandLine, NetworkMode, Run, SecurityMode};
 
 use crate::cancel::unless;
+use crate::emulation::{self, Emulation};
 use crate::error::BuildError;
 use crate::messages;
 use crate::metadata_steps::{command, shell};
@@ -12,6 +13,9 @@ use crate::mounts::{self, Mounted};
 use crate::ports::RunRequest;
 use crate::stage::host_config;
 use crate::state::{Build, Known, Outcome, StageState, short};
+
+/// How a container ends whose program the kernel does not execute.
+const CANNOT_EXECUTE: i32 = 255;
 
 pub(crate) async fn run(build: &mut Build<'_>, state: &mut StageState, run: &Run) -> Result<(), BuildError> {
     if run.security == SecurityMode::Insecure && !build.shared.config.allows_insecure {
@@ -29,6 +33,10 @@ pub(crate) async fn run(build: &mut Build<'_>, state: &mut StageState, run: &Run
         Known::Taken => return Ok(()),
         Known::Brought(outcome) => return build.finish_step(state, key, created_by, outcome).await,
         Known::Nothing => {}
+    }
+    let platform = state.image.config.platform();
+    if emulation::of(&platform) == Emulation::Missing {
+        return Err(messages::no_emulator(&words[0], &platform));
     }
     build.verify(state).await?;
     let done = match mounted.fill(build).await {
@@ -143,6 +151,10 @@ async fn execute(
             Ok(layer) => return Ok((id, layer)),
             Err(error) => error.into(),
         },
+        // Nobody could say before whether there is an emulator.
+        Ok(CANNOT_EXECUTE) if emulation::of(&state.image.config.platform()) == Emulation::Unknown => {
+            messages::no_emulator(&words[0], &state.image.config.platform())
+        }
         Ok(code) => BuildError::Exit { command: words.join(" "), code },
         Err(error) => error,
     };

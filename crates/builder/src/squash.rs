@@ -25,7 +25,7 @@ pub(crate) async fn squash(build: &Build<'_>, base: &Image, made: Made) -> Resul
     if let Some(found) = build.shared.cache.find(&key)
         && build.shared.images.has_layers(&found.image).await?
     {
-        return Ok(Made { id: found.image.id(), image: found.image, is_new: true });
+        return Ok(Made { id: found.image.id(), image: found.image, ..made });
     }
     let mut image = merged(build, base, &made);
     let lower = match base.layers.is_empty() {
@@ -46,7 +46,7 @@ pub(crate) async fn squash(build: &Build<'_>, base: &Image, made: Made) -> Resul
     image.layers.push(added);
     let entry = Entry::new(image.clone(), None, "squash".to_owned(), true, bytes);
     build.shared.cache.put(&key, entry).await?;
-    Ok(Made { id: image.id(), image, is_new: true })
+    Ok(Made { id: image.id(), image, ..made })
 }
 
 /// The image as it will be, still without its one layer.

@@ -1,5 +1,7 @@
 //! One stage: its base, its steps in order, its end.
 
+use std::sync::{Arc, PoisonError};
+
 use build_core::KeyMaker;
 use container_core::HostConfig;
 use dockerfile::{Instruction, Lines, Stage, Statement, parse_trigger};
@@ -9,12 +11,14 @@ use registry_client::Credentials;
 
 use crate::cancel::unless;
 use crate::error::BuildError;
+use crate::made::Material;
 use crate::messages;
 use crate::metadata_steps;
 use crate::ports::Image;
 use crate::progress::is_told;
 use crate::request::BuildRequest;
 use crate::state::{Build, StageResult, StageState};
+use crate::tree::Tree;
 use crate::{run, transfer_step};
 
 /// What a shell finds programs in where the image does not say.
@@ -135,14 +139,16 @@ async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<Sta
     let base = expand(&stage.base)?;
     let platform = match &stage.platform {
         Some(text) => Some(expand(text)?).filter(|text| !text.is_empty()),
-        None => build.request.platform.clone(),
+        None => build.platform.map(str::to_owned),
     };
     if base.is_empty() {
         return Err(messages::empty_base(&stage.base));
     }
     let stage_of_base = base_stage(build, place, &base);
+    let files = build.named_files.get(&base).filter(|_| stage_of_base.is_none()).cloned();
     let (id, image, key) = match stage_of_base {
         Some(result) => (result.id.clone(), result.image.clone(), result.key),
+        None if files.is_some() => scratch(build, platform.as_deref())?,
         None => base_image(build, &base, platform.as_deref()).await?,
     };
     let filter = &build.request.no_cache_filter;
@@ -171,6 +177,9 @@ async fn begin(build: &mut Build<'_>, place: usize, stage: &Stage) -> Result<Sta
     if !env.iter().any(|variable| variable.starts_with("PATH=")) {
         env.push(DEFAULT_PATH.to_owned());
     }
+    if let Some(files) = files {
+        lay_files(build, &mut state, &base, &files).await?;
+    }
     Ok(state)
 }
 
@@ -187,20 +196,41 @@ async fn base_image(
     base: &str,
     platform: Option<&str>,
 ) -> Result<(String, Image, ids::Digest), BuildError> {
-    let epoch = build.epoch.map(|epoch| epoch.to_string()).unwrap_or_default();
     if base == "scratch" {
-        let wanted = platform.map(Platform::parse).transpose();
-        let platform = wanted.map_err(|error| BuildError::invalid(error.to_string()))?.unwrap_or_else(Platform::host);
-        let mut image = Image::default();
-        image.config.os.clone_from(&platform.os);
-        image.config.architecture.clone_from(&platform.architecture);
-        image.config.variant.clone_from(&platform.variant);
-        let key = KeyMaker::new("scratch").field(platform.to_string()).field(epoch).finish();
-        return Ok((String::new(), image, key));
+        return scratch(build, platform);
     }
     let (id, image) = find_base(build, base, platform).await?;
-    let key = KeyMaker::new("image").field(&id).field(epoch).finish();
+    let key = KeyMaker::new("image").field(&id).field(epoch_text(build)).finish();
     Ok((id, image, key))
+}
+
+/// Nothing, for a platform.
+fn scratch(build: &Build<'_>, platform: Option<&str>) -> Result<(String, Image, ids::Digest), BuildError> {
+    let wanted = platform.map(Platform::parse).transpose();
+    let platform = wanted.map_err(|error| BuildError::invalid(error.to_string()))?.unwrap_or_else(Platform::host);
+    let mut image = Image::default();
+    image.config.os.clone_from(&platform.os);
+    image.config.architecture.clone_from(&platform.architecture);
+    image.config.variant.clone_from(&platform.variant);
+    let key = KeyMaker::new("scratch").field(platform.to_string()).field(epoch_text(build)).finish();
+    Ok((String::new(), image, key))
+}
+
+fn epoch_text(build: &Build<'_>) -> String {
+    build.epoch.map(|epoch| epoch.to_string()).unwrap_or_default()
+}
+
+/// FROM a named context that is files: they are the first layer of an image of nothing else, as in BuildKit.
+async fn lay_files(build: &Build<'_>, state: &mut StageState, name: &str, files: &Arc<Tree>) -> Result<(), BuildError> {
+    let steps = build.output.steps();
+    if let Some(steps) = steps {
+        steps.begin_from(name).await;
+    }
+    let laid = transfer_step::lay(build, state, name, files).await;
+    if let Some(steps) = steps {
+        steps.end(&laid).await;
+    }
+    laid
 }
 
 /// The image of a FROM: looked for, then pulled where it is missing or a newer one is wanted.
@@ -247,32 +277,33 @@ async fn find_stored(
     name: &str,
     platform: Option<&str>,
 ) -> Result<Option<(String, Image)>, BuildError> {
-    check_image(build, name)?;
-    match build.shared.images.find(meant(build, name)).await {
-        Ok((id, image)) if fits(&image, platform) => Ok(Some((id, image))),
+    match build.shared.images.find(meant(build, name), platform).await {
+        Ok((id, image)) if fits(&image, platform) => {
+            note_material(build, name, &image);
+            Ok(Some((id, image)))
+        }
         Ok(_) => Ok(None),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A named context that is files has no configuration that a stage could begin with.
-fn check_image(build: &Build<'_>, name: &str) -> Result<(), BuildError> {
-    match build.named_files.contains_key(name) {
-        true => Err(messages::no_image_of_files(name)),
-        false => Ok(()),
-    }
-}
-
 async fn pull_image(build: &Build<'_>, name: &str, platform: Option<&str>) -> Result<(String, Image), BuildError> {
-    check_image(build, name)?;
     let (name, images) = (meant(build, name), &build.shared.images);
     let credentials = match ids::Reference::parse_familiar(name) {
         Ok(reference) => unless(build.token, credentials(build.request, &reference)).await?,
         Err(_) => Credentials::Anonymous,
     };
     unless(build.token, images.pull(name, platform, credentials, build.output)).await?;
-    Ok(images.find(name).await?)
+    let (id, image) = images.find(name, platform).await?;
+    note_material(build, name, &image);
+    Ok((id, image))
+}
+
+/// What the image is made of is told by its provenance.
+fn note_material(build: &Build<'_>, name: &str, image: &Image) {
+    let material = Material { name: meant(build, name).to_owned(), platform: image.config.platform().to_string() };
+    build.materials.lock().unwrap_or_else(PoisonError::into_inner).insert(material);
 }
 
 /// The image that a name of the request's stands for.

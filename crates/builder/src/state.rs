@@ -15,6 +15,7 @@ use crate::builder::Shared;
 use crate::cache::Entry;
 use crate::cancel::unless;
 use crate::error::BuildError;
+use crate::made::Material;
 use crate::output::{Line, Output};
 use crate::ports::{Image, View};
 use crate::remote_cache::{ImportedLayer, ImportedStep, Imports};
@@ -29,6 +30,8 @@ pub(crate) struct Build<'a> {
     pub output: &'a Output,
     pub token: &'a CancellationToken,
     pub file: &'a Dockerfile,
+    /// What it is for; the host's without one.
+    pub platform: Option<&'a str>,
     pub context: Arc<Tree>,
     /// Further contexts that are files.
     pub named_files: Arc<BTreeMap<String, Arc<Tree>>>,
@@ -45,6 +48,8 @@ pub(crate) struct Build<'a> {
     pub imports: Arc<Imports>,
     /// Folders of cache mounts that its steps name.
     pub mounts: Arc<Mutex<BTreeSet<String>>>,
+    /// Images that it reads, by their names.
+    pub materials: Arc<Mutex<BTreeSet<Material>>>,
 }
 
 /// What is known of a step before it is made.
@@ -140,6 +145,7 @@ impl<'a> Build<'a> {
             output: self.output,
             token,
             file: self.file,
+            platform: self.platform,
             context: Arc::clone(&self.context),
             arguments: self.arguments.clone(),
             results,
@@ -150,6 +156,7 @@ impl<'a> Build<'a> {
             imports: Arc::clone(&self.imports),
             named_files: Arc::clone(&self.named_files),
             mounts: Arc::clone(&self.mounts),
+            materials: Arc::clone(&self.materials),
         }
     }
 

@@ -234,7 +234,7 @@ pub(crate) async fn tree_of(build: &Build<'_>, place: usize, from: &str, path: &
     let result = stage.filter(|stage| *stage < place).and_then(|stage| build.results.get(&stage));
     let image = match result {
         Some(result) => result.image.clone(),
-        None => stage::find_image(build, from, build.request.platform.as_deref(), false).await?.1,
+        None => stage::find_image(build, from, build.platform, false).await?.1,
     };
     if image.layers.is_empty() {
         return context::empty(&build.shared.config.folder.join("tmp")).map(Arc::new);
@@ -303,6 +303,43 @@ async fn place(
     };
     let (now, epoch) = (build.now(), build.epoch);
     Ok(Destination { path, is_folder, missing, owner, chmod: wanted.chmod.clone(), now, epoch })
+}
+
+/// All files of a named context at the root of an image that has none.
+pub(crate) async fn lay(
+    build: &Build<'_>,
+    state: &mut StageState,
+    name: &str,
+    files: &Arc<Tree>,
+) -> Result<(), BuildError> {
+    let how = Selection { instruction: "FROM", exclude: &[], parents: false, from_image: true };
+    let mut gathered = Gathered::default();
+    gathered.add_path(files, "/", &how)?;
+    let (gathered, content) = blocking(move || {
+        let digest = gathered.digest();
+        (gathered, digest)
+    })
+    .await?;
+    let content = content?.to_string();
+    let key = KeyMaker::new("FROM files").field(state.key.to_string()).field(content).finish();
+    let created_by = format!("FROM {name}");
+    match build.take_cached(state, key).await? {
+        Known::Taken => return Ok(()),
+        Known::Brought(outcome) => return build.finish_step(state, key, created_by, outcome).await,
+        Known::Nothing => {}
+    }
+    let (now, epoch) = (build.now(), build.epoch);
+    let place = Destination {
+        path: String::new(),
+        is_folder: true,
+        missing: Vec::new(),
+        owner: None,
+        chmod: String::new(),
+        now,
+        epoch,
+    };
+    let has_layer = build.add_layer(state, &key, to_layer(gathered, &place)?).await?;
+    build.finish_step(state, key, created_by, Outcome::here(has_layer)).await
 }
 
 /// A folder that is made where it is not there yet.

@@ -1,14 +1,16 @@
 //! `moby.buildkit.v1.frontend.LLBBridge`: a build that its client leads.
 
-use buildkit::{Bridge, BuildKit, Led};
+use std::collections::BTreeMap;
+
+use buildkit::{Bridge, BuildKit, Led, LedPart};
 use buildkit_api::apicaps::ApiCap;
 use buildkit_api::frontend::llb_bridge_server;
 use buildkit_api::frontend::result::Result as Chosen;
 use buildkit_api::frontend::{
     EvaluateRequest, EvaluateResponse, InputsRequest, InputsResponse, PingRequest, PongResponse, ReadDirRequest,
-    ReadDirResponse, ReadFileRequest, ReadFileResponse, Ref, ResolveImageConfigRequest, ResolveImageConfigResponse,
-    Result as Answer, ReturnRequest, ReturnResponse, SolveRequest, SolveResponse, StatFileRequest, StatFileResponse,
-    WarnRequest, WarnResponse,
+    ReadDirResponse, ReadFileRequest, ReadFileResponse, Ref, RefMap, RefMapDeprecated, ResolveImageConfigRequest,
+    ResolveImageConfigResponse, Result as Answer, ReturnRequest, ReturnResponse, SolveRequest, SolveResponse,
+    StatFileRequest, StatFileResponse, WarnRequest, WarnResponse,
 };
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -18,6 +20,7 @@ use crate::{Identity, status, worker};
 /// Which build a call belongs to.
 const BUILD: &str = "buildkit-controlapi-buildid";
 const CONFIG: &str = "containerimage.config";
+const PLATFORMS: &str = "refs.platforms";
 /// What a client may rely on.
 const CAPS: [&str; 6] =
     ["solve.base", "solve.inlinereturn", "return", "returnmap", "reference.output", "gateway.evaluate.solve"];
@@ -55,11 +58,11 @@ impl llb_bridge_server::LlbBridge for LlbBridge {
             return Err(status::unsupported("an input of a front end"));
         }
         let attributes = wanted.frontend_opt.into_iter().collect();
-        let Led { id, config } =
-            bridge.solve(&wanted.frontend, attributes).await.map_err(|error| status::of(&error))?;
+        let led = bridge.solve(&wanted.frontend, attributes).await.map_err(|error| status::of(&error))?;
         let (result, r#ref) = match wanted.allow_result_return {
-            false => (None, id),
-            true => (Some(answer(id, config, wanted.allow_result_array_ref)), String::new()),
+            false if led.has_several => return Err(status::unsupported("results of several platforms as one")),
+            false => (None, led.parts.into_iter().next().map(|part| part.id).unwrap_or_default()),
+            true => (Some(answer(led, wanted.allow_result_array_ref)), String::new()),
         };
         Ok(Response::new(SolveResponse { r#ref, result }))
     }
@@ -69,7 +72,7 @@ impl llb_bridge_server::LlbBridge for LlbBridge {
         let told = request.into_inner();
         let choice = match told.error {
             Some(error) if error.code != 0 => Err(status::of_client(error)),
-            _ => Ok(chosen(told.result)?),
+            _ => Ok(chosen(told.result)),
         };
         bridge.choose(choice);
         Ok(Response::new(ReturnResponse {}))
@@ -114,23 +117,50 @@ impl llb_bridge_server::LlbBridge for LlbBridge {
     }
 }
 
-fn answer(id: String, config: Vec<u8>, is_array: bool) -> Answer {
+/// The result, or one for each platform, by their names.
+fn answer(led: Led, is_array: bool) -> Answer {
+    let one = |id: String| Ref { id, def: None };
+    if !led.has_several {
+        let Some(part) = led.parts.into_iter().next() else { return Answer::default() };
+        let result = match is_array {
+            true => Chosen::Ref(one(part.id)),
+            false => Chosen::RefDeprecated(part.id),
+        };
+        return Answer {
+            result: Some(result),
+            metadata: [(CONFIG.to_owned(), part.config)].into(),
+            ..Answer::default()
+        };
+    }
+    let platforms: Vec<serde_json::Value> = led.parts.iter().map(|part| platform(&part.platform)).collect();
+    let platforms = serde_json::json!({ "Platforms": platforms }).to_string().into_bytes();
+    let config = |part: &LedPart| (format!("{CONFIG}/{}", part.platform), part.config.clone());
+    let metadata = led.parts.iter().map(config).chain([(PLATFORMS.to_owned(), platforms)]).collect();
+    let parts = led.parts.into_iter();
     let result = match is_array {
-        true => Chosen::Ref(Ref { id, def: None }),
-        false => Chosen::RefDeprecated(id),
-    };
-    Answer { result: Some(result), metadata: [(CONFIG.to_owned(), config)].into() }
-}
-
-/// The one result; several, one for each platform, are not made here.
-fn chosen(answer: Option<Answer>) -> Result<Option<String>, Status> {
-    let id = match answer.and_then(|answer| answer.result) {
-        None => return Ok(None),
-        Some(Chosen::RefDeprecated(id)) => id,
-        Some(Chosen::Ref(chosen)) => chosen.id,
-        Some(Chosen::RefsDeprecated(_) | Chosen::Refs(_)) => {
-            return Err(status::unsupported("a result of several platforms"));
+        true => Chosen::Refs(RefMap { refs: parts.map(|part| (part.platform, one(part.id))).collect() }),
+        false => {
+            Chosen::RefsDeprecated(RefMapDeprecated { refs: parts.map(|part| (part.platform, part.id)).collect() })
         }
     };
-    Ok(Some(id).filter(|id| !id.is_empty()))
+    Answer { result: Some(result), metadata, ..Answer::default() }
+}
+
+/// As BuildKit lists the platforms of a result.
+fn platform(text: &str) -> serde_json::Value {
+    let platform = image_core::Platform::parse(text).unwrap_or_default();
+    serde_json::json!({ "ID": text, "Platform": platform })
+}
+
+/// The results that the client wants.
+fn chosen(answer: Option<Answer>) -> Vec<String> {
+    let mut ids: Vec<String> = match answer.and_then(|answer| answer.result) {
+        None => Vec::new(),
+        Some(Chosen::RefDeprecated(id)) => vec![id],
+        Some(Chosen::Ref(chosen)) => vec![chosen.id],
+        Some(Chosen::RefsDeprecated(all)) => BTreeMap::from_iter(all.refs).into_values().collect(),
+        Some(Chosen::Refs(all)) => BTreeMap::from_iter(all.refs).into_values().map(|chosen| chosen.id).collect(),
+    };
+    ids.retain(|id| !id.is_empty());
+    ids
 }

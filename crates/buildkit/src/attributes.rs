@@ -5,15 +5,25 @@ use std::collections::BTreeMap;
 use builder::{BuildError, BuildRequest, CacheSource, ContextSource};
 use container_core::Ulimit;
 use dockerfile::IgnoreRules;
+use image_core::Platform;
 
+use crate::attest::Attestations;
 use crate::error::SolveError;
 use crate::messages;
+
+/// Platforms of one build.
+const MAX_PLATFORMS: usize = 32;
 
 /// The build, without its files, and where these are.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub request: BuildRequest,
     pub places: Places,
+    /// What it is for; the host's for none.
+    pub platforms: Vec<String>,
+    /// The result is an index, however many platforms there are.
+    pub is_index: bool,
+    pub attestations: Attestations,
 }
 
 /// Where a build's files are.
@@ -64,7 +74,7 @@ fn read_member(wanted: &mut Wanted, family: &str, member: &str, name: &str, valu
         "context" => named_context(wanted, member, name, value)?,
         // What a client's folder is a checkout of: nothing of it is in the image.
         "vcs" | "local-sessionid" => {}
-        "attest" if value.split(',').any(|part| part == "disabled=true") => {}
+        "attest" => wanted.attestations.read(member, value)?,
         _ => return Err(messages::no_attribute(name, value)),
     }
     Ok(())
@@ -90,7 +100,7 @@ fn named_context(wanted: &mut Wanted, member: &str, name: &str, value: &str) -> 
 }
 
 fn read_one(wanted: &mut Wanted, name: &str, value: &str) -> Result<(), SolveError> {
-    let Wanted { request, places } = wanted;
+    let Wanted { request, places, .. } = wanted;
     let text = || value.to_owned();
     match name {
         "filename" => places.filename = text().trim_start_matches("./").to_owned(),
@@ -105,11 +115,12 @@ fn read_one(wanted: &mut Wanted, name: &str, value: &str) -> Result<(), SolveErr
             "pull" => request.pull = true,
             other => return Err(SolveError::invalid(format!("invalid image-resolve-mode: {other}"))),
         },
-        "platform" if value.contains(',') => {
-            return Err(SolveError::unsupported(format!("images of several platforms ({value}) are not supported")));
-        }
-        "platform" => request.platform = Some(text()).filter(|platform| !platform.is_empty()),
-        "multi-platform" if matches!(value, "" | "0" | "false") => {}
+        "platform" => wanted.platforms = platforms(value)?,
+        "multi-platform" => match value {
+            "" | "0" | "false" => {}
+            "1" | "true" => wanted.is_index = true,
+            other => return Err(SolveError::invalid(format!("invalid boolean value for multi-platform: {other}"))),
+        },
         "force-network-mode" => match value {
             "" | "sandbox" => {}
             "host" | "none" => request.network_mode = text(),
@@ -130,6 +141,24 @@ fn read_one(wanted: &mut Wanted, name: &str, value: &str) -> Result<(), SolveErr
         _ => return Err(messages::no_attribute(name, value)),
     }
     Ok(())
+}
+
+/// Each once, in normal form.
+fn platforms(value: &str) -> Result<Vec<String>, SolveError> {
+    let mut found = Vec::new();
+    for text in list(value) {
+        let wrong = |error: image_core::ImageError| {
+            SolveError::invalid(format!("failed to parse target platform {text}: {}", errors::chain(&error)))
+        };
+        let platform = Platform::parse(&text).map_err(wrong)?.to_string();
+        if !found.contains(&platform) {
+            found.push(platform);
+        }
+    }
+    match found.len() {
+        0..=MAX_PLATFORMS => Ok(found),
+        _ => Err(SolveError::invalid(format!("a build is for {MAX_PLATFORMS} platforms at most"))),
+    }
 }
 
 fn list(value: &str) -> Vec<String> {
@@ -219,14 +248,23 @@ mod tests {
     }
 
     #[test]
+    fn platforms_are_told_once_and_in_normal_form() {
+        let wanted = of(&[("platform", "linux/amd64,linux/arm64/v8,linux/x86_64"), ("multi-platform", "1")]).unwrap();
+        assert_eq!(wanted.platforms, ["linux/amd64", "linux/arm64"]);
+        assert!(wanted.is_index);
+        assert_eq!(of(&[("platform", "")]).unwrap().platforms, [""; 0]);
+    }
+
+    #[test]
     fn what_is_not_done_is_refused() {
         for (name, value) in [
-            ("attest:sbom", ""),
-            ("platform", "linux/amd64,linux/arm64"),
+            ("attest:signature", ""),
+            ("attest:provenance", "mode=some"),
+            ("platform", "linux/amd64,moon"),
             ("context:base", "oci-layout://x"),
             ("context:base", "local:"),
             ("requestid", "frontend.outline"),
-            ("multi-platform", "true"),
+            ("multi-platform", "perhaps"),
             ("add-hosts", "nothing"),
             ("something-new", "x"),
         ] {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use builder::{CacheTarget, Made};
+use builder::CacheTarget;
 use errors::ErrorKind;
 use tokio::sync::watch;
 
+use crate::built::{Built, Part};
 use crate::error::SolveError;
 use crate::job::Job;
 use crate::messages;
@@ -19,13 +20,24 @@ const MAX_RESULTS: usize = 64;
 /// What a build that was asked for came to.
 #[derive(Debug, Clone)]
 pub struct Led {
+    pub parts: Vec<LedPart>,
+    /// There is one for each of several platforms.
+    pub has_several: bool,
+}
+
+/// One platform's result.
+#[derive(Debug, Clone)]
+pub struct LedPart {
     /// Names the result.
     pub id: String,
+    /// `linux/amd64`.
+    pub platform: String,
     /// The image's configuration, as JSON.
     pub config: Vec<u8>,
 }
 
-type Choice = Result<Option<String>, SolveError>;
+/// The results that are the ones, all of one build; none for none.
+type Choice = Result<Vec<String>, SolveError>;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -38,7 +50,7 @@ struct Shared {
     job: Arc<Job>,
     session: String,
     cache_to: Vec<CacheTarget>,
-    results: Mutex<HashMap<String, Made>>,
+    results: Mutex<HashMap<String, (Arc<Built>, usize)>>,
     /// The last build that failed: its place is told once more with the client's own choice.
     failure: Mutex<Option<SolveError>>,
     choice: watch::Sender<Option<Choice>>,
@@ -66,22 +78,26 @@ impl Bridge {
         let shared = &self.shared;
         let cache_to = shared.cache_to.clone();
         let work = Work { session: &shared.session, attributes: &attributes, upload: None, cache_to };
-        let made = solve::make(&shared.service, &shared.job, work).await;
-        let made = made.inspect_err(|error| {
+        let built = solve::make(&shared.service, &shared.job, work).await;
+        let built = built.inspect_err(|error| {
             *shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
         })?;
-        let id = solve::random_name()?;
-        let config = made.image.config.to_bytes();
+        let (built, mut parts) = (Arc::new(built), Vec::new());
         let mut results = shared.results.lock().unwrap_or_else(PoisonError::into_inner);
-        if results.len() >= MAX_RESULTS {
+        if results.len() + built.parts.len() > MAX_RESULTS {
             let message = format!("a build has {MAX_RESULTS} results at most");
             return Err(SolveError::refused(ErrorKind::ResourceExhausted, message));
         }
-        results.insert(id.clone(), made);
-        Ok(Led { id, config })
+        for (place, part) in built.parts.iter().enumerate() {
+            let id = solve::random_name()?;
+            results.insert(id.clone(), (Arc::clone(&built), place));
+            let (platform, config) = (part.platform.clone(), part.made.image.config.to_bytes());
+            parts.push(LedPart { id, platform, config });
+        }
+        Ok(Led { parts, has_several: built.has_several() })
     }
 
-    /// The client's last word: a result (or none), or why there is none.
+    /// The client's last word: results (or none), or why there are none.
     pub fn choose(&self, choice: Choice) {
         let choice = choice.map_err(|told| {
             let failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,12 +117,19 @@ impl Bridge {
     }
 
     /// Waits for the client's last word.
-    pub(crate) async fn chosen(&self) -> Result<Option<Made>, SolveError> {
+    pub(crate) async fn chosen(&self) -> Result<Option<Built>, SolveError> {
         let mut choice = self.shared.choice.subscribe();
         let chosen = choice.wait_for(Option::is_some).await.map_err(|_| messages::cancelled())?.clone();
-        let Some(id) = chosen.unwrap_or(Ok(None))? else { return Ok(None) };
+        let ids = chosen.unwrap_or(Ok(Vec::new()))?;
         let results = self.shared.results.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = || SolveError::refused(ErrorKind::NotFound, format!("no such ref: {id}"));
-        results.get(&id).cloned().map(Some).ok_or_else(missing)
+        let mut chosen = Vec::new();
+        for id in ids {
+            let missing = || SolveError::refused(ErrorKind::NotFound, format!("no such ref: {id}"));
+            chosen.push(results.get(&id).ok_or_else(missing)?);
+        }
+        chosen.sort_by_key(|(_, place)| *place);
+        let is_index = chosen.first().is_some_and(|(all, _)| all.is_index);
+        let parts: Vec<Part> = chosen.into_iter().map(|(all, place)| all.parts[*place].clone()).collect();
+        Ok(Some(Built { parts, is_index }).filter(|built| !built.parts.is_empty()))
     }
 }

@@ -1,59 +1,114 @@
-//! Where a build's result goes: the image store, or the client, as a folder or an archive.
+//! Where a build's result goes: the image store, a registry, or the client, as a folder or an archive.
+
+mod files;
+mod image;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::sync::Arc;
 
-use archive::EntryKind;
-use builder::{Builder, ImageFiles, Made};
+use builder::Builder;
 use buildkit_session::Session;
-use fsutil::{FolderSource, Outgoing, OutgoingName};
-use futures_util::StreamExt;
 use ids::Reference;
-use tokio::sync::mpsc;
 
+use crate::annotations::Annotations;
+use crate::built::Built;
 use crate::error::SolveError;
 use crate::job::Job;
 use crate::messages;
 use crate::solve::Exporter;
 
-const SECOND: i64 = 1_000_000_000;
-/// Pieces of an archive on their way.
-const QUEUE: usize = 4;
-
 /// What an exporter is to do, checked before anything is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Export {
     Image {
-        names: Vec<String>,
+        naming: Naming,
+        push: bool,
+        /// It stays in the image store.
+        store: bool,
     },
-    /// To the client, which knows the exporter by this name.
+    /// An archive of the image for the client, which knows the exporter by this name.
+    Layout {
+        exporter: String,
+        naming: Naming,
+        kind: Layout,
+    },
+    /// Files for the client; of several platforms each has a folder.
     Folder {
         exporter: String,
+        split: Split,
     },
     Archive {
         exporter: String,
+        split: Split,
     },
+}
+
+/// What an image is called, and what is said of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Naming {
+    pub names: Vec<String>,
+    pub annotations: Annotations,
+}
+
+/// What an archive of an image is for; either is read by both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Oci,
+    Docker,
+}
+
+/// Whether platforms have folders of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Split {
+    /// Those of a result that has several.
+    #[default]
+    Several,
+    Always,
+    Never,
 }
 
 impl Export {
     pub fn of(exporter: &Exporter) -> Result<Option<Self>, SolveError> {
-        let kind = exporter.kind.as_str();
-        Ok(Some(match kind {
+        let id = || exporter.id.clone();
+        Ok(Some(match exporter.kind.as_str() {
             "" | "cacheonly" => return Ok(None),
-            "moby" | "image" => Self::Image { names: names(exporter)? },
-            "local" | "tar" => {
-                let refused = exporter.attributes.iter().find(|(name, value)| {
-                    !matches!(name.as_str(), "dest") && !(name.as_str() == "platform-split" && is_false(value))
-                });
-                if let Some((name, value)) = refused {
-                    return Err(no_option(kind, name, value));
-                }
-                let exporter = exporter.id.clone();
-                if kind == "local" { Self::Folder { exporter } } else { Self::Archive { exporter } }
+            "moby" | "image" => {
+                let mut options = Options::of(exporter)?;
+                let (push, store) = (options.flag("push", false)?, options.flag("store", true)?);
+                options.flag("unpack", true)?;
+                options.nothing_left()?;
+                Self::Image { naming: options.naming, push, store }
             }
-            _ => return Err(messages::unknown_exporter(kind)),
+            "oci" | "docker" => {
+                let mut options = Options::of(exporter)?;
+                if !options.flag("tar", true)? {
+                    return Err(no_option(&exporter.kind, "tar", "false"));
+                }
+                options.nothing_left()?;
+                let kind = if exporter.kind == "oci" { Layout::Oci } else { Layout::Docker };
+                Self::Layout { exporter: id(), naming: options.naming, kind }
+            }
+            "local" => Self::Folder { exporter: id(), split: split(exporter)? },
+            "tar" => Self::Archive { exporter: id(), split: split(exporter)? },
+            kind => return Err(messages::unknown_exporter(kind)),
         }))
+    }
+
+    /// What cannot be exported so is told before it is.
+    fn check(&self, built: &Built) -> Result<(), SolveError> {
+        let (naming, is_docker) = match self {
+            Self::Image { naming, .. } => (naming, false),
+            Self::Layout { naming, kind, .. } => (naming, *kind == Layout::Docker),
+            Self::Folder { .. } | Self::Archive { .. } => return Ok(()),
+        };
+        let is_index = built.has_several() || built.parts.iter().any(|part| !part.said.is_empty());
+        if !naming.annotations.index.is_empty() && !is_index {
+            return Err(SolveError::invalid("index annotations not supported for single platform export"));
+        }
+        if is_docker && is_index {
+            return Err(SolveError::invalid("docker exporter does not currently support exporting manifest lists"));
+        }
+        Ok(())
     }
 
     /// Does it; answers what the client is told of it.
@@ -62,28 +117,39 @@ impl Export {
         job: &Arc<Job>,
         builder: &Builder,
         session: Option<&Session>,
-        made: &Made,
+        built: &Built,
     ) -> Result<BTreeMap<String, String>, SolveError> {
         let step = job.internal(match self {
             Self::Image { .. } => "exporting to image",
+            Self::Layout { kind: Layout::Oci, .. } => "exporting to oci image format",
+            Self::Layout { kind: Layout::Docker, .. } => "exporting to docker image format",
             Self::Folder { .. } => "exporting to client directory",
             Self::Archive { .. } => "exporting to client tarball",
         });
         let lacking = || SolveError::invalid("the build's result is for a client, and the build names no session");
         let done = async {
+            self.check(built)?;
             match self {
-                Self::Image { names } => image(&step, builder, made, names).await,
-                Self::Folder { exporter } => {
-                    let folder = Arc::new(Folder(builder.files(made).await?));
+                Self::Image { naming, push, store } => {
+                    let exporting = image::Exporting { step: &step, builder, session, built, naming };
+                    exporting.store(*push, *store).await
+                }
+                Self::Layout { exporter, naming, .. } => {
+                    let exporting = image::Exporting { step: &step, builder, session, built, naming };
+                    exporting.send(session.ok_or_else(lacking)?, exporter).await
+                }
+                Self::Folder { exporter, split } => {
+                    let all = files::of(builder, built, *split).await?;
                     let part = step.begin("copying files");
-                    session.ok_or_else(lacking)?.send_folder(exporter, folder).await?;
+                    session.ok_or_else(lacking)?.send_folder(exporter, Arc::new(files::Folder(all))).await?;
                     part.end(0);
                     Ok(BTreeMap::new())
                 }
-                Self::Archive { exporter } => {
-                    let files = builder.files(made).await?;
+                Self::Archive { exporter, split } => {
+                    let all = files::of(builder, built, *split).await?;
                     let part = step.begin("sending tarball");
-                    send_tar(session.ok_or_else(lacking)?, exporter, files).await?;
+                    let archive = builder::ImageFiles::into_tar(all);
+                    files::send(session.ok_or_else(lacking)?, exporter, archive).await?;
                     part.end(0);
                     Ok(BTreeMap::new())
                 }
@@ -95,24 +161,79 @@ impl Export {
     }
 }
 
-fn names(exporter: &Exporter) -> Result<Vec<String>, SolveError> {
-    let mut names = Vec::new();
-    for (option, value) in &exporter.attributes {
-        match option.as_str() {
-            "name" => {
-                for name in value.split(',').filter(|name| !name.is_empty()) {
-                    let wrong = |error: ids::ReferenceError| {
-                        SolveError::invalid(format!("failed to parse {name}: {}", errors::chain(&error)))
-                    };
-                    let name = Reference::parse_familiar(name).map_err(wrong)?.with_default_tag();
-                    if !names.contains(&name.familiar()) {
-                        names.push(name.familiar());
-                    }
-                }
+/// An exporter's options that are not read yet.
+struct Options {
+    kind: String,
+    left: BTreeMap<String, String>,
+    naming: Naming,
+}
+
+impl Options {
+    fn of(exporter: &Exporter) -> Result<Self, SolveError> {
+        let mut options = Self { kind: exporter.kind.clone(), left: BTreeMap::new(), naming: Naming::default() };
+        for (name, value) in &exporter.attributes {
+            if name == "name" {
+                options.naming.names = names(value)?;
+            } else if !options.naming.annotations.read(name, value)? {
+                options.left.insert(name.clone(), value.clone());
             }
-            "push" | "push-by-digest" | "registry.insecure" if is_false(value) => {}
-            "unpack" | "store" if !is_false(value) => {}
-            _ => return Err(no_option(&exporter.kind, option, value)),
+        }
+        // What is done in any case, or has no meaning here.
+        for (name, fine) in [
+            ("dest", None),
+            ("oci-mediatypes", None),
+            ("compression", Some("gzip")),
+            ("force-compression", None),
+            ("name-canonical", Some("false")),
+            ("push-by-digest", Some("false")),
+            ("registry.insecure", Some("false")),
+            ("rewrite-timestamp", Some("false")),
+        ] {
+            let is_fine = |value: &String| fine.is_none_or(|fine| fine == value || fine == "false" && is_false(value));
+            options.left.retain(|own, value| own != name || !is_fine(value));
+        }
+        Ok(options)
+    }
+
+    fn flag(&mut self, name: &str, default: bool) -> Result<bool, SolveError> {
+        match self.left.remove(name).as_deref() {
+            None => Ok(default),
+            Some("" | "1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
+            Some(value) if is_false(value) => Ok(false),
+            Some(value) => Err(SolveError::invalid(format!("non-bool value specified for {name}: {value}"))),
+        }
+    }
+
+    fn nothing_left(&self) -> Result<(), SolveError> {
+        match self.left.iter().next() {
+            Some((name, value)) => Err(no_option(&self.kind, name, value)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn split(exporter: &Exporter) -> Result<Split, SolveError> {
+    let mut split = Split::Several;
+    for (name, value) in &exporter.attributes {
+        match name.as_str() {
+            "dest" => {}
+            "platform-split" if is_false(value) => split = Split::Never,
+            "platform-split" => split = Split::Always,
+            _ => return Err(no_option(&exporter.kind, name, value)),
+        }
+    }
+    Ok(split)
+}
+
+fn names(text: &str) -> Result<Vec<String>, SolveError> {
+    let mut names = Vec::new();
+    for name in text.split(',').filter(|name| !name.is_empty()) {
+        let wrong = |error: ids::ReferenceError| {
+            SolveError::invalid(format!("failed to parse {name}: {}", errors::chain(&error)))
+        };
+        let name = Reference::parse_familiar(name).map_err(wrong)?.with_default_tag();
+        if !names.contains(&name.familiar()) {
+            names.push(name.familiar());
         }
     }
     Ok(names)
@@ -124,72 +245,6 @@ fn is_false(value: &str) -> bool {
 
 fn no_option(kind: &str, name: &str, value: &str) -> SolveError {
     SolveError::unsupported(format!("the option {name}={value} of the exporter {kind} is not supported by this engine"))
-}
-
-async fn image(
-    step: &crate::job::Internal,
-    builder: &Builder,
-    made: &Made,
-    names: &[String],
-) -> Result<BTreeMap<String, String>, SolveError> {
-    step.begin("exporting layers").end(0);
-    let writing = step.begin(&format!("writing image {}", made.id));
-    let id = builder.store(made).await?;
-    writing.end(0);
-    for name in names {
-        let full = Reference::parse_familiar(name).map_or_else(|_| name.clone(), |name| name.to_string());
-        let naming = step.begin(&format!("naming to {full}"));
-        builder.tag(made, name).await?;
-        naming.end(0);
-    }
-    let mut told = BTreeMap::new();
-    told.insert("containerimage.digest".to_owned(), id.clone());
-    told.insert("containerimage.config.digest".to_owned(), id);
-    if !names.is_empty() {
-        told.insert("image.name".to_owned(), names.join(","));
-    }
-    Ok(told)
-}
-
-async fn send_tar(session: &Session, exporter: &str, files: ImageFiles) -> Result<(), SolveError> {
-    let mut archive = files.into_tar();
-    let (sender, pieces) = mpsc::channel(QUEUE);
-    let feed = async move {
-        while let Some(piece) = archive.next().await {
-            if sender.send(piece).await.is_err() {
-                return;
-            }
-        }
-    };
-    let ((), sent) = tokio::join!(feed, session.send_file(exporter, pieces));
-    Ok(sent?)
-}
-
-/// An image's files on their way to a client's folder.
-struct Folder(ImageFiles);
-
-impl FolderSource for Folder {
-    fn names(&self) -> Box<dyn Iterator<Item = std::io::Result<OutgoingName>> + '_> {
-        let name = |file: builder::ImageFile| OutgoingName {
-            kind: match file.kind {
-                EntryKind::Directory => Outgoing::Folder,
-                EntryKind::Symlink(target) => Outgoing::Link(String::from_utf8_lossy(&target).into_owned()),
-                EntryKind::Fifo => Outgoing::Fifo,
-                EntryKind::Character { major, minor } => Outgoing::CharacterDevice { major, minor },
-                EntryKind::Block { major, minor } => Outgoing::BlockDevice { major, minor },
-                EntryKind::File | EntryKind::HardLink(_) => Outgoing::File { size: file.size },
-            },
-            path: file.path,
-            mode: file.mode,
-            modified: file.mtime.saturating_mul(SECOND),
-            attributes: Vec::new(),
-        };
-        Box::new(self.0.list().into_iter().map(move |file| Ok(name(file))))
-    }
-
-    fn open(&self, path: &str) -> std::io::Result<Box<dyn Read + '_>> {
-        self.0.open(path)
-    }
 }
 
 #[cfg(test)]
@@ -204,12 +259,32 @@ mod tests {
     #[test]
     fn exporters_are_checked_before_anything_is_built() {
         let image = of("moby", &[("name", "a,a:latest,r.io/b:1")]).unwrap();
-        assert_eq!(image, Some(Export::Image { names: vec!["a:latest".to_owned(), "r.io/b:1".to_owned()] }));
-        assert_eq!(of("local", &[]).unwrap(), Some(Export::Folder { exporter: "1".to_owned() }));
+        let names = vec!["a:latest".to_owned(), "r.io/b:1".to_owned()];
+        let naming = Naming { names, ..Naming::default() };
+        assert_eq!(image, Some(Export::Image { naming, push: false, store: true }));
+        let folder = |split| Some(Export::Folder { exporter: "1".to_owned(), split });
+        assert_eq!(of("local", &[]).unwrap(), folder(Split::Several));
+        assert_eq!(of("local", &[("platform-split", "false")]).unwrap(), folder(Split::Never));
         assert_eq!(of("cacheonly", &[]).unwrap(), None);
-        assert_eq!(of("oci", &[]).unwrap_err().message, "exporter \"oci\" could not be found");
-        assert!(of("image", &[("push", "true")]).is_err());
-        assert!(of("image", &[("name", "Bad Name")]).is_err());
-        assert!(of("tar", &[("compression", "zstd")]).is_err());
+        assert_eq!(of("moon", &[]).unwrap_err().message, "exporter \"moon\" could not be found");
+        assert!(matches!(of("image", &[("push", "true")]).unwrap(), Some(Export::Image { push: true, .. })));
+        for (kind, option) in [
+            ("image", ("name", "Bad Name")),
+            ("image", ("push", "perhaps")),
+            ("image", ("push-by-digest", "true")),
+            ("image", ("compression", "zstd")),
+            ("oci", ("tar", "false")),
+            ("tar", ("compression", "zstd")),
+        ] {
+            assert!(of(kind, &[option]).is_err(), "{kind} {option:?}");
+        }
+    }
+
+    #[test]
+    fn annotations_are_options_of_images() {
+        let export = of("oci", &[("annotation-index.a", "b"), ("oci-mediatypes", "true")]).unwrap();
+        let Some(Export::Layout { naming, kind: Layout::Oci, .. }) = export else { panic!("a layout") };
+        assert_eq!(naming.annotations.index["a"], "b");
+        assert!(of("tar", &[("annotation.a", "b")]).is_err());
     }
 }

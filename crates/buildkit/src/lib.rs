@@ -8,8 +8,11 @@
 //! Invariants: attributes that are not done are refused. What a build tells is bounded; a build ends with whoever asked
 //! for it.
 
+mod annotations;
+mod attest;
 mod attributes;
 mod bridge;
+mod built;
 mod error;
 mod export;
 mod history;
@@ -22,7 +25,7 @@ mod solve;
 mod steps;
 mod uploads;
 
-pub use bridge::{Bridge, Led};
+pub use bridge::{Bridge, Led, LedPart};
 pub use error::{SolveError, Source};
 pub use history::Record;
 pub use job::Statuses;

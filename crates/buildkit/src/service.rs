@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use builder::{Builder, Made};
+use builder::Builder;
 use buildkit_session::{ContextStore, Sessions};
 use errors::ErrorKind;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::bridge::Bridge;
+use crate::built::Built;
 use crate::error::SolveError;
 use crate::history::{History, Record};
 use crate::job::{Job, Statuses};
@@ -172,7 +173,7 @@ impl BuildKit {
     }
 
     /// Lets the client lead the build; answers the result that it chose.
-    pub(crate) async fn led(&self, job: &Arc<Job>, solve: &Solve) -> Result<Option<Made>, SolveError> {
+    pub(crate) async fn led(&self, job: &Arc<Job>, solve: &Solve) -> Result<Option<Built>, SolveError> {
         let cache_to = solve.cache_exports.clone();
         let bridge = Bridge::new(self.clone(), Arc::clone(job), solve.session.clone(), cache_to);
         if let Some(open) = self.jobs().get_mut(&job.reference) {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use builder::{CacheTarget, Made};
+use builder::CacheTarget;
 use buildkit_api::Timestamp;
 use bytes::Bytes;
 use errors::ErrorKind;
 use tokio::sync::mpsc;
 
-use crate::attributes;
+use crate::attest::Facts;
+use crate::attributes::{self, Wanted};
+use crate::built::{Built, Part};
 use crate::error::SolveError;
 use crate::export::Export;
 use crate::history::Record;
@@ -88,7 +90,7 @@ impl BuildKit {
         exports: &[Export],
         upload: Option<mpsc::Receiver<std::io::Result<Bytes>>>,
     ) -> Result<BTreeMap<String, String>, SolveError> {
-        let made = match solve.frontend.as_str() {
+        let built = match solve.frontend.as_str() {
             "" => self.led(job, solve).await?,
             _ => {
                 let cache_to = solve.cache_exports.clone();
@@ -97,13 +99,13 @@ impl BuildKit {
             }
         };
         let mut response = BTreeMap::new();
-        let Some(made) = made else { return Ok(response) };
+        let Some(built) = built else { return Ok(response) };
         let session = match solve.session.as_str() {
             "" => None,
             session => Some(self.sessions().get(session).await?),
         };
         for export in exports {
-            response.extend(export.perform(job, self.builder(), session.as_ref(), &made).await?);
+            response.extend(export.perform(job, self.builder(), session.as_ref(), &built).await?);
         }
         Ok(response)
     }
@@ -128,7 +130,8 @@ pub(crate) fn check_frontend(name: &str) -> Result<(), SolveError> {
 }
 
 /// Builds, without deciding what becomes of the result.
-pub(crate) async fn make(service: &BuildKit, job: &Arc<Job>, work: Work<'_>) -> Result<Made, SolveError> {
+pub(crate) async fn make(service: &BuildKit, job: &Arc<Job>, work: Work<'_>) -> Result<Built, SolveError> {
+    let started = now();
     let mut wanted = attributes::read(work.attributes)?;
     wanted.request.cache_to = work.cache_to;
     let session = match work.session {
@@ -136,17 +139,32 @@ pub(crate) async fn make(service: &BuildKit, job: &Arc<Job>, work: Work<'_>) -> 
         session => Some(service.sessions().get(session).await?),
     };
     local::bring(job, service.contexts(), session, work.upload, &mut wanted).await?;
-    let (filename, text) = (wanted.places.filename, wanted.request.definition.clone().unwrap_or_default());
+    let Wanted { request, places, platforms, is_index, attestations } = wanted;
+    let (filename, text) = (places.filename, request.definition.clone().unwrap_or_default());
     let (output, told) = builder::steps();
     let (builder, token) = (service.builder().clone(), job.token.clone());
     // Whoever asked may go: the build then ends by its token, and clears up.
-    let request = wanted.request;
-    let making = tokio::spawn(async move { builder.make(request, &output, &token).await });
+    let wanted: Vec<Option<String>> = match &platforms[..] {
+        [] => vec![None],
+        some => some.iter().cloned().map(Some).collect(),
+    };
+    let making = tokio::spawn(async move { builder.make_all(request, &wanted, &output, &token).await });
     steps::pass_on(job, told).await;
     let made =
         making.await.map_err(|_| SolveError::refused(ErrorKind::Internal, "the build did not come to its end"))?;
     service.contexts().collect().await;
-    made.map_err(|error| SolveError::of_build(&error, &filename, &text))
+    let made = made.map_err(|error| SolveError::of_build(&error, &filename, &text))?;
+    let (reference, attributes) = (job.reference.as_str(), work.attributes);
+    let facts = Facts { reference, attributes, filename: &filename, dockerfile: &text, started, finished: now() };
+    let mut parts = Vec::new();
+    for (place, made) in made.into_iter().enumerate() {
+        let own = || made.image.config.platform().to_string();
+        let platform = platforms.get(place).cloned().unwrap_or_else(own);
+        let mut part = Part { platform, made, said: Vec::new() };
+        part.said = attestations.of(job, service.builder(), &part, &facts).await?;
+        parts.push(part);
+    }
+    Ok(Built { parts, is_index })
 }
 
 /// 25 letters and digits or so, as BuildKit names things.

@@ -51,7 +51,7 @@ pub(crate) async fn pass_on(job: &Job, mut told: mpsc::Receiver<Progress>) {
 }
 
 fn digest(job: &Job, step: StepId) -> String {
-    job.digest(&format!("{}.{}", step.stage, step.number))
+    job.digest(&format!("{}.{}.{}", step.platform, step.stage, step.number))
 }
 
 /// `downloading 3f4ca61aafcd 1.2MB / 3.4MB`.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use ids::{Digest, Reference};
-use image_core::{Descriptor, ImageConfig, Manifest, chain_ids, media_type};
+use image_core::{Descriptor, ImageConfig, Manifest, Platform, chain_ids, media_type};
 
 use crate::backend::{Backend, Collect, Record};
 use crate::blobs::ingest_key;
@@ -48,7 +48,7 @@ impl BuildImage {
         Digest::of(self.config.to_bytes())
     }
 
-    fn load(&self) -> Result<(LoadedImage, Bytes), ImagesError> {
+    pub(crate) fn load(&self) -> Result<(LoadedImage, Bytes), ImagesError> {
         let raw = Bytes::from(self.config.to_bytes());
         let kind = if self.oci { media_type::OCI_CONFIG } else { media_type::DOCKER_CONFIG };
         let described = Descriptor::new(kind, Digest::of(&raw), raw.len() as u64);
@@ -62,9 +62,16 @@ impl BuildImage {
 }
 
 impl Images {
-    /// The image that a build begins on; its layers are unpacked.
-    pub async fn build_base(&self, name: &str) -> Result<(Digest, BuildImage), ImagesError> {
-        let found = self.find(name).await?;
+    /// The image that a build begins on; its layers are unpacked. Without a platform the one that counts here.
+    pub async fn build_base(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<(Digest, BuildImage), ImagesError> {
+        let mut found = self.find(name).await?;
+        if let Some(platform) = platform.filter(|wanted| wanted.rank(&found.image.config.platform()).is_none()) {
+            found = self.find_platform(name, platform).await?;
+        }
         self.ensure_unpacked(&self.backend, &found.image).await?;
         let image = &found.image;
         self.note_use(image.id);

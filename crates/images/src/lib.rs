@@ -12,6 +12,7 @@
 //! Who uses an image is asked through [`ImageUsers`], events go to an [`EventSink`]; the daemon implements both. No HTTP
 //! and no type of the Engine API appears here.
 
+mod assemble;
 mod backend;
 mod blobs;
 mod build;
@@ -50,6 +51,7 @@ mod tag;
 mod unpack;
 mod usage;
 
+pub use assemble::{Assembled, AssembledImage, Assembly};
 pub use build::{BuildImage, LayerView};
 pub use build_cache::HeldLayers;
 pub use commit::CommitRequest;

@@ -80,6 +80,21 @@ impl Images {
         Ok(write(self.backend.clone(), lease, contents.into_parts()?))
     }
 
+    /// One target that has no name in the store, or another one; the archive has these.
+    pub(crate) async fn archive_target(
+        &self,
+        target: &Descriptor,
+        names: Vec<Reference>,
+    ) -> Result<ByteStream, ImagesError> {
+        let lease = Lease::new(&self.backend, "save").await?;
+        let image = self.load(target).await?;
+        let mut contents = Contents::default();
+        self.gather(&lease, target, &image, &mut contents).await?;
+        let found = Found { image: image.clone(), records: Vec::new() };
+        describe(&Chosen { found, target: target.clone(), names }, &image, &mut contents);
+        Ok(write(self.backend.clone(), lease, contents.into_parts()?))
+    }
+
     /// What one name of the request stands for, added to what is chosen already.
     async fn choose(&self, name: &str, chosen: &mut Vec<Chosen>) -> Result<(), ImagesError> {
         let reference = Reference::parse_familiar(name).ok();

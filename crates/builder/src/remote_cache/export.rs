@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use build_core::{CACHE_CONFIG, CachedLayer, CachedStep, write_cache_config};
 use bytes::Bytes;
 use image_core::{Descriptor, Index, Manifest, media_type};
+use tokio_util::sync::CancellationToken;
 
 use super::import::lent;
 use super::spec::{CacheMode, CachePlace, CacheTarget};
@@ -16,8 +17,9 @@ use super::{MOUNT, mounts};
 use crate::builder::Shared;
 use crate::cancel::unless;
 use crate::error::BuildError;
+use crate::output::Output;
 use crate::ports::{HeldLayers, Image};
-use crate::state::Build;
+use crate::request::BuildRequest;
 
 /// What of a build can be sent.
 pub(crate) struct Exported<'a> {
@@ -29,13 +31,22 @@ pub(crate) struct Exported<'a> {
     pub mounts: &'a BTreeSet<String>,
 }
 
+/// Whose steps are sent, for all its platforms at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Exporting<'a> {
+    pub shared: &'a Shared,
+    pub request: &'a BuildRequest,
+    pub output: &'a Output,
+    pub token: &'a CancellationToken,
+}
+
 /// Lists the steps in the image's own configuration.
 pub(crate) fn embed(image: &mut Image, steps: &[CachedStep]) {
     image.config.build_cache = Some(STANDARD.encode(write_cache_config(steps)));
 }
 
 /// Sends them to one place.
-pub(crate) async fn export(build: &Build<'_>, target: &CacheTarget, made: Exported<'_>) -> Result<(), BuildError> {
+pub(crate) async fn export(build: Exporting<'_>, target: &CacheTarget, made: Exported<'_>) -> Result<(), BuildError> {
     let CacheTarget::Place { place, mode, mounts, index, ignore_error } = target else { return Ok(()) };
     let steps = match mode {
         CacheMode::Min => made.result,
@@ -65,7 +76,7 @@ pub(crate) async fn export(build: &Build<'_>, target: &CacheTarget, made: Export
     }
 }
 
-async fn store(build: &Build<'_>, place: &CachePlace) -> Result<Arc<dyn CacheStore>, BuildError> {
+async fn store(build: Exporting<'_>, place: &CachePlace) -> Result<Arc<dyn CacheStore>, BuildError> {
     match place {
         CachePlace::Registry(reference) => {
             let login = crate::stage::credentials(build.request, reference).await?;

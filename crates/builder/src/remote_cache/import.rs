@@ -194,7 +194,7 @@ pub(super) async fn lent(
 
 /// An image of the store that lists its steps.
 async fn own_image(shared: &Shared, reference: &Reference) -> Result<Option<(Image, Arc<dyn CacheStore>)>, BuildError> {
-    match shared.images.find(&reference.familiar()).await {
+    match shared.images.find(&reference.familiar(), None).await {
         Ok((_, image)) if image.config.build_cache.is_some() => {
             let store: Arc<dyn CacheStore> = Arc::new(ImageStore(shared.images.hold().await?));
             Ok(Some((image, store)))

@@ -11,7 +11,7 @@ mod mounts;
 mod spec;
 mod store;
 
-pub(crate) use export::{Exported, embed, export};
+pub(crate) use export::{Exported, Exporting, embed, export};
 pub(crate) use import::{ImportedLayer, ImportedMount, ImportedStep, Imports};
 pub(crate) use mounts::{folder as mount_folder, unpack};
 pub use spec::{CacheMode, CachePlace, CacheSource, CacheTarget};

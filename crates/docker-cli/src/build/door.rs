@@ -34,6 +34,7 @@ pub async fn choose(context: &Context, flags: &Matches) -> Result<Door, Failure>
     let wanted = wanted(std::env::var(VARIABLE).ok().as_deref())?;
     let classic = CLASSIC.into_iter().find(|name| flags.given(name));
     let classic = classic.or_else(|| (!flags.is_set("rm")).then_some("rm"));
+    let several = flags.text("platform").contains(',').then_some("platform");
     let door = match (wanted, classic) {
         (Some(Door::BuildKit), Some(name)) => {
             return Err(Failure::Text(format!(
@@ -49,7 +50,7 @@ pub async fn choose(context: &Context, flags: &Matches) -> Result<Door, Failure>
             Err(_) => Door::Classic,
         },
     };
-    match BUILDKIT.into_iter().find(|name| flags.given(name)) {
+    match BUILDKIT.into_iter().find(|name| flags.given(name)).or(several) {
         Some(name) if door == Door::Classic => Err(Failure::Text(match classic {
             Some(other) => format!("--{name} and --{other} belong to different builders"),
             None => format!("--{name} requires BuildKit\nhint: build with {VARIABLE}=1"),

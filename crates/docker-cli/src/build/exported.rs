@@ -50,13 +50,10 @@ impl Exported {
         for text in annotations {
             let wrong = || Failure::Text(format!("invalid annotation {text:?}, expected key=value"));
             let (key, value) = text.split_once('=').ok_or_else(wrong)?;
-            let key = match key.split_once(':') {
-                Some((kind @ ("manifest" | "index" | "manifest-descriptor" | "index-descriptor"), key)) => {
-                    format!("annotation-{kind}.{key}")
-                }
-                _ => format!("annotation.{key}"),
-            };
-            attributes.insert(key, value.to_owned());
+            let (levels, key) = levels(key);
+            for level in levels {
+                attributes.insert(format!("annotation{level}.{key}"), value.to_owned());
+            }
         }
         self.add("moby", attributes, None);
         Ok(())
@@ -104,6 +101,21 @@ impl Exported {
     }
 }
 
+/// `index,manifest[linux/amd64]:KEY`: what an annotation is on, as exporters name it, and its key.
+fn levels(text: &str) -> (Vec<String>, &str) {
+    const LEVELS: [&str; 4] = ["manifest", "index", "manifest-descriptor", "index-descriptor"];
+    let level = |word: &str| {
+        let end = word.find('[').unwrap_or(word.len());
+        let is_whole = end == word.len() || word.ends_with(']');
+        (LEVELS.contains(&&word[..end]) && is_whole).then(|| format!("-{word}"))
+    };
+    let prefixed = text.split_once(':').and_then(|(before, key)| {
+        let levels = before.split(',').map(level).collect::<Option<Vec<_>>>()?;
+        Some((levels, key))
+    });
+    prefixed.unwrap_or_else(|| (vec![String::new()], text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +142,11 @@ mod tests {
         assert_eq!(attributes["name"], "x:1,y:2");
         assert_eq!((attributes["annotation.a.b"].as_str(), attributes["annotation-index.d"].as_str()), ("c", "e=f"));
         assert!(exported.add_image(&[], &["nothing".to_owned()]).is_err());
+        let of = |text| {
+            let (levels, key) = levels(text);
+            (levels.join(" "), key)
+        };
+        assert_eq!(of("index,manifest[linux/amd64]:a"), ("-index -manifest[linux/amd64]".to_owned(), "a"));
+        assert_eq!(of("org.x:y"), (String::new(), "org.x:y"));
     }
 }

@@ -12,10 +12,11 @@ use container_core::{ListFilter, ReadOnly};
 use containers::{AttachRequest, CreateRequest, ListRequest, RemoveOptions, WaitCondition};
 use errors::{ErrorKind, Kind};
 use futures_util::stream;
-use ids::Reference;
+use ids::{Digest, Reference};
 use image_core::{Descriptor, Platform};
-use images::{BuildImage, Images, LayerView, ProgressSender, PullRequest};
+use images::{BuildImage, Images, ImagesError, LayerView, ProgressSender, PullRequest, PushRequest};
 use tokio::io::{AsyncReadExt, BufReader};
+use tokio::sync::mpsc;
 
 /// Bytes of a frame's head in an attached stream.
 const FRAME_HEAD: usize = 8;
@@ -49,8 +50,9 @@ pub struct BuildImages(pub Images);
 
 #[async_trait]
 impl builder::Images for BuildImages {
-    async fn find(&self, name: &str) -> Result<(String, Image), PortError> {
-        let (id, image) = self.0.build_base(name).await.map_err(refused)?;
+    async fn find(&self, name: &str, platform: Option<&str>) -> Result<(String, Image), PortError> {
+        let platform = platform.map(Platform::parse).transpose().map_err(refused)?;
+        let (id, image) = self.0.build_base(name, platform.as_ref()).await.map_err(refused)?;
         Ok((id.to_string(), Image { config: image.config, layers: image.layers, oci: image.oci }))
     }
 
@@ -64,20 +66,36 @@ impl builder::Images for BuildImages {
         let reference = Reference::parse_familiar(name).map_err(refused)?.with_default_tag();
         let platform = platform.map(Platform::parse).transpose().map_err(refused)?;
         let request = PullRequest { reference, platform, credentials };
-        let (sender, mut progress) = ProgressSender::channel();
-        let tell = async {
-            while let Some(line) = progress.recv().await {
-                let (id, status) = (line.id, line.status);
-                output.send(Line::Progress { id, status, current: line.current, total: line.total }).await;
-            }
+        let (sender, progress) = ProgressSender::channel();
+        told(output, progress, async move { self.0.pull(&request, &sender).await.map(drop) }).await
+    }
+
+    async fn target(&self, name: &str) -> Result<Digest, PortError> {
+        Ok(self.0.resolve(name).await.map_err(refused)?.target.digest)
+    }
+
+    async fn assemble(&self, assembly: &builder::Assembly) -> Result<Box<dyn builder::Assembled>, PortError> {
+        let statement = |said: &builder::Statement| (said.predicate_type.clone(), said.predicate.clone());
+        let image = |one: &builder::AssembledImage| images::AssembledImage {
+            image: to_images(&one.image),
+            annotations: one.annotations.clone(),
+            descriptor_annotations: one.descriptor_annotations.clone(),
+            statements: one.statements.iter().map(statement).collect(),
         };
-        let pull = async {
-            let pulled = self.0.pull(&request, &sender).await;
-            drop(sender);
-            pulled
+        let wanted = images::Assembly {
+            images: assembly.images.iter().map(image).collect(),
+            names: names(&assembly.names)?,
+            annotations: assembly.annotations.clone(),
+            is_index: assembly.is_index,
         };
-        let (pulled, ()) = tokio::join!(pull, tell);
-        pulled.map(drop).map_err(refused)
+        Ok(Box::new(Assembled(self.0.assemble(&wanted).await.map_err(refused)?)))
+    }
+
+    async fn push(&self, name: &str, credentials: Credentials, output: &Output) -> Result<(), PortError> {
+        let reference = Reference::parse_familiar(name).map_err(refused)?.with_default_tag();
+        let request = PushRequest { reference, platform: None, credentials };
+        let (sender, progress) = ProgressSender::channel();
+        told(output, progress, async move { self.0.push(&request, &sender).await }).await
     }
 
     async fn add_layer(&self, owner: &str, below: &Image, layer: LayerStream) -> Result<Descriptor, PortError> {
@@ -126,6 +144,48 @@ impl builder::Images for BuildImages {
     async fn close(&self, view: View) -> Result<(), PortError> {
         self.0.close_view(LayerView { directories: view.directories, key: view.key }).await.map_err(refused)
     }
+}
+
+/// Passes on what a pull or a push tells.
+async fn told(
+    output: &Output,
+    mut progress: mpsc::Receiver<images::Progress>,
+    work: impl Future<Output = Result<(), ImagesError>> + Send,
+) -> Result<(), PortError> {
+    let tell = async {
+        while let Some(line) = progress.recv().await {
+            let (id, status) = (line.id, line.status);
+            output.send(Line::Progress { id, status, current: line.current, total: line.total }).await;
+        }
+    };
+    let (worked, ()) = tokio::join!(work, tell);
+    worked.map_err(refused)
+}
+
+/// Manifests over images that were built.
+struct Assembled(images::Assembled);
+
+#[async_trait]
+impl builder::Assembled for Assembled {
+    fn target(&self) -> &Descriptor {
+        self.0.target()
+    }
+
+    async fn keep(&self) -> Result<(), PortError> {
+        self.0.keep().await.map_err(refused)
+    }
+
+    async fn tag(&self, name: &str) -> Result<(), PortError> {
+        self.0.tag(&Reference::parse_familiar(name).map_err(refused)?).await.map_err(refused)
+    }
+
+    async fn archive(&self, names: &[String]) -> Result<LayerStream, PortError> {
+        self.0.archive(&crate::wiring::builds::names(names)?).await.map_err(refused)
+    }
+}
+
+fn names(names: &[String]) -> Result<Vec<Reference>, PortError> {
+    names.iter().map(|name| Reference::parse_familiar(name).map_err(refused)).collect()
 }
 
 /// Layers on their way to another engine.
