@@ -96,15 +96,17 @@ fn print(rows: &[Row]) {
     }
 }
 
-/// Runs each contender in turn, so many rounds, after a few to warm up; the median of each in milliseconds.
+/// Runs each contender in turn, so many rounds, after a few to warm up; the median of each in milliseconds. Where few
+/// rounds are enough one warms up.
 pub fn take_turns(rounds: usize, contenders: &mut [(&str, &mut dyn FnMut() -> Result<()>)]) -> Result<Vec<f64>> {
-    const WARM_UP: usize = 3;
+    const MOST_WARM_UP: usize = 3;
+    let warm_up = MOST_WARM_UP.min(rounds.div_ceil(3));
     let mut times = vec![Vec::with_capacity(rounds); contenders.len()];
-    for round in 0..WARM_UP + rounds {
+    for round in 0..warm_up + rounds {
         for (index, (name, run)) in contenders.iter_mut().enumerate() {
             let started = Instant::now();
             run().with_context(|| (*name).to_owned())?;
-            if round >= WARM_UP {
+            if round >= warm_up {
                 times[index].push(started.elapsed());
             }
         }
