@@ -25,7 +25,7 @@ use crate::request::{BuildRequest, ContextSource};
 use crate::squash::squash;
 use crate::state::{Build, StageResult};
 use crate::tree::Tree;
-use crate::{messages, parallel, remote, remote_cache};
+use crate::{hints, messages, parallel, remote, remote_cache};
 
 /// The most bytes of layers that the cache keeps unless the configuration says otherwise.
 const MAX_CACHE_BYTES: u64 = 20 << 30;
@@ -153,7 +153,11 @@ impl Builder {
         token: &CancellationToken,
     ) -> Result<String, BuildError> {
         let tags = request.tags.clone();
-        let made = self.make(request, output, token).await?;
+        let made = self.make(request, output, token).await;
+        if made.is_err() {
+            output.tell_kept().await;
+        }
+        let made = made?;
         let id = self.store(&made).await?;
         if output.is_quiet() {
             output.result(format!("{id}\n")).await;
@@ -193,7 +197,8 @@ impl Builder {
         let source = std::mem::take(&mut request.context);
         let mut context = self.take_context(source, &mut request, output, token).await?;
         let file = self.read_dockerfile(&context, &request)?;
-        context::hide_ignored(&mut context, &request.dockerfile)?;
+        let ignore = context::hide_ignored(&mut context, &request.dockerfile)?;
+        request.ignore = request.ignore.take().or(ignore);
         let named_files = self.take_named_files(&mut request, output, token).await?;
         let (context, named_files) = (Arc::new(context), Arc::new(named_files));
         let ending = token.child_token();
@@ -214,6 +219,11 @@ impl Builder {
         };
         let all = platforms.iter().enumerate().map(one);
         let built = whole(futures_util::future::join_all(all).await);
+        if let Err(error) = &built
+            && let Some((_, lines)) = error.place()
+        {
+            output.text(dockerfile::excerpt(&request.dockerfile, file.text.as_bytes(), lines)).await;
+        }
         let made = match built {
             Ok(built) => {
                 let exporting = Exporting { shared: &self.shared, request: &request, output, token };
@@ -262,7 +272,7 @@ impl Builder {
         let stages = declare_globals(&mut build)?;
         let target = match stages {
             Some(stages) => stages,
-            None => return Err(messages::no_target(request.target.as_deref().unwrap_or_default())),
+            None => return Err(hints::of_target(file, request.target.as_deref().unwrap_or_default())),
         };
         build.steps = count_steps(file, &target.stages) + request.labels.len();
         build.imports = Arc::new(import(&build).await?);
@@ -391,8 +401,8 @@ impl Builder {
         if found.is_none() && request.dockerfile == "Dockerfile" {
             found = read("dockerfile")?;
         }
-        let bytes = found.ok_or_else(|| messages::missing_dockerfile(&request.dockerfile))?;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
+        let bytes = found.ok_or_else(|| hints::of_dockerfile(context, request.ignore.as_ref(), &request.dockerfile))?;
+        if bytes.is_empty() {
             return Err(messages::empty_dockerfile(&request.dockerfile));
         }
         let file = Dockerfile::parse(&bytes)?;

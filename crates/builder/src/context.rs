@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::error::BuildError;
 use crate::lent::{ContextFiles, ContextKind};
 use crate::paths::{absolute, clean, parents};
+use crate::request::IgnoreFile;
 use crate::tree::{Node, NodeKind, Store, Tree};
 
 /// Names of one context, and bytes of it.
@@ -74,11 +75,11 @@ pub(crate) fn empty(spool_folder: &Path) -> Result<Tree, BuildError> {
 }
 
 /// The Dockerfile and the ignore file stay out of what is copied if the rules say so; everything else that they name the
-/// client has left at home.
-pub(crate) fn hide_ignored(tree: &mut Tree, dockerfile: &str) -> Result<(), BuildError> {
+/// client has left at home. Answers the rules.
+pub(crate) fn hide_ignored(tree: &mut Tree, dockerfile: &str) -> Result<Option<IgnoreFile>, BuildError> {
     let rules =
         tree.read(IGNORE_FILE, MAX_IGNORE_BYTES).map_err(|error| BuildError::file("read .dockerignore", error))?;
-    let Some(rules) = rules else { return Ok(()) };
+    let Some(rules) = rules else { return Ok(None) };
     let rules = IgnoreRules::parse(&String::from_utf8_lossy(&rules))
         .map_err(|error| BuildError::invalid(format!("error reading .dockerignore: {error}")))?;
     for name in [IGNORE_FILE, dockerfile] {
@@ -86,7 +87,7 @@ pub(crate) fn hide_ignored(tree: &mut Tree, dockerfile: &str) -> Result<(), Buil
             tree.nodes.remove(name);
         }
     }
-    Ok(())
+    Ok(Some(IgnoreFile { name: IGNORE_FILE.to_owned(), rules }))
 }
 
 /// A file without a name (open(2), O_TMPFILE).

@@ -14,6 +14,9 @@ pub enum BuildError {
     /// In Docker's words.
     #[error("{message}")]
     Refused { kind: ErrorKind, message: String },
+    /// A path that a step copies from the context; the message is in Docker's words.
+    #[error("{message}")]
+    NotInContext { path: String, message: String },
     #[error(transparent)]
     Port(#[from] PortError),
     /// A RUN's program failed.
@@ -33,6 +36,9 @@ pub enum BuildError {
     /// A step failed; the lines are those of the Dockerfile.
     #[error("{source}")]
     Step { lines: Lines, instruction: String, source: Box<BuildError> },
+    /// The same with what may have been meant, on a line of its own.
+    #[error("{}\nhint: {hint}", errors::chain(.error.as_ref()))]
+    Hinted { error: Box<BuildError>, hint: String },
 }
 
 impl BuildError {
@@ -48,10 +54,20 @@ impl BuildError {
         Self::File { action: action.into(), source: source.into() }
     }
 
+    /// The same with a hint, unless it has one or is none of the Dockerfile's.
+    pub(crate) fn hinting(self, hint: Option<String>) -> Self {
+        match (self, hint) {
+            (error @ (Self::Cancelled | Self::Lost | Self::Step { .. } | Self::Hinted { .. }), _) => error,
+            (error, None) => error,
+            (error, Some(hint)) => Self::Hinted { error: Box::new(error), hint },
+        }
+    }
+
     /// The same in the words of BuildKit, whose clients show where it was by themselves.
     pub fn of_step(&self) -> String {
         match self {
             Self::Step { source, .. } => source.of_step(),
+            Self::Hinted { error, hint } => format!("{}\nhint: {hint}", error.of_step()),
             Self::Exit { command, code } => {
                 format!("process {command:?} did not complete successfully: exit code: {code}")
             }
@@ -64,6 +80,7 @@ impl BuildError {
         match self {
             Self::Exit { code, .. } => *code,
             Self::Step { source, .. } => source.exit_code(),
+            Self::Hinted { error, .. } => error.exit_code(),
             _ => 0,
         }
     }
@@ -90,10 +107,11 @@ impl Kind for BuildError {
             Self::Parse(error) => error.kind(),
             Self::Refused { kind, .. } => *kind,
             Self::Port(error) => error.kind(),
-            Self::Exit { .. } | Self::Context(_) => ErrorKind::InvalidArgument,
+            Self::Exit { .. } | Self::Context(_) | Self::NotInContext { .. } => ErrorKind::InvalidArgument,
             Self::File { .. } | Self::Cache(_) | Self::Lost => ErrorKind::Internal,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Step { source, .. } => source.kind(),
+            Self::Hinted { error, .. } => error.kind(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod emulation;
 mod error;
 mod fetch;
 mod files;
+mod hints;
 mod layer;
 mod lent;
 mod linked;
@@ -57,6 +58,6 @@ pub use ports::{
 };
 pub use progress::{Progress, StepId};
 pub use remote_cache::{CacheMode, CachePlace, CacheSource, CacheStore, CacheTarget};
-pub use request::{BuildRequest, BuildSecret, ContextSource, Resources, Secrets};
+pub use request::{BuildRequest, BuildSecret, ContextSource, IgnoreFile, Resources, Secrets};
 
 pub use registry_client::{BlobSource, Credentials, Repository};

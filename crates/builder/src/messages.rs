@@ -34,12 +34,10 @@ pub(crate) fn squash() -> BuildError {
 }
 
 pub(crate) fn not_in_context(instruction: &str, path: &str) -> BuildError {
-    BuildError::refused(
-        ErrorKind::InvalidArgument,
-        format!(
-            "{instruction} failed: file not found in build context or excluded by .dockerignore: stat {path}: file does not exist"
-        ),
-    )
+    let message = format!(
+        "{instruction} failed: file not found in build context or excluded by .dockerignore: stat {path}: file does not exist"
+    );
+    BuildError::NotInContext { path: path.to_owned(), message }
 }
 
 pub(crate) fn not_in_stage(instruction: &str, path: &str) -> BuildError {

@@ -1,7 +1,7 @@
 //! What a build tells while it goes on: lines for the classic builder's clients, or steps for those that show all of them
 //! at the same time ([`crate::progress`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -12,6 +12,9 @@ use crate::progress::{self, Progress, StepNames, Teller};
 const QUEUE: usize = 64;
 /// Lines of a stage whose turn has not come yet.
 const QUEUE_BESIDE: usize = 1024;
+
+/// Bytes of what a quiet build would have told that are kept.
+const MAX_KEPT: usize = 64 << 10;
 
 /// One thing told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,18 +40,20 @@ pub struct Output {
     lines: Option<mpsc::Sender<Line>>,
     steps: Option<Teller>,
     quiet: bool,
+    /// What a quiet build has not told: the end of it.
+    kept: Arc<Mutex<String>>,
 }
 
 /// An output and its other end.
 pub fn lines(quiet: bool) -> (Output, mpsc::Receiver<Line>) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Output { lines: Some(sender), steps: None, quiet }, receiver)
+    (Output { lines: Some(sender), steps: None, quiet, kept: Arc::default() }, receiver)
 }
 
 /// An output that tells of steps instead of lines.
 pub fn steps() -> (Output, mpsc::Receiver<Progress>) {
     let (teller, receiver) = progress::channel();
-    (Output { lines: None, steps: Some(teller), quiet: false }, receiver)
+    (Output { lines: None, steps: Some(teller), quiet: false, kept: Arc::default() }, receiver)
 }
 
 impl Output {
@@ -57,7 +62,8 @@ impl Output {
         let (sender, receiver) = mpsc::channel(QUEUE_BESIDE);
         let lines = self.lines.as_ref().map(|_| sender);
         let steps = self.steps.as_ref().map(|steps| steps.of_stage(stage, names));
-        (Self { lines, steps, quiet: self.quiet }, receiver)
+        // Who passes the lines on knows which of them are told.
+        (Self { lines, steps, quiet: false, kept: Arc::default() }, receiver)
     }
 
     /// The same for one of several platforms.
@@ -70,10 +76,30 @@ impl Output {
         if let (Some(steps), Line::Progress { id, status, current, total }) = (&self.steps, &line) {
             steps.pulled(id, status, *current, *total).await;
         }
-        if self.quiet && !matches!(line, Line::Image(_)) {
-            return;
+        match line {
+            Line::Text(text) if self.quiet => self.keep(&text),
+            Line::Progress { .. } if self.quiet => {}
+            line => self.pass(line).await,
         }
-        self.pass(line).await;
+    }
+
+    fn keep(&self, text: &str) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_str(text);
+        if kept.len() > MAX_KEPT {
+            // Whole lines, as far as there are any.
+            let from = kept.ceil_char_boundary(kept.len() - MAX_KEPT);
+            let line = kept[from..].find('\n').map_or(0, |end| end + 1);
+            kept.drain(..from + line);
+        }
+    }
+
+    /// What a quiet build has not told, for one that has failed: as Docker's builder does.
+    pub(crate) async fn tell_kept(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        if !kept.is_empty() {
+            self.pass(Line::Text(kept)).await;
+        }
     }
 
     pub async fn text(&self, text: impl Into<String>) {
@@ -127,5 +153,26 @@ impl Output {
         if let Some(lines) = &self.lines {
             let _ = lines.send(line).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_quiet_build_that_fails_tells_the_end_of_what_it_kept() {
+        let (output, mut told) = lines(true);
+        for number in 0..10_000 {
+            output.text(format!("line {number}\n")).await;
+        }
+        output.send(Line::Image("id".to_owned())).await;
+        output.tell_kept().await;
+        output.tell_kept().await;
+        drop(output);
+        assert_eq!(told.recv().await, Some(Line::Image("id".to_owned())));
+        let Some(Line::Text(kept)) = told.recv().await else { panic!("nothing was kept") };
+        assert!(kept.len() <= MAX_KEPT && kept.starts_with("line ") && kept.ends_with("line 9999\n"));
+        assert_eq!(told.recv().await, None);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use container_core::{HostConfig, Ulimit};
+use dockerfile::IgnoreRules;
 use registry_client::Credentials;
 use tokio::sync::mpsc;
 
@@ -42,12 +43,21 @@ pub struct BuildRequest {
     /// By the registry's host.
     pub credentials: BTreeMap<String, Credentials>,
     pub secrets: Secrets,
+    /// What stayed with the client; in hints alone, for the files are not there.
+    pub ignore: Option<IgnoreFile>,
     /// Further contexts by name: `docker-image://…`.
     pub contexts: BTreeMap<String, String>,
     /// Further contexts that are files.
     pub named_files: BTreeMap<String, ContextSource>,
     /// The client, where it can be asked for what is missing above.
     pub session: Option<Arc<dyn ClientSession>>,
+}
+
+/// An ignore file that was applied to the context.
+#[derive(Debug, Clone)]
+pub struct IgnoreFile {
+    pub name: String,
+    pub rules: IgnoreRules,
 }
 
 #[derive(Debug)]

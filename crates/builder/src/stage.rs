@@ -19,7 +19,7 @@ use crate::progress::is_told;
 use crate::request::BuildRequest;
 use crate::state::{Build, StageResult, StageState};
 use crate::tree::Tree;
-use crate::{run, transfer_step};
+use crate::{hints, run, transfer_step};
 
 /// What a shell finds programs in where the image does not say.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -41,7 +41,8 @@ async fn attempt(build: &mut Build<'_>, place: usize, is_target: bool, looks_up:
     let stage = &build.file.stages[place];
     build.announce(&stage.original).await;
     build.arguments.enter_stage();
-    let mut state = begin(build, place, stage).await.map_err(|error| at(error, "FROM", stage.lines))?;
+    let begun = begin(build, place, stage).await;
+    let mut state = begun.map_err(|error| at(hints::of_base(build, place, error), "FROM", stage.lines))?;
     state.looks_up &= looks_up;
     let mut built = steps(build, &mut state, stage, is_target).await;
     if built.is_ok() {
@@ -105,7 +106,9 @@ async fn steps(
         if let Some(steps) = steps {
             steps.end(&done).await;
         }
-        done.map_err(|error| at(error, &statement.original, statement.lines))?;
+        done.map_err(|error| {
+            at(hints::of_step(build, state.place, statement, error), &statement.original, statement.lines)
+        })?;
         build.show(state).await;
     }
     if is_target && !build.request.labels.is_empty() {

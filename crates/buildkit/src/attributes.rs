@@ -208,10 +208,10 @@ fn refused(error: BuildError) -> SolveError {
     SolveError::invalid(error.to_string())
 }
 
-/// The lines of an ignore file as a client applies them: cleaned, without comments.
-pub(crate) fn ignore_patterns(text: &str) -> Result<Vec<String>, SolveError> {
+/// An ignore file's rules; its client applies them.
+pub(crate) fn ignore_rules(bytes: &[u8]) -> Result<IgnoreRules, SolveError> {
     let failed = |error: String| SolveError::invalid(format!("failed to parse dockerignore: {error}"));
-    Ok(IgnoreRules::parse(text).map_err(failed)?.patterns())
+    IgnoreRules::parse(&String::from_utf8_lossy(bytes)).map_err(failed)
 }
 
 #[cfg(test)]
@@ -280,8 +280,8 @@ mod tests {
 
     #[test]
     fn ignore_files_are_told_line_by_line() {
-        let text = "# no\n/node_modules/\n\n!node_modules/keep\n *.log \n";
-        assert_eq!(ignore_patterns(text).unwrap(), ["node_modules", "!node_modules/keep", "*.log"]);
-        assert!(ignore_patterns("!").is_err());
+        let text = b"# no\n/node_modules/\n\n!node_modules/keep\n *.log \n";
+        assert_eq!(ignore_rules(text).unwrap().patterns(), ["node_modules", "!node_modules/keep", "*.log"]);
+        assert!(ignore_rules(b"!").is_err());
     }
 }

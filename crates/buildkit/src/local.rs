@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use builder::ContextSource;
+use builder::{ContextSource, IgnoreFile};
 use buildkit_session::{ContextStore, EntryKind, Session, SyncRequest, Synced};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::attributes::{Wanted, ignore_patterns};
+use crate::attributes::{Wanted, ignore_rules};
 use crate::error::SolveError;
 use crate::job::{Internal, Job};
 use crate::lending::{self, Lending};
@@ -72,13 +72,15 @@ impl Files<'_> {
         let (definition, own_ignore) = self.definition(dockerfile_name, &places.filename).await?;
         wanted.request.definition = Some(definition);
         let ignore = match own_ignore {
-            Some(ignore) => Some(ignore),
-            None => self.ignore_file(&places.context_name).await?,
+            Some(own) => Some((format!("{}{IGNORE_FILE}", places.filename), own)),
+            None => self.ignore_file(&places.context_name).await?.map(|shared| (IGNORE_FILE.to_owned(), shared)),
         };
-        let exclude = match ignore {
-            Some(bytes) => ignore_patterns(&String::from_utf8_lossy(&bytes))?,
-            None => Vec::new(),
-        };
+        let mut exclude = Vec::new();
+        if let Some((name, bytes)) = ignore {
+            let rules = ignore_rules(&bytes)?;
+            exclude = rules.patterns();
+            wanted.request.ignore = Some(IgnoreFile { name, rules });
+        }
         let step = self.job.internal("[internal] load build context");
         let request = SyncRequest { name: places.context_name, exclude, incremental: true, ..SyncRequest::default() };
         let synced = self.sync(&step, "transferring context:", request).await;
@@ -90,7 +92,7 @@ impl Files<'_> {
     /// A further folder of the client's, with its own ignore file.
     async fn named_context(&self, name: &str, folder: String) -> Result<ContextSource, SolveError> {
         let exclude = match self.ignore_file(&folder).await? {
-            Some(bytes) => ignore_patterns(&String::from_utf8_lossy(&bytes))?,
+            Some(bytes) => ignore_rules(&bytes)?.patterns(),
             None => Vec::new(),
         };
         let step = self.job.internal(format!("[context {name}] load from client"));

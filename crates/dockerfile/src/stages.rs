@@ -21,6 +21,7 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// Where lines without anything on them stand within an instruction.
     pub empty_continuations: Vec<Lines>,
+    pub text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,13 @@ impl Dockerfile {
         if nodes.is_empty() {
             return Err(ParseError::whole("file with no instructions").of_form(BEGINNING));
         }
-        let mut found = Self { directives, arguments: Vec::new(), stages: Vec::new(), empty_continuations: Vec::new() };
+        let mut found = Self {
+            directives,
+            arguments: Vec::new(),
+            stages: Vec::new(),
+            empty_continuations: Vec::new(),
+            text: text.to_owned(),
+        };
         for node in &nodes {
             found.add(node)?;
         }
