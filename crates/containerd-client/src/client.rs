@@ -14,7 +14,9 @@ use containerd_api::services::introspection::v1::introspection_client::Introspec
 use containerd_api::services::leases::v1::leases_client::LeasesClient;
 use containerd_api::services::namespaces::v1::namespaces_client::NamespacesClient;
 use containerd_api::services::snapshots::v1::snapshots_client::SnapshotsClient;
+use containerd_api::services::streaming::v1::streaming_client::StreamingClient;
 use containerd_api::services::tasks::v1::tasks_client::TasksClient;
+use containerd_api::services::transfer::v1::transfer_client::TransferClient;
 use containerd_api::services::version::v1::VersionResponse;
 use containerd_api::services::version::v1::version_client::VersionClient;
 use containerd_api::types::{Descriptor, Mount};
@@ -169,6 +171,14 @@ impl Client {
 
     pub fn snapshots(&self) -> SnapshotsClient<Transport> {
         SnapshotsClient::new(self.transport()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub fn streaming(&self) -> StreamingClient<Transport> {
+        StreamingClient::new(self.transport()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub fn transfer(&self) -> TransferClient<Transport> {
+        TransferClient::new(self.transport())
     }
 
     pub fn tasks(&self) -> TasksClient<Transport> {

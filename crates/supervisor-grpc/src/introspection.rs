@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::status::status;
 
 /// Type and id of every part, as containerd names them.
-const PLUGINS: [(&str, &str); 19] = [
+const PLUGINS: [(&str, &str); 23] = [
     ("io.containerd.content.v1", "content"),
     ("io.containerd.snapshotter.v1", "overlayfs"),
     ("io.containerd.metadata.v1", "bolt"),
@@ -23,6 +23,8 @@ const PLUGINS: [(&str, &str); 19] = [
     ("io.containerd.gc.v1", "scheduler"),
     ("io.containerd.event.v1", "exchange"),
     ("io.containerd.runtime.v2", "task"),
+    ("io.containerd.streaming.v1", "manager"),
+    ("io.containerd.transfer.v1", "local"),
     ("io.containerd.ttrpc.v1", "events"),
     ("io.containerd.grpc.v1", "containers"),
     ("io.containerd.grpc.v1", "content"),
@@ -34,7 +36,9 @@ const PLUGINS: [(&str, &str); 19] = [
     ("io.containerd.grpc.v1", "leases"),
     ("io.containerd.grpc.v1", "namespaces"),
     ("io.containerd.grpc.v1", "snapshots"),
+    ("io.containerd.grpc.v1", "streaming"),
     ("io.containerd.grpc.v1", "tasks"),
+    ("io.containerd.grpc.v1", "transfer"),
 ];
 
 pub struct IntrospectionService {

@@ -14,7 +14,9 @@ mod namespaces;
 mod scope;
 mod snapshots;
 mod status;
+mod streaming;
 mod tasks;
+mod transfer;
 mod version;
 
 use std::future::Future;
@@ -22,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::transfer::Transfers;
 use containerd_api::grpc::health::v1::health_server::HealthServer;
 use containerd_api::services::containers::v1::containers_server::ContainersServer;
 use containerd_api::services::content::v1::content_server::ContentServer;
@@ -32,7 +35,9 @@ use containerd_api::services::introspection::v1::introspection_server::Introspec
 use containerd_api::services::leases::v1::leases_server::LeasesServer;
 use containerd_api::services::namespaces::v1::namespaces_server::NamespacesServer;
 use containerd_api::services::snapshots::v1::snapshots_server::SnapshotsServer;
+use containerd_api::services::streaming::v1::streaming_server::StreamingServer;
 use containerd_api::services::tasks::v1::tasks_server::TasksServer;
+use containerd_api::services::transfer::v1::transfer_server::TransferServer;
 use containerd_api::services::version::v1::version_server::VersionServer;
 use supervisor::Services;
 use tokio::net::UnixListener;
@@ -88,6 +93,7 @@ pub async fn serve(
             $server::new($service).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
         };
     }
+    let transfers = Transfers::new(services.clone());
     let router = Server::builder()
         .max_concurrent_streams(Some(MAX_STREAMS))
         .initial_stream_window_size(Some(STREAM_WINDOW))
@@ -101,6 +107,8 @@ pub async fn serve(
         .add_service(bounded!(DiffServer, diff::DiffService(services.clone())))
         .add_service(bounded!(LeasesServer, leases::LeasesService(services.clone())))
         .add_service(bounded!(NamespacesServer, namespaces::NamespacesService(services.clone())))
+        .add_service(bounded!(StreamingServer, streaming::StreamingService(transfers.streams().clone())))
+        .add_service(bounded!(TransferServer, transfer::TransferService(transfers)))
         .add_service(bounded!(EventsServer, events::EventsService(services.clone())))
         .add_service(IntrospectionServer::new(introspection))
         .add_service(VersionServer::new(version))

@@ -26,7 +26,8 @@ pub fn archive(host: &Host) -> Result<std::path::PathBuf> {
     Ok(file)
 }
 
-fn layout(host: &Host) -> Result<std::path::PathBuf> {
+/// A folder with the image, tagged `latest`.
+pub fn layout(host: &Host) -> Result<std::path::PathBuf> {
     let layout = host.path("layout");
     if layout.exists() {
         return Ok(layout);

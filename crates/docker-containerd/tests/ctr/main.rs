@@ -5,6 +5,7 @@ mod commands;
 mod daemon;
 mod dockerd;
 mod image;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,13 @@ const NEEDS: &[Needs] = &[
 
 /// For tests with the programs that were built beside docker-containerd.
 const OURS: &[Needs] = &[Needs::Program("ctr", "containerd"), Needs::Path("/bin/busybox")];
+
+const TRANSFER: &[Needs] = &[
+    Needs::Program("ctr", "containerd"),
+    Needs::Program("docker-registry", "docker-registry"),
+    Needs::Program("skopeo", "skopeo"),
+    Needs::Path("/bin/busybox"),
+];
 
 const DOCKER: &[Needs] = &[
     Needs::Path("/usr/sbin/dockerd"),
@@ -64,6 +72,9 @@ const TESTS: &[Test] = &[
     test("ctrs_commands_of_tasks_work", OURS, commands::of_tasks),
     test("ctrs_runs_with_all_options_work", OURS, commands::of_runs),
     test("ctrs_commands_of_stores_work", OURS, commands::of_stores),
+    test("transfers_pull_push_tag_export_and_import_images", TRANSFER, transfer::there_and_back),
+    test("transfers_ask_their_client_for_credentials", TRANSFER, transfer::with_credentials),
+    test("transfers_that_cannot_be_are_refused", TRANSFER, transfer::refusals),
 ];
 
 fn main() -> ExitCode {
