@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,6 +15,10 @@ use crate::follow::{End, Watched};
 use crate::ingest::{Ingest, Status, read_status};
 use crate::store::{Also, Suspended};
 use crate::{Error, Store};
+
+/// Bytes after which those before them go to the disk: the sync of a commit finds the last few only, whatever the blob's
+/// size.
+const WRITEBACK: u64 = 8 << 20;
 
 /// What is to be written.
 #[derive(Debug, Clone, Default)]
@@ -94,10 +99,28 @@ impl Writer {
             }
             hasher.update(data);
         }
+        let before = self.status.offset;
         self.status.offset += data.len() as u64;
         self.status.updated_at = SystemTime::now();
         self.watched.reached(self.status.offset);
+        self.write_back(before);
         Ok(())
+    }
+
+    /// Starts what a commit would wait for.
+    fn write_back(&self, before: u64) {
+        let (from, to) = (before / WRITEBACK * WRITEBACK, self.status.offset / WRITEBACK * WRITEBACK);
+        if let Bytes::Own { file, .. } = &self.bytes
+            && to > from
+        {
+            let range = i64::try_from(from).and_then(|from| Ok((from, i64::try_from(to)? - from)));
+            // A file system that cannot (EINVAL, ENOSYS) has it all to do at the commit.
+            if let Ok((from, length)) = range
+                && let Err(errno) = sys::file::start_writeback(file.as_fd(), from, length)
+            {
+                tracing::debug!(%errno, "no write-back before the commit");
+            }
+        }
     }
 
     /// Drops what was written behind the first `size` bytes.

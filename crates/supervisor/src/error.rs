@@ -34,7 +34,7 @@ pub enum Error {
     Content(#[from] content::Error),
     #[error(transparent)]
     Snapshot(#[from] snapshot::Error),
-    #[error("cannot work on a layer")]
+    #[error(transparent)]
     Archive(#[from] archive::ArchiveError),
     /// Blocking work ended without an answer: it panicked, or the daemon stops.
     #[error("a blocking operation was given up")]

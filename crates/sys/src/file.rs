@@ -3,7 +3,7 @@
 use crate::errno::{check, check_fd, check_unit};
 use crate::{Errno, Result};
 use std::ffi::CStr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 pub use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 pub use libc::{
@@ -61,6 +61,14 @@ pub fn openat2(dir: RawFd, path: &CStr, flags: i32, mode: u32, resolve: u64) -> 
 pub fn close(fd: RawFd) {
     // SAFETY: closing a number touches no memory; a wrong number is EBADF.
     unsafe { libc::close(fd) };
+}
+
+/// Has a part of a file go to the disk soon, and does not wait for it (sync_file_range(2)): a later fsync(2) finds less to do.
+pub fn start_writeback(file: BorrowedFd<'_>, offset: i64, length: i64) -> Result<()> {
+    // SAFETY: the descriptor is open as long as it is borrowed; no memory is passed.
+    check_unit(
+        unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) }.into(),
+    )
 }
 
 pub fn mkdirat(dir: RawFd, path: &CStr, mode: u32) -> Result<()> {
@@ -225,6 +233,23 @@ pub fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     check_unit(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
+/// The same for a kernel without the call (Linux before 5.9): by this process's list of its own descriptors.
+pub fn close_range_or_each(first: RawFd, last: RawFd) -> std::io::Result<()> {
+    match close_range(first, last) {
+        Err(Errno::ENOSYS) => close_each(first, last),
+        other => Ok(other?),
+    }
+}
+
+fn close_each(first: RawFd, last: RawFd) -> std::io::Result<()> {
+    let list = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = list.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // The list has a descriptor itself, which is closed when it is read through.
+    let open: Vec<RawFd> = numbers.filter(|number| (first..=last).contains(number)).collect();
+    open.into_iter().for_each(close);
+    Ok(())
+}
+
 pub fn chdir(path: &CStr) -> Result<()> {
     // SAFETY: path is a C string that outlives the call.
     check_unit(unsafe { libc::chdir(path.as_ptr()) }.into())
@@ -290,4 +315,20 @@ pub fn copy_all(from: RawFd, to: RawFd, length: usize) -> Result<()> {
 /// The number of a device node from its major and minor part.
 pub fn device_number(major: u32, minor: u32) -> u64 {
     libc::makedev(major, minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_close_range_the_same_descriptors_are_closed() {
+        let null = openat(AT_FDCWD, c"/dev/null", O_RDONLY, 0).expect("open");
+        let copies: Vec<RawFd> = (0..4).map(|_| duplicate_above(null, 700).expect("copy")).collect();
+        let [first, second, third, fourth] = copies[..] else { panic!("{copies:?}") };
+        close_each(second, third).expect("close");
+        assert_eq!([first, second, third, fourth].map(is_open), [true, false, false, true]);
+        close_each(fourth, RawFd::MAX).expect("close");
+        assert!(is_open(first) && !is_open(fourth));
+    }
 }
