@@ -81,6 +81,7 @@ pub fn read(request: &Request) -> Result<(BuildRequest, bool), Failure> {
         contexts: json(query.text(CONTEXTS), CONTEXTS)?,
         named_files: BTreeMap::new(),
         definition: None,
+        ignore: None,
         session: None,
     };
     Ok((wanted, query.flag("q")))
