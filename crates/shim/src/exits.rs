@@ -2,7 +2,7 @@
 
 use crate::container::read_pid;
 use crate::messages;
-use crate::operation::{Kind, Operation, Streams};
+use crate::operation::{Ended, Kind, Operation, Streams};
 use crate::outcome::{Outcome, ended};
 use crate::process::{Life, Process, Reply};
 use crate::server::Shim;
@@ -35,8 +35,9 @@ impl Shim {
             }
             let Some((pid, status)) = ended(status) else { continue };
             match self.operations.finish(pid) {
-                Some(operation) => commands.push((operation, status)),
-                None => processes.push((pid, Outcome::now(status))),
+                Ended::Operation(operation) => commands.push((operation, status)),
+                Ended::Reported => {}
+                Ended::Other => processes.push((pid, Outcome::now(status))),
             }
         }
         // A process whose number is not known yet may be the one that a command of the same round has started.
@@ -58,6 +59,13 @@ impl Shim {
         }
     }
 
+    /// Goes on with what our own runtime has done, while the copies that did it end.
+    pub fn take_reports(&mut self) {
+        for (operation, status) in self.operations.reported() {
+            self.command_ended(operation, status);
+        }
+    }
+
     /// The end of a process with a number that has just become known.
     fn recall(&mut self, pid: i32) -> Option<Outcome> {
         let newcomer = self.newcomers.iter().position(|(newcomer, _)| *newcomer == pid);
@@ -66,7 +74,13 @@ impl Shim {
     }
 
     fn command_ended(&mut self, mut operation: Operation, status: u32) {
-        let Some(container) = &mut self.container else { return };
+        let Some(container) = &mut self.container else {
+            // Deleted while the runtime was at it.
+            if let Some(reply) = operation.reply {
+                self.respond(reply, Err(messages::not_created()));
+            }
+            return;
+        };
         let failure = (status != 0).then(|| operation.failure(&container.runtime, status));
         let exclusive =
             !matches!(operation.kind, Kind::StartExec(_) | Kind::Kill | Kind::KillLeftovers | Kind::Processes);

@@ -13,12 +13,13 @@ use runtime::delete::{self, Force};
 use runtime::exec::{self, ExecRequest, ProcessSource};
 use runtime::{Notes, Root, RuntimeError, bundle, kill, list, pause, start, update};
 use rustix::fs::{MemfdFlags, Mode as FileMode, OFlags, memfd_create, open};
+use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use sys::file::close_range;
+use sys::file::close_range_or_each;
 use sys::process::{self, Clone};
 
 /// Bytes of a report that are read.
@@ -49,23 +50,62 @@ impl ReportFile {
     }
 }
 
+/// A pipe through which each copy says, by its number, that its report stands. All that is left for it then is to end, which
+/// takes the kernel longer than the news of it may wait.
+#[derive(Debug)]
+pub struct Announcements {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Announcements {
+    pub fn new() -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { read, write })
+    }
+
+    /// The copies that have said so since the last time.
+    pub fn take(&self) -> Vec<i32> {
+        let mut pids = Vec::new();
+        let mut pid = [0; size_of::<i32>()];
+        // What is written in one piece comes in one piece (pipe(7)).
+        while rustix::io::read(&self.read, &mut pid) == Ok(pid.len()) {
+            pids.push(i32::from_ne_bytes(pid));
+        }
+        pids
+    }
+}
+
+impl AsFd for Announcements {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+}
+
 /// Begins the work in a copy of this process and answers its number. `ends` become the streams of the container's process.
-pub fn begin(root: &Root, id: &str, work: &Work, ends: ChildEnds) -> io::Result<(i32, ReportFile)> {
+pub fn begin(
+    root: &Root,
+    id: &str,
+    work: &Work,
+    ends: ChildEnds,
+    announcements: &Announcements,
+) -> io::Result<(i32, ReportFile)> {
     let file = File::from(memfd_create("report", MemfdFlags::CLOEXEC)?);
     match process::fork().map_err(io::Error::from)? {
         Clone::Parent { child } => Ok((child, ReportFile(file))),
         Clone::Child => {
             // Nothing of the serving process may go on here, whatever happens.
-            let worked = catch_unwind(AssertUnwindSafe(|| be_runtime(root, id, work, ends, &file)));
+            let worked =
+                catch_unwind(AssertUnwindSafe(|| be_runtime(root, id, work, ends, &file, &announcements.write)));
             process::exit_now(worked.unwrap_or(2))
         }
     }
 }
 
-fn be_runtime(root: &Root, id: &str, work: &Work, ends: ChildEnds, mut file: &File) -> i32 {
+fn be_runtime(root: &Root, id: &str, work: &Work, ends: ChildEnds, mut file: &File, announce: &OwnedFd) -> i32 {
     runtime::protect::keep_own_name();
     let mut notes = Notes::default();
-    let (error, pids) = match leave_descriptors(ends, file) {
+    let (error, pids) = match leave_descriptors(ends, [file.as_raw_fd(), announce.as_raw_fd()]) {
         Err(error) => (Some(error.to_string()), Vec::new()),
         Ok(()) => match perform(root, id, work, &mut notes) {
             Ok(pids) => (None, pids),
@@ -74,11 +114,13 @@ fn be_runtime(root: &Root, id: &str, work: &Work, ends: ChildEnds, mut file: &Fi
     };
     let report = Report { error, warnings: notes.warnings, pids };
     let written = serde_json::to_vec(&report).map(|text| file.write_all(&text));
+    // Where this fails, the end of this process says the same.
+    let _ = rustix::io::write(announce, &process::pid().to_ne_bytes());
     i32::from(report.error.is_some() || !matches!(written, Ok(Ok(()))))
 }
 
 /// The streams become those of the container's process, and everything else of the shim's is closed.
-fn leave_descriptors(ends: ChildEnds, file: &File) -> io::Result<()> {
+fn leave_descriptors(ends: ChildEnds, mut kept: [RawFd; 2]) -> io::Result<()> {
     let null = || open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, FileMode::empty());
     let or_null = |end: Option<OwnedFd>| end.map_or_else(null, Ok);
     let ChildEnds { stdin, stdout, stderr } = ends;
@@ -90,11 +132,15 @@ fn leave_descriptors(ends: ChildEnds, file: &File) -> io::Result<()> {
     for end in ends {
         let _ = end.into_raw_fd();
     }
-    let kept = file.as_raw_fd();
-    if kept > FIRST {
-        close_range(FIRST, kept - 1)?;
+    kept.sort_unstable();
+    let mut first = FIRST;
+    for kept in kept {
+        if kept > first {
+            close_range_or_each(first, kept - 1)?;
+        }
+        first = kept + 1;
     }
-    Ok(close_range(kept + 1, i32::MAX)?)
+    Ok(close_range_or_each(first, i32::MAX)?)
 }
 
 /// As `docker-runc` does it, with its words for what fails.

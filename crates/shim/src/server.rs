@@ -30,7 +30,8 @@ const SIGNALS: u64 = 2;
 const PUBLISHER: u64 = 3;
 const MEMORY: u64 = 4;
 pub const GATE: u64 = 5;
-/// Processes' tokens are multiples of their number of slots, above these five.
+const REPORTS: u64 = 6;
+/// Processes' tokens are multiples of their number of slots, above these.
 const FIRST_BASE: u64 = 1 << 16;
 
 #[derive(Debug)]
@@ -92,6 +93,9 @@ impl Shim {
         poller.add(&signals, SIGNALS, Interest::READ).map_err(failed_to("watch signals"))?;
         let connections =
             Connections::new(listener, &poller, LISTENER).map_err(failed_to("watch the listening socket"))?;
+        let operations = Operations::new().map_err(failed_to("make the pipe for reports"))?;
+        let watched = poller.add(operations.announcements(), REPORTS, Interest::READ);
+        watched.map_err(failed_to("watch the pipe for reports"))?;
         let publisher = Publisher::new(arguments.namespace.clone(), route(&arguments), PUBLISHER);
         Ok(Self {
             arguments,
@@ -100,7 +104,7 @@ impl Shim {
             publisher,
             container: None,
             rootfs_mounts: Vec::new(),
-            operations: Operations::default(),
+            operations,
             newcomers: Vec::new(),
             scratch: vec![0; SCRATCH],
             memory: None,
@@ -139,6 +143,7 @@ impl Shim {
             PUBLISHER => self.publisher.ready(&self.poller, event),
             MEMORY => self.memory_ready(event),
             GATE => self.gate_ready(),
+            REPORTS => self.take_reports(),
             token if token & connections::TOKEN != 0 => {
                 for (reply, request) in self.connections.ready(&self.poller, event) {
                     self.call(reply, request);
