@@ -20,7 +20,9 @@ use super::{Row, quietly};
 const IMAGE_BYTES: usize = 1_400_000_000;
 const SIZE: &str = "LONGSHORE_IMAGE_MB";
 const LAYERS: usize = 10;
+/// Times that each thing is done; another figure is for who has little time.
 const ROUNDS: usize = 3;
+const ROUNDS_NAME: &str = "LONGSHORE_IMAGE_ROUNDS";
 const BLOCK: usize = 64 << 10;
 /// Of the disk, before anything begins.
 const NEEDED_BYTES: u64 = 8 << 30;
@@ -29,15 +31,16 @@ const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub fn rows(host: &Host) -> Result<Vec<Row>> {
     let free = rustix::fs::statvfs(host.path("").as_path())?;
     ensure!(free.f_bavail * free.f_frsize >= NEEDED_BYTES, "the images of this need {} GB of disk", NEEDED_BYTES >> 30);
-    let engines = Engines { ours: host.engine("ours")?.docker.clone(), theirs: host.docker_of_debian("theirs")? };
     let registry = host.registry()?;
-    let bytes =
-        std::env::var(SIZE).map_or(Ok(IMAGE_BYTES), |text| text.parse().map(|figure: usize| figure * 1_000_000))?;
+    let bytes = figure(SIZE)?.map_or(IMAGE_BYTES, |megabytes| megabytes * 1_000_000);
+    let rounds = figure(ROUNDS_NAME)?.unwrap_or(ROUNDS);
+    let (ours, theirs) = (host.engine("ours")?.docker.clone(), host.docker_of_debian("theirs")?);
+    let engines = Engines { ours, theirs, rounds };
     let mut rows = Vec::new();
     for (layers, form) in [(1, "one layer"), (LAYERS, "ten layers")] {
         let name = format!("of {:.1} GB in {form}", bytes as f64 / 1e9);
         let stages = place(host, &registry, layers, bytes)?;
-        rows.extend(engines.pull_and_save(&name, &registry.image("large:1"), &stages)?);
+        rows.extend(engines.pull_save_and_load(host, &name, &registry.image("large:1"), &stages)?);
         forget(host)?;
         let context = context(host, layers, bytes)?;
         rows.push(engines.push(host, &name, &registry, &context)?);
@@ -55,6 +58,14 @@ struct Stages {
 struct Engines {
     ours: Docker,
     theirs: Docker,
+    rounds: usize,
+}
+
+fn figure(name: &str) -> Result<Option<usize>> {
+    match std::env::var(name) {
+        Ok(text) => Ok(Some(text.parse().with_context(|| format!("{name} is no figure"))?)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Puts `large:1` into the registry, and measures on the way what each stage takes by itself.
@@ -129,16 +140,22 @@ impl Engines {
         [&self.ours, &self.theirs]
     }
 
-    /// Each time from nothing, and to nothing.
-    fn pull_and_save(&self, name: &str, image: &str, stages: &Stages) -> Result<Vec<Row>> {
-        let (mut pulls, mut saves) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-        for _ in 0..ROUNDS {
+    /// Each time from nothing, and to nothing. Each loads what it has saved itself.
+    fn pull_save_and_load(&self, host: &Host, name: &str, image: &str, stages: &Stages) -> Result<Vec<Row>> {
+        let [mut pulls, mut saves, mut loads] = [const { [const { Vec::new() }; 2] }; 3];
+        let archive = host.path("saved.tar");
+        for _ in 0..self.rounds {
             for (at, docker) in self.both().into_iter().enumerate() {
                 pulls[at].push(seconds(|| quietly(&mut docker.command(&["pull", "-q", image])))?);
                 saves[at].push(seconds(|| save(docker, image))?);
+                quietly(docker.command(&["save", "-o"]).arg(&archive).arg(image))?;
+                empty(docker)?;
+                loads[at].push(seconds(|| quietly(docker.command(&["load", "-q", "-i"]).arg(&archive)))?);
+                fs::remove_file(&archive)?;
                 empty(docker)?;
             }
         }
+        let [our_loads, their_loads] = loads;
         let [our_pulls, their_pulls] = pulls;
         let slowest = if stages.inflate > stages.untar { "gzip -dc alone" } else { "tar -x alone" };
         let alone = Row {
@@ -155,13 +172,14 @@ impl Engines {
             row(format!("docker pull {name}"), our_pulls, their_pulls, Some(0.25)),
             alone,
             row(format!("docker save {name}"), our_saves, their_saves, None),
+            row(format!("docker load {name}"), our_loads, their_loads, None),
         ])
     }
 
     /// Each time of an image that no registry has, built anew for each engine.
     fn push(&self, host: &Host, name: &str, registry: &Registry, context: &Path) -> Result<Row> {
         let mut times = [Vec::new(), Vec::new()];
-        for round in 0..ROUNDS {
+        for round in 0..self.rounds {
             for (at, docker) in self.both().into_iter().enumerate() {
                 // Other bytes each time: nobody has them packed already.
                 refill(context, (round * 100 + at * 50 + 1000) as u64)?;
