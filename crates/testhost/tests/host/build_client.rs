@@ -16,7 +16,7 @@ fn command(engine: &Engine<'_>, words: &[&str]) -> Command {
     command
 }
 
-fn try_build(engine: &Engine<'_>, words: &[&str]) -> Result<Ran> {
+pub fn try_build(engine: &Engine<'_>, words: &[&str]) -> Result<Ran> {
     let output = command(engine, words).stdin(Stdio::null()).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().context("the client was killed")?;
@@ -24,7 +24,7 @@ fn try_build(engine: &Engine<'_>, words: &[&str]) -> Result<Ran> {
 }
 
 /// Must succeed; what it tells.
-fn build(engine: &Engine<'_>, words: &[&str]) -> Result<String> {
+pub fn build(engine: &Engine<'_>, words: &[&str]) -> Result<String> {
     let ran = try_build(engine, words)?;
     ensure!(ran.code == 0, "build {}: exit {}\n{}{}", words.join(" "), ran.code, ran.stdout, ran.stderr);
     Ok(ran.stderr)
