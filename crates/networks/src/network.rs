@@ -1,6 +1,6 @@
 //! Networks: listed, looked at, removed, pruned.
 
-use errors::ErrorKind;
+use errors::{ErrorKind, Kind};
 use metadata::Durability;
 use netlink::Route;
 
@@ -72,25 +72,29 @@ impl Inner {
     }
 
     /// From the packet filter, the kernel and the store, in this order: what a daemon did not live to remove, the next one
-    /// does. It is out of the state already, so that nobody joins it.
+    /// does. It is out of the state already, so that nobody joins it. All steps, whatever fails; the first failure is told.
     fn take_away(&self, network: Network) -> Result<String, Error> {
         let items = network.items();
         let record = network.record;
         self.store_network(&NetworkRecord { is_changing: true, ..record.clone() })?;
+        let mut removed = Ok(());
+        if record.is_bridge() {
+            removed = self.firewall.change(&[], &items, || self.state().firewall_items()).map_err(Error::from);
+        }
         if record.has_endpoints() {
-            let removed = match record.is_bridge() {
-                true => self.firewall.change(&[], &items, || self.state().firewall_items()),
-                false => Ok(()),
-            };
-            self.driver(&record.driver)?.remove(&Route::open()?, &record)?;
-            removed?;
-            if record.is_bridge() {
-                self.apply_docker_chains()?;
-            }
+            let driver = self.driver(&record.driver)?;
+            removed = removed.and(Route::open().map_err(Error::from).and_then(|route| driver.remove(&route, &record)));
+        }
+        if record.is_bridge() {
+            removed = removed.and(self.apply_docker_chains());
         }
         self.release_pools(&record, &record.subnets);
-        let id = record.id.clone();
-        self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.delete(tx, &id).map(drop))?;
+        // A plugin that could not be asked is asked by the next daemon.
+        if !removed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+            let id = record.id.clone();
+            self.database.write_blocking(Durability::Synced, move |tx| NETWORKS.delete(tx, &id).map(drop))?;
+        }
+        removed?;
         self.publish(EventAction::Destroy, &record, None);
         Ok(record.id)
     }

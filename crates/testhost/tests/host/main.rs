@@ -34,11 +34,13 @@ mod kept_for_inspect;
 mod lifecycle;
 mod log_drivers;
 mod logs;
+mod network_plugins;
 mod networks;
 mod networks_at_once;
 mod networks_of_debian;
 mod networks_of_running;
 mod old_clients;
+mod plugin_socket;
 mod probes;
 mod processes;
 mod propagation;
@@ -210,6 +212,8 @@ const TESTS: &[Test] = &[
     test("debian_s_packages_come_by_name_and_serve_the_world", MIRROR, networks_of_debian::packages),
     test("a_hundred_starts_share_nothing_and_outlive_the_daemon", BUSYBOX, networks_at_once::hundred_starts),
     test("a_killed_daemon_leaves_no_network_half_joined", BUSYBOX, networks_at_once::killed_in_changes),
+    test("a_killed_daemon_leaves_nothing_at_a_plugin_half_joined", BUSYBOX, network_plugins::killed_in_changes),
+    test("a_killed_daemon_leaves_no_network_half_made", BUSYBOX, network_plugins::killed_in_creations),
     test("networks_are_joined_and_left_while_a_container_runs", CURL, networks_of_running::joined_and_left),
     test("networks_are_made_in_every_way_and_pruned", CLIENTS, networks_of_running::made_and_pruned),
     test("a_killed_daemon_finds_who_is_in_which_network", BUSYBOX, networks_of_running::killed_daemon),

@@ -2,19 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testhost::Host;
 
-use crate::clients;
-
-/// Where Docker looks for plugins.
-const FOLDER: &str = "/run/docker/plugins";
+use crate::{clients, plugin_socket};
 
 /// A plugin with folders of its own; it remembers what it was asked.
 #[derive(Clone)]
@@ -31,34 +26,10 @@ struct State {
 
 impl Plugin {
     fn start(name: &str, files: PathBuf) -> Result<Self> {
-        let listener = UnixListener::bind(Path::new(FOLDER).join(format!("{name}.sock")))?;
         let plugin = Self { files, state: Arc::default() };
         let served = plugin.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                served.serve(&stream);
-            }
-        });
+        plugin_socket::serve(name, move |method, question| served.answer(method, question))?;
         Ok(plugin)
-    }
-
-    fn serve(&self, stream: &UnixStream) {
-        let mut reader = BufReader::new(stream);
-        let (mut method, mut length, mut line) = (String::new(), 0, String::new());
-        while reader.read_line(&mut line).is_ok_and(|length| length > 2) {
-            if let Some(path) = line.strip_prefix("POST /") {
-                path.split(' ').next().unwrap_or_default().clone_into(&mut method);
-            }
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
-            }
-            line.clear();
-        }
-        let mut body = vec![0; length];
-        let _ = reader.read_exact(&mut body);
-        let text = self.answer(&method, &serde_json::from_slice(&body).unwrap_or_default()).to_string();
-        let _ =
-            write!(&*stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
     }
 
     fn answer(&self, method: &str, question: &Value) -> Value {
@@ -105,9 +76,7 @@ impl Plugin {
 }
 
 pub fn plugins(host: &Host) -> Result<()> {
-    fs::create_dir_all("/run/docker")?;
-    host.command("mount", &["-t", "tmpfs", "tmpfs", "/run/docker"])?;
-    fs::create_dir_all(FOLDER)?;
+    plugin_socket::make_folder(host)?;
     let plugin = Plugin::start("fake", host.path("files"))?;
     let engine = host.engine("e")?;
     let image = engine.import_busybox("busybox")?;
@@ -157,7 +126,7 @@ pub fn plugins(host: &Host) -> Result<()> {
 fn unreachable_plugin(engine: &testhost::Engine) -> Result<()> {
     let docker = &engine.docker;
     docker.run(&["volume", "create", "-d", "fake", "lost"])?;
-    fs::remove_file(Path::new(FOLDER).join("fake.sock"))?;
+    plugin_socket::remove("fake")?;
     engine.kill_dockerd()?;
     engine.start_again()?;
     ensure!(docker.run(&["volume", "ls", "-q"])? == "lost");
