@@ -61,7 +61,7 @@ pub enum ImagesError {
     SearchTerm(String),
     #[error("invalid tag {0:?}")]
     InvalidTag(String),
-    #[error("cannot unpack the archive")]
+    #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The body of an import broke off.
     #[error("cannot read the archive")]

@@ -29,6 +29,9 @@ pub enum RegistryError {
     Asking { method: String, url: String, source: Box<RegistryError> },
     #[error("login attempt to {url} failed with status: {status}")]
     Login { url: String, status: http::StatusCode },
+    /// Nobody is there who could be asked for a search, in Docker's words.
+    #[error("invalid registry endpoint {0}")]
+    SearchEndpoint(String),
     #[error("registry {registry} offers no search: Unexpected status code {status}")]
     NoSearch { registry: String, status: u16 },
     #[error(
@@ -105,7 +108,7 @@ impl Kind for RegistryError {
             Self::Login { .. } => ErrorKind::Internal,
             Self::Digest(_) | Self::Short { .. } => ErrorKind::DataLoss,
             Self::Transport { .. } => ErrorKind::Unavailable,
-            Self::TooLarge { .. } | Self::Address(_) => ErrorKind::InvalidArgument,
+            Self::TooLarge { .. } | Self::Address(_) | Self::SearchEndpoint(_) => ErrorKind::InvalidArgument,
             other => match other.status() {
                 Some(401) => ErrorKind::Unauthenticated,
                 Some(403) => ErrorKind::PermissionDenied,

@@ -6,12 +6,15 @@ use serde::Deserialize;
 
 use crate::auth::sensitive;
 use crate::credentials::Credentials;
+use crate::endpoint::Scheme;
 use crate::error::RegistryError;
 use crate::redirect::get_following;
-use crate::registries::Registries;
+use crate::registries::{Registries, Server};
 use crate::transport::read_bounded;
 
 const MAX_ANSWER_BYTES: u64 = 4 << 20;
+/// Where Docker Hub's catalogue is.
+const HUB: &str = "index.docker.io";
 
 /// A repository that was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -40,11 +43,11 @@ impl Registries {
         credentials: &Credentials,
     ) -> Result<Vec<SearchHit>, RegistryError> {
         // The Hub's catalogue is another server's than its blobs.
-        let domain = if domain == "docker.io" { "index.docker.io" } else { domain };
+        let domain = if domain == "docker.io" { HUB } else { domain };
         let server = self.server(domain);
-        let contact = server.contact().await?;
+        let endpoint = endpoint(&server).await?;
         let encoded = utf8_percent_encode(term, NON_ALPHANUMERIC);
-        let url = format!("{}://{}/v1/search?q={encoded}&n={limit}", contact.scheme.name(), server.endpoint.authority);
+        let url = format!("{endpoint}search?q={encoded}&n={limit}");
         let mut headers = HeaderMap::new();
         if let Some(basic) = credentials.basic() {
             headers.insert(header::AUTHORIZATION, sensitive(&basic)?);
@@ -59,5 +62,36 @@ impl Registries {
         let mut hits = answer.results.unwrap_or_default();
         hits.truncate(limit as usize);
         Ok(hits)
+    }
+}
+
+/// Where searches are asked: the Hub's place is known, others are looked for by https first, and by http where that may be.
+async fn endpoint(server: &Server) -> Result<String, RegistryError> {
+    let at = |scheme: Scheme| format!("{}://{}/v1/", scheme.name(), server.endpoint.authority);
+    let secure = at(Scheme::Https);
+    if server.endpoint.domain == HUB {
+        return Ok(secure);
+    }
+    let ping = async |endpoint: &str| {
+        let asked = get_following(&server.transport, &format!("{endpoint}_ping"), &HeaderMap::new()).await;
+        // Whatever it answers, it is there.
+        asked.map(drop).map_err(|error| errors::chain(&error))
+    };
+    let Err(https) = ping(&secure).await else { return Ok(secure) };
+    if !server.endpoint.insecure {
+        let host = &server.endpoint.authority;
+        return Err(RegistryError::SearchEndpoint(format!(
+            "{secure}: {https}. If this private registry supports only HTTP or HTTPS with an unknown CA certificate, please \
+             add `--insecure-registry {host}` to the daemon's arguments. In the case of HTTPS, if you have access to the \
+             registry's CA certificate, no need for the flag; simply place the CA certificate at \
+             /etc/docker/certs.d/{host}/ca.crt"
+        )));
+    }
+    let plain = at(Scheme::Http);
+    match ping(&plain).await {
+        Ok(()) => Ok(plain),
+        Err(http) => {
+            Err(RegistryError::SearchEndpoint(format!("{plain:?}. HTTPS attempt: {https}. HTTP attempt: {http}")))
+        }
     }
 }

@@ -380,13 +380,18 @@ async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
     let server = Server::start(|seen, before| match (seen.path.as_str(), before) {
         ("/v2/", _) => ok(),
         ("/v2/team/app/manifests/busy", 0) => reply(503, &[], ""),
-        ("/v2/team/app/manifests/busy", 1) => reply(429, &[("retry-after", "0")], ""),
+        ("/v2/team/app/manifests/busy", 1) => reply(429, &[("retry-after", "2")], ""),
+        ("/v2/team/app/manifests/busy", 2) => reply(429, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], ""),
         ("/v2/team/app/manifests/busy", _) => reply(200, &[], "{}"),
         _ => reply(404, &[], r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#),
     })
     .await;
-    let repository = server.anonymous();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let noted = told.clone();
+    let repository = server.anonymous().telling_pauses(move |seconds| noted.lock().unwrap().push(seconds));
     repository.manifest("busy").await.unwrap();
+    // Of a moment, and of two seconds; a time that has passed asks for none.
+    assert_eq!(*told.lock().unwrap(), [1, 2, 1]);
     let error = repository.manifest("gone").await.unwrap_err();
     assert!(error.has_code("MANIFEST_UNKNOWN") && error.kind() == ErrorKind::NotFound);
     assert_eq!(server.seen().iter().filter(|seen| seen.path.ends_with("gone")).count(), 1);
@@ -546,6 +551,13 @@ async fn a_search_is_asked_for_as_docker_asks_for_it() {
     let hits = registries.search(&domain, "web server", 2, &password()).await.unwrap();
     assert_eq!(hits.iter().map(|hit| hit.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(hits[0].is_official && hits[0].star_count == 7);
+    // Nobody listens there.
+    let closed = registries.search("127.0.0.1:1", "x", 2, &Credentials::Anonymous).await.unwrap_err().to_string();
+    let refused = "dial tcp 127.0.0.1:1: connect: connection refused";
+    let attempt = |scheme: &str| format!("Get \"{scheme}://127.0.0.1:1/v1/_ping\": {refused}");
+    let (https, http) = (attempt("https"), attempt("http"));
+    let expected = "invalid registry endpoint \"http://127.0.0.1:1/v1/\". HTTPS attempt: ".to_owned();
+    assert_eq!(closed, format!("{expected}{https}. HTTP attempt: {http}"));
     let error = registries.search(&domain, "x", 2, &Credentials::Anonymous).await.unwrap_err().to_string();
     assert_eq!(error, format!("registry {domain} offers no search: Unexpected status code 501"));
 }

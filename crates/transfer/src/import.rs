@@ -26,8 +26,9 @@ use crate::progress::{Job, reference_key};
 use crate::unpack::{Layer, random_hex, unpacked};
 use crate::wanted::Wanted;
 
-/// Files that are remembered, and links that lead to one behind the other.
+/// Files that are remembered, bytes of all their names, and links that lead to one behind the other.
 const MAX_FILES: usize = 100_000;
+const MAX_NAME_BYTES: usize = 16 << 20;
 const MAX_LINKS: usize = 16;
 
 /// A file of the archive, as the store has it.
@@ -45,13 +46,31 @@ enum Member {
 }
 
 #[derive(Default)]
-struct Members(HashMap<String, Member>);
+struct Members {
+    by_path: HashMap<String, Member>,
+    name_bytes: usize,
+}
 
 impl Members {
+    fn insert(&mut self, path: String, member: Member) -> Result<(), TransferError> {
+        let link = if let Member::Link(target) = &member { target.len() } else { 0 };
+        self.name_bytes += path.len() + link;
+        for (what, found, limit) in [
+            ("number of entries", self.by_path.len(), MAX_FILES),
+            ("size of all names", self.name_bytes, MAX_NAME_BYTES),
+        ] {
+            if found >= limit {
+                return Err(ArchiveError::Limit { what, limit: limit as u64 }.into());
+            }
+        }
+        self.by_path.insert(path, member);
+        Ok(())
+    }
+
     fn find(&self, path: &str) -> Result<Stored, TransferError> {
         let mut path = clean(path);
         for _ in 0..MAX_LINKS {
-            match self.0.get(&path) {
+            match self.by_path.get(&path) {
                 Some(Member::File(stored)) => return Ok(*stored),
                 Some(Member::Link(target)) => path.clone_from(target),
                 None => break,
@@ -196,15 +215,12 @@ impl Receiving {
         while let Some(entry) = archive.next_entry()? {
             let path = clean(&String::from_utf8_lossy(&entry.path));
             let member = match &entry.kind {
-                EntryKind::File => Member::File(self.store(&mut archive, &path, entry.size, members.0.len())?),
+                EntryKind::File => Member::File(self.store(&mut archive, &path, entry.size, members.by_path.len())?),
                 EntryKind::HardLink(target) => Member::Link(clean(&String::from_utf8_lossy(target))),
                 EntryKind::Symlink(target) => Member::Link(beside(&path, &String::from_utf8_lossy(target))),
                 _ => continue,
             };
-            if members.0.len() >= MAX_FILES {
-                return Err(ArchiveError::Limit { what: "number of entries", limit: MAX_FILES as u64 }.into());
-            }
-            members.0.insert(path, member);
+            members.insert(path, member)?;
         }
         archive.drain()?;
         Ok(members)
@@ -282,11 +298,18 @@ mod tests {
     fn links_lead_to_files_and_never_in_circles() {
         let stored = Stored { digest: Digest::of("x"), size: 1, compression: Compression::None };
         let mut members = Members::default();
-        members.0.insert("a/layer.tar".into(), Member::File(stored));
-        members.0.insert("b/layer.tar".into(), Member::Link(beside("b/layer.tar", "../a/layer.tar")));
-        members.0.insert("c".into(), Member::Link("d".into()));
-        members.0.insert("d".into(), Member::Link("c".into()));
+        for (path, member) in [
+            ("a/layer.tar", Member::File(stored)),
+            ("b/layer.tar", Member::Link(beside("b/layer.tar", "../a/layer.tar"))),
+            ("c", Member::Link("d".into())),
+            ("d", Member::Link("c".into())),
+        ] {
+            members.insert(path.into(), member).expect("within the limits");
+        }
         assert_eq!(members.find("./b//layer.tar").expect("found").digest, Digest::of("x"));
         assert!(members.find("c").is_err() && members.find("e").is_err());
+        let long = "n".repeat(4096);
+        let refused = (0..).find_map(|n| members.insert(format!("{n}{long}"), Member::File(stored)).err());
+        assert!(refused.expect("a limit").to_string().contains("size of all names"));
     }
 }

@@ -350,6 +350,6 @@ mod tests {
         let mut members = Members::default();
         let long = "n".repeat(4096);
         let refused = (0..).find_map(|n| members.insert(format!("{n}{long}"), Member::File(stored(""))).err());
-        assert!(refused.unwrap().to_string().contains("cannot unpack"), "the limit");
+        assert!(refused.unwrap().to_string().contains("size of all names"), "the limit");
     }
 }
