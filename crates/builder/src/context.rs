@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::error::BuildError;
 use crate::lent::{ContextFiles, ContextKind};
-use crate::paths::{absolute, clean, parents};
+use crate::paths::{absolute, clean, parents, text_of};
 use crate::request::IgnoreFile;
 use crate::tree::{Node, NodeKind, Store, Tree};
 
@@ -57,7 +57,7 @@ pub(crate) fn of_files(files: ContextFiles) -> Result<Tree, BuildError> {
         let kind = match entry.kind {
             ContextKind::File { size, digest } => NodeKind::File { size, offset: 0, digest: Some(digest) },
             ContextKind::Folder => NodeKind::Directory,
-            ContextKind::Link(target) => NodeKind::Symlink(target),
+            ContextKind::Link(target) => NodeKind::Symlink(text_of(target.as_bytes())),
             ContextKind::Fifo => NodeKind::Special(EntryKind::Fifo),
             ContextKind::CharacterDevice { major, minor } => NodeKind::Special(EntryKind::Character { major, minor }),
             ContextKind::BlockDevice { major, minor } => NodeKind::Special(EntryKind::Block { major, minor }),
@@ -109,11 +109,11 @@ struct Taking {
 
 impl Taking {
     fn take<R: io::BufRead>(&mut self, entry: &Entry, reader: &mut TarReader<R>) -> Result<(), BuildError> {
-        let Some(path) = name_in_archive(&entry.path)? else { return Ok(()) };
+        let Some(path) = name_in_archive(&entry.path) else { return Ok(()) };
         let kind = match &entry.kind {
             EntryKind::File => self.content(reader)?,
             EntryKind::Directory => NodeKind::Directory,
-            EntryKind::Symlink(target) => NodeKind::Symlink(text(target)?),
+            EntryKind::Symlink(target) => NodeKind::Symlink(text_of(target)),
             EntryKind::HardLink(target) => self.linked(target)?,
             special => NodeKind::Special(special.clone()),
         };
@@ -159,7 +159,7 @@ impl Taking {
 
     /// A hard link is its target's content under another name; it can only name what came before.
     fn linked(&self, target: &[u8]) -> Result<NodeKind, BuildError> {
-        let path = name_in_archive(target)?.unwrap_or_default();
+        let path = name_in_archive(target).unwrap_or_default();
         match self.nodes.get(&path) {
             Some(node) if !node.is_folder() => Ok(node.kind.clone()),
             _ => Err(BuildError::invalid(format!("the build context has a hard link to {path:?}, which is not in it"))),
@@ -169,7 +169,7 @@ impl Taking {
 
 /// `None` for the root itself.
 fn name(path: &[u8]) -> Result<Option<String>, BuildError> {
-    let path = text(path)?;
+    let path = text_of(path);
     match clean(&path) {
         Some(path) => Ok(Some(path).filter(|path| !path.is_empty())),
         None => Err(BuildError::Context(ArchiveError::Path(path.into()))),
@@ -177,19 +177,9 @@ fn name(path: &[u8]) -> Result<Option<String>, BuildError> {
 }
 
 /// The same of an archive, where `..` stops at the root: as Docker has it, which unpacks it there.
-fn name_in_archive(path: &[u8]) -> Result<Option<String>, BuildError> {
-    let path = absolute("", &text(path)?).trim_start_matches('/').to_owned();
-    Ok(Some(path).filter(|path| !path.is_empty()))
-}
-
-fn text(bytes: &[u8]) -> Result<String, BuildError> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) => {
-            let shown = String::from_utf8_lossy(bytes);
-            Err(BuildError::invalid(format!("the build context has a name that is not UTF-8: {shown:?}")))
-        }
-    }
+fn name_in_archive(path: &[u8]) -> Option<String> {
+    let path = absolute("", &text_of(path)).trim_start_matches('/').to_owned();
+    Some(path).filter(|path| !path.is_empty())
 }
 
 /// What a client sends, as a reader for code that blocks.
@@ -231,6 +221,23 @@ mod tests {
             assert_eq!(tree.read(path, 100).unwrap().as_deref(), Some(&b"alpha"[..]), "{path}");
         }
         assert!(tree.read("d/a", 4).is_err());
+    }
+
+    #[test]
+    fn names_of_any_bytes_are_taken_and_told_apart() {
+        let mut writer = TarWriter::new(Vec::new());
+        for name in [&b"gr\xfc\xdfe"[..], "grüße".as_bytes()] {
+            let mut entry = Entry::new(name, EntryKind::File, 0o644);
+            entry.size = name.len() as u64;
+            writer.append(&entry, &mut &name[..]).unwrap();
+        }
+        let link = Entry::new("link", EntryKind::Symlink(b"gr\xfc\xdfe".to_vec()), 0o777);
+        writer.append(&link, &mut &b""[..]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let tree = read(&writer.finish().unwrap()[..], folder.path()).unwrap();
+        assert_eq!(tree.nodes.len(), 3);
+        assert_eq!(tree.read("link", 100).unwrap().as_deref(), Some(&b"gr\xfc\xdfe"[..]));
+        assert_eq!(tree.matching("gr*e").unwrap().len(), 2);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use archive::{Entry, EntryKind, TarWriter};
 use bytes::Bytes;
 
 use crate::layer;
+use crate::paths::bytes_of;
 use crate::ports::LayerStream;
 use crate::tree::{Node, NodeKind, Tree};
 
@@ -22,12 +23,20 @@ pub struct ImageFiles {
 /// One of them; its kind is never a hard link.
 #[derive(Debug, Clone)]
 pub struct ImageFile {
+    /// As [`ImageFiles::open`] takes it.
     pub path: String,
     pub kind: EntryKind,
     pub size: u64,
     pub mode: u32,
     /// Seconds since 1970.
     pub mtime: i64,
+}
+
+impl ImageFile {
+    /// Its name as it is, where that is text.
+    pub fn name(&self) -> Option<&str> {
+        (*bytes_of(&self.path) == *self.path.as_bytes()).then_some(self.path.as_str())
+    }
 }
 
 impl ImageFiles {
@@ -96,8 +105,9 @@ impl ImageFiles {
         }
         for (path, node) in &self.tree.nodes {
             let file = file(self.path(path), node);
-            let slash = if node.is_folder() { "/" } else { "" };
-            let mut entry = Entry::new(format!("{}{slash}", file.path), file.kind, file.mode);
+            let mut name = bytes_of(&file.path).into_owned();
+            name.extend(node.is_folder().then_some(b'/'));
+            let mut entry = Entry::new(name, file.kind, file.mode);
             (entry.uid, entry.gid, entry.size) = (node.uid, node.gid, file.size);
             entry.mtime = (file.mtime, 0);
             entry.xattrs.clone_from(&node.xattrs);
@@ -120,7 +130,7 @@ fn file(path: String, node: &Node) -> ImageFile {
     let (kind, size) = match &node.kind {
         NodeKind::File { size, .. } => (EntryKind::File, *size),
         NodeKind::Directory => (EntryKind::Directory, 0),
-        NodeKind::Symlink(target) => (EntryKind::Symlink(target.clone().into_bytes()), 0),
+        NodeKind::Symlink(target) => (EntryKind::Symlink(bytes_of(target).into_owned()), 0),
         NodeKind::Special(kind) => (kind.clone(), 0),
     };
     ImageFile { path, kind, size, mode: node.mode, mtime: node.mtime.0 }

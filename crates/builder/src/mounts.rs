@@ -1,9 +1,11 @@
 //! `RUN --mount`: folders of the host that a container sees, made for it alone or kept as a cache.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +21,7 @@ use crate::cancel::unless;
 use crate::error::BuildError;
 use crate::lent::Agent;
 use crate::messages;
-use crate::paths::absolute;
+use crate::paths::{absolute, bytes_of};
 use crate::ports::LayerStream;
 use crate::remote_cache::{self, ImportedMount};
 use crate::request::BuildSecret;
@@ -472,7 +474,7 @@ async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<
 fn materialise(gathered: &Gathered, path: &Path, is_file: bool, config: &BuilderConfig) -> io::Result<()> {
     let place = |place: &Place| match place {
         Place::Itself(_) => path.to_owned(),
-        Place::Below(relative) => path.join(relative),
+        Place::Below(relative) => path.join(OsStr::from_bytes(&bytes_of(relative))),
     };
     if !is_file {
         fs::create_dir_all(path)?;
@@ -503,7 +505,7 @@ fn materialise(gathered: &Gathered, path: &Path, is_file: bool, config: &Builder
         }
     }
     for (target, to) in links {
-        symlink(target, to)?;
+        symlink(OsStr::from_bytes(&bytes_of(&target)), to)?;
     }
     for (to, item) in folders {
         own(&to, item, config)?;

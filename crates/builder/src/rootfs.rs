@@ -14,7 +14,7 @@ use rustix::io::Errno;
 pub(crate) use sys::detached_layers::mount;
 
 use crate::error::BuildError;
-use crate::paths::{join, parents};
+use crate::paths::{bytes_of, join, parents, text_of};
 use crate::tree::{Node, NodeKind, Store, Tree};
 
 /// Links that lead to links, as the kernel has it.
@@ -78,10 +78,10 @@ pub(crate) fn resolve(root: BorrowedFd<'_>, path: &str) -> io::Result<Found> {
 }
 
 fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let path = if path.is_empty() { "." } else { path };
+    let path = if path.is_empty() { ".".as_bytes().into() } else { bytes_of(path) };
     for _ in 0..TRIES {
         let resolved = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty(), resolved) {
+        match rustix::fs::openat2(root, &*path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty(), resolved) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             answer => return answer,
         }
@@ -100,13 +100,7 @@ fn look(root: BorrowedFd<'_>, path: &str) -> io::Result<Option<Stat>> {
 fn read_link(root: BorrowedFd<'_>, path: &str) -> io::Result<String> {
     let link = open(root, path, OFlags::PATH)?;
     let target = rustix::fs::readlinkat(link, "", Vec::new())?;
-    utf8(target.into_bytes())
-}
-
-fn utf8(bytes: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(bytes).map_err(|error| {
-        io::Error::other(format!("a name is not UTF-8: {:?}", String::from_utf8_lossy(error.as_bytes())))
-    })
+    Ok(text_of(target.as_bytes()))
 }
 
 /// A regular file.
@@ -153,9 +147,8 @@ fn walk(root: BorrowedFd<'_>, path: &str, depth: usize, nodes: &mut BTreeMap<Str
     }
     let folder = open(root, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
     for name in archive::names(folder.as_fd())? {
-        let name = utf8(name.into_bytes())?;
-        let stat = rustix::fs::statat(&folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
-        let below = join(path, &name);
+        let stat = rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let below = join(path, &text_of(name.as_bytes()));
         let found = node(root, &below, &stat)?;
         let is_folder = found.is_folder();
         nodes.insert(below.clone(), found);

@@ -13,7 +13,7 @@ use crate::error::BuildError;
 use crate::layer;
 use crate::messages;
 use crate::owners;
-use crate::paths::{base_name, clean, join, parents};
+use crate::paths::{base_name, bytes_of, clean, join, parents};
 use crate::ports::LayerStream;
 use crate::tree::{Node, NodeKind, Tree};
 
@@ -236,7 +236,7 @@ pub(crate) fn to_layer(gathered: Gathered, to: &Destination) -> Result<LayerStre
     let mut entries: BTreeMap<String, (Entry, Option<Item>)> = BTreeMap::new();
     let owner = to.owner.unwrap_or((0, 0));
     for folder in &to.missing {
-        let mut entry = Entry::new(folder.as_bytes(), EntryKind::Directory, 0o755);
+        let mut entry = Entry::new(bytes_of(folder), EntryKind::Directory, 0o755);
         (entry.uid, entry.gid) = gathered.owner_of_missing(folder, to);
         entry.mtime = (to.epoch.unwrap_or(to.now), 0);
         entries.insert(folder.clone(), (entry, None));
@@ -253,7 +253,7 @@ pub(crate) fn to_layer(gathered: Gathered, to: &Destination) -> Result<LayerStre
         let entry = entry(&path, &item, to)?;
         for parent in parents(&path).filter(|parent| parent.len() > to.path.len()) {
             let made = || {
-                let mut made = Entry::new(parent.as_bytes(), EntryKind::Directory, 0o755);
+                let mut made = Entry::new(bytes_of(parent), EntryKind::Directory, 0o755);
                 (made.uid, made.gid) = owner;
                 made.mtime = (to.epoch.unwrap_or(to.now), 0);
                 (made, None)
@@ -283,7 +283,7 @@ fn entry(path: &str, item: &Item, to: &Destination) -> Result<Entry, BuildError>
     let kind = match &node.kind {
         NodeKind::File { .. } => EntryKind::File,
         NodeKind::Directory => EntryKind::Directory,
-        NodeKind::Symlink(target) => EntryKind::Symlink(target.clone().into_bytes()),
+        NodeKind::Symlink(target) => EntryKind::Symlink(bytes_of(target).into_owned()),
         NodeKind::Special(kind) => kind.clone(),
     };
     let is_link = matches!(kind, EntryKind::Symlink(_));
@@ -291,7 +291,7 @@ fn entry(path: &str, item: &Item, to: &Destination) -> Result<Entry, BuildError>
         chmod if !chmod.is_empty() && !is_link => owners::mode(chmod, node.mode, node.is_folder())?,
         _ => node.mode,
     };
-    let mut entry = Entry::new(path.as_bytes(), kind, mode);
+    let mut entry = Entry::new(bytes_of(path), kind, mode);
     (entry.uid, entry.gid) = match to.owner {
         Some(owner) => owner,
         None if item.keeps_owner => (node.uid, node.gid),

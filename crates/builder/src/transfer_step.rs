@@ -11,7 +11,7 @@ use ids::Digest;
 use crate::builder::blocking;
 use crate::error::BuildError;
 use crate::metadata_steps::comment;
-use crate::paths::{absolute, base_name, clean, parents};
+use crate::paths::{absolute, base_name, clean, parents, text_of};
 use crate::rootfs::{self, FoundKind};
 use crate::state::{Build, Known, Outcome, StageState};
 use crate::transfer::{Destination, Gathered, Selection, to_layer};
@@ -117,7 +117,7 @@ fn expand(build: &Build<'_>, state: &StageState, given: &Transfer) -> Result<Exp
     let mut sources = Vec::new();
     for source in &given.sources {
         sources.push(match source {
-            Source::Path(path) => Source::Path(build.expand(state, path)?),
+            Source::Path(path) => Source::Path(text_of(build.expand(state, path)?.as_bytes())),
             Source::Inline(document) => {
                 let mut document = document.clone();
                 document.name = build.expand(state, &document.name)?;
@@ -137,7 +137,7 @@ fn expand(build: &Build<'_>, state: &StageState, given: &Transfer) -> Result<Exp
     }
     Ok(Expanded {
         sources,
-        destination: build.expand(state, &given.destination)?,
+        destination: text_of(build.expand(state, &given.destination)?.as_bytes()),
         chown: build.expand(state, &given.chown)?,
         chmod: build.expand(state, &given.chmod)?,
         from: given.from.as_deref().map(|from| build.expand(state, from)).transpose()?,

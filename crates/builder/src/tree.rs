@@ -1,5 +1,5 @@
-//! Files that steps copy from: a context's, or those below a path of an image. Names are UTF-8 where they are copied by
-//! name; others travel with the folder that has them, percent-free, by replacement being refused.
+//! Files that steps copy from: a context's, or those below a path of an image. Names are text as `paths.rs` makes it of any
+//! bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;

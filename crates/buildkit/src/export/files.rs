@@ -91,7 +91,12 @@ impl FolderSource for Folder {
             modified: file.mtime.saturating_mul(SECOND),
             attributes: Vec::new(),
         };
-        Box::new(self.0.iter().flat_map(ImageFiles::list).map(move |file| Ok(name(file))))
+        let named = move |file: builder::ImageFile| match file.name() {
+            Some(_) => Ok(name(file)),
+            // fsutil's names are strings of protobuf's.
+            None => Err(std::io::Error::other("a file's name is not UTF-8: an archive can have it (type=tar)")),
+        };
+        Box::new(self.0.iter().flat_map(ImageFiles::list).map(named))
     }
 
     fn open(&self, path: &str) -> std::io::Result<Box<dyn Read + '_>> {
