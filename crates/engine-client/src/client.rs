@@ -93,7 +93,7 @@ impl Client {
         Ok(Duplex::new(stream, Bytes::new(), ""))
     }
 
-    /// The version that requests carry; asks the daemon the first time.
+    /// The version that requests carry; asks the daemon unless one of its answers has told.
     pub async fn version(&self) -> Result<ApiVersion, Error> {
         if let Some(version) = self.version.get() {
             return Ok(*version);
@@ -181,10 +181,48 @@ impl Client {
 
     /// Sends with the version in the path; an answer that is a refusal is an error.
     async fn exchange(&self, request: Request) -> Result<(Response<Incoming>, SendRequest<Upload>), Error> {
-        let version = self.version().await?;
+        let request = match (self.version.get(), request.again()) {
+            (None, Some(again)) => match self.exchange_first(request).await? {
+                Some(exchanged) => return Ok(exchanged),
+                None => again,
+            },
+            _ => request,
+        };
+        self.exchange_with(self.version().await?, request).await
+    }
+
+    async fn exchange_with(
+        &self,
+        version: ApiVersion,
+        request: Request,
+    ) -> Result<(Response<Incoming>, SendRequest<Upload>), Error> {
         let path = format!("/v{version}{}", request.path);
         let (response, connection) = self.dispatch(request, &path).await?;
         Ok((accept(response).await?, connection))
+    }
+
+    /// Sends the first request with our newest version instead of asking for the daemon's: every answer tells that one. `None`
+    /// for a daemon that is older and has refused the request for it.
+    async fn exchange_first(
+        &self,
+        request: Request,
+    ) -> Result<Option<(Response<Incoming>, SendRequest<Upload>)>, Error> {
+        let path = format!("/v{}{}", ApiVersion::MAX, request.path);
+        let (response, connection) = self.dispatch(request, &path).await?;
+        let theirs = read_ping(response.headers()).api_version;
+        match accept(response).await {
+            Ok(response) => {
+                if theirs.is_some() {
+                    self.version.get_or_init(|| ApiVersion::MAX.negotiate(theirs));
+                }
+                Ok(Some((response, connection)))
+            }
+            Err(Error::Daemon { status: 400, message }) if refuses_version(&message) => {
+                self.keep(connection);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends on the idle connection, or on a new one.
@@ -363,6 +401,12 @@ fn read_ping(headers: &HeaderMap) -> Ping {
         swarm: Some(text(ping::SWARM)).filter(|text| !text.is_empty()).map(str::to_owned),
         builder: text(ping::BUILDER_VERSION).to_owned(),
     }
+}
+
+/// Docker's words since 1.13, and those before.
+fn refuses_version(message: &str) -> bool {
+    (message.starts_with("client version ") && message.contains(" is too new"))
+        || message.starts_with("client is newer than server")
 }
 
 fn content_type(headers: &HeaderMap) -> String {

@@ -3,8 +3,8 @@
 //! Entry point: [`Client::new`] with an [`Endpoint`] (a [`Host`], and [`Tls`] where it is wanted); then [`Client::call`] for an answer that fits in memory,
 //! [`Client::stream`] for one that goes on, [`Client::hijack`] for a connection in both directions.
 //!
-//! Invariants: nothing connects before the first request; the version is agreed on once, by a ping, unless it was
-//! pinned; an answer that is read into memory has a limit; a refused request is always an [`Error`] with the daemon's
+//! Invariants: nothing connects before the first request; the version is agreed on once, by the first request or a
+//! ping, unless it was pinned; an answer that is read into memory has a limit; a refused request is always an [`Error`] with the daemon's
 //! own words. Works against Docker's daemons from API 1.24 as against ours.
 
 mod body;

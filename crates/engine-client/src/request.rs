@@ -50,6 +50,20 @@ impl Request {
         Self::new(Method::PUT, path)
     }
 
+    /// The same once more; `None` for one whose body comes once, or whose refusal would not say why (HEAD).
+    pub(crate) fn again(&self) -> Option<Self> {
+        let payload = match &self.payload {
+            Payload::None => Payload::None,
+            Payload::Json(text) => Payload::Json(text.clone()),
+            Payload::Stream(_) => return None,
+        };
+        if self.method == Method::HEAD {
+            return None;
+        }
+        let (method, path, query) = (self.method.clone(), self.path.clone(), self.query.clone());
+        Some(Self { method, path, query, headers: self.headers.clone(), payload })
+    }
+
     /// Asks for the headers of a GET alone.
     pub fn head(path: impl Into<String>) -> Self {
         Self::new(Method::HEAD, path)

@@ -51,7 +51,8 @@ fn first_line(head: &str) -> String {
 }
 
 /// One connection, one request after the other.
-fn answer(answers: &'static [&'static str]) -> Daemon {
+fn answer(answers: &[&str]) -> Daemon {
+    let answers: Vec<String> = answers.iter().map(|text| (*text).to_owned()).collect();
     Daemon::start(move |listener| {
         let (mut stream, _) = listener.accept().unwrap();
         let mut seen = Vec::new();
@@ -64,24 +65,49 @@ fn answer(answers: &'static [&'static str]) -> Daemon {
 }
 
 #[tokio::test]
-async fn the_version_is_agreed_on_by_one_ping_on_the_connection_of_the_request() {
-    let daemon = answer(&[
-        PING,
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
-    ]);
+async fn a_daemon_as_new_as_we_are_is_not_asked_for_its_version() {
+    let told = "HTTP/1.1 200 OK\r\nApi-Version: 1.60\r\nContent-Length: 2\r\n\r\n[]";
+    let daemon = answer(&[told, told]);
     let client = daemon.client(VersionChoice::Negotiate);
     for _ in 0..2 {
         let list: Vec<String> = client.call(Request::get("/images/json").with("all", "1")).await.unwrap();
         assert!(list.is_empty());
     }
-    assert_eq!(client.version().await.unwrap().to_string(), "1.41");
+    assert_eq!(client.version().await.unwrap(), ApiVersion::MAX);
+    drop(client);
+    let path = format!("/v{}/images/json?all=1 HTTP/1.1", ApiVersion::MAX);
+    assert_eq!(daemon.script.join().unwrap(), [format!("GET {path}"), format!("GET {path}")]);
+}
+
+#[tokio::test]
+async fn an_older_daemon_is_asked_once_and_gets_the_request_again() {
+    for words in [
+        "client version 1.51 is too new. Maximum supported API version is 1.41",
+        "client is newer than server (client API version: 1.51, server API version: 1.22)",
+    ] {
+        let refusal = format!("{{\"message\":\"{words}\"}}");
+        let refusal = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{refusal}", refusal.len());
+        let done = "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n";
+        let daemon = answer(&[&refusal, PING, done, done]);
+        let client = daemon.client(VersionChoice::Negotiate);
+        for _ in 0..2 {
+            client.send(Request::post("/containers/a/start")).await.unwrap();
+        }
+        drop(client);
+        let first = format!("POST /v{}/containers/a/start HTTP/1.1", ApiVersion::MAX);
+        let agreed = "POST /v1.41/containers/a/start HTTP/1.1";
+        assert_eq!(daemon.script.join().unwrap(), [&first, "HEAD /_ping HTTP/1.1", agreed, agreed]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_again_waits_for_the_version() {
+    let daemon = answer(&[PING, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
+    let client = daemon.client(VersionChoice::Negotiate);
+    client.header(Request::head("/containers/a/archive"), "x").await.unwrap();
     drop(client);
     let seen = daemon.script.join().unwrap();
-    assert_eq!(
-        seen,
-        ["HEAD /_ping HTTP/1.1", "GET /v1.41/images/json?all=1 HTTP/1.1", "GET /v1.41/images/json?all=1 HTTP/1.1"]
-    );
+    assert_eq!(seen, ["HEAD /_ping HTTP/1.1", "HEAD /v1.41/containers/a/archive HTTP/1.1"]);
 }
 
 #[tokio::test]

@@ -44,12 +44,17 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
     let (tty, detach) = (flags.is_set("tty"), flags.is_set("detach"));
     let keys = context.detach_keys(flags.text("detach-keys")).to_owned();
     let detach_keys = parse_keys(&keys);
-    // Docker asks first, so that a wrong name is told before anything about terminals.
-    inspect(&context.client, flags.arg(0)).await?;
     let interactive = flags.is_set("interactive") && !detach;
-    if tty && interactive && !terminal::stdin_is_terminal() {
-        return Err(Failure::text(messages::NOT_A_TTY));
-    }
+    let environment = environment(flags.list("env-file"), flags.list("env")).map_err(Failure::Text);
+    let possible = match environment {
+        Ok(_) if tty && interactive && !terminal::stdin_is_terminal() => Err(Failure::text(messages::NOT_A_TTY)),
+        other => other,
+    };
+    let environment = match possible {
+        Ok(environment) => environment,
+        // A wrong name is told before anything about terminals.
+        Err(failure) => return Err(inspect(&context.client, flags.arg(0)).await.err().unwrap_or(failure)),
+    };
     let console_size = if tty { terminal::size().map(|size| [size.height, size.width]) } else { None };
     let request = CreateRequest {
         user: flags.text("user").to_owned(),
@@ -60,7 +65,7 @@ async fn execute(context: &Context, flags: &Matches) -> Result<u8, Failure> {
         attach_stderr: !detach,
         attach_stdout: !detach,
         detach_keys: keys,
-        env: some_if_any(environment(flags.list("env-file"), flags.list("env")).map_err(Failure::Text)?),
+        env: some_if_any(environment),
         working_dir: flags.text("workdir").to_owned(),
         cmd: Some(flags.args[1..].to_vec().into()),
         detach,

@@ -2,6 +2,7 @@
 
 use crate::case::{Answer, Case, answered, line};
 
+const NOT_ASKED_FOR: &str = "Docker asks for the container first; the answer to the exec tells the same";
 const OK: Answer = Answer::Json(204, "");
 const GONE: Answer = Answer::Json(404, r#"{"message":"No such container: a"}"#);
 const STOPPED: Answer = Answer::Json(409, r#"{"message":"container abc is not running"}"#);
@@ -197,7 +198,8 @@ pub const CASES: &[Case] = &[
     )
     .differs(WAIT),
     answered("attach a", &[("GET /containers/a/json", GONE)]).differs(WAIT),
-    answered("exec a true", &[("GET /containers/a/json", GONE)]),
+    answered("exec a true", &[("GET /containers/a/json", GONE), ("POST /containers/a/exec", GONE)])
+        .differs(NOT_ASKED_FOR),
     answered(
         "exec a true",
         &[
@@ -206,7 +208,8 @@ pub const CASES: &[Case] = &[
             ("POST /exec/e1/start", Answer::Output("out\n")),
             ("GET /exec/e1/json", Answer::Json(200, r#"{"ID":"e1","ExitCode":3}"#)),
         ],
-    ),
+    )
+    .differs(NOT_ASKED_FOR),
     answered(
         "exec -i -e A=1 -e FROM_OUTSIDE --env-file env -u 1:2 -w /srv --privileged a sh -c 'exit 3'",
         &[
@@ -215,7 +218,8 @@ pub const CASES: &[Case] = &[
             ("POST /exec/e1/start", Answer::Output("out\n")),
             ("GET /exec/e1/json", Answer::Json(200, r#"{"ID":"e1","ExitCode":0}"#)),
         ],
-    ),
+    )
+    .differs(NOT_ASKED_FOR),
     answered(
         "exec -d a true",
         &[
@@ -223,9 +227,11 @@ pub const CASES: &[Case] = &[
             ("POST /containers/a/exec", Answer::Json(201, r#"{"Id":"e1"}"#)),
             ("POST /exec/e1/start", Answer::Json(200, "")),
         ],
-    ),
+    )
+    .differs(NOT_ASKED_FOR),
     answered("exec -it a true", &[("GET /containers/a/json", INSPECTED)]),
-    answered("exec a true", &[("GET /containers/a/json", INSPECTED), ("POST /containers/a/exec", STOPPED)]),
+    answered("exec a true", &[("GET /containers/a/json", INSPECTED), ("POST /containers/a/exec", STOPPED)])
+        .differs(NOT_ASKED_FOR),
     line("exec -e =x a true"),
     line("exec a"),
     // Changes.

@@ -12,12 +12,15 @@ use crate::case::{Answer, Member};
 
 /// The version that both clients speak.
 const API_VERSION: &str = "1.50";
+const TOO_NEW: &str = r#"{"message":"client version 1.51 is too new. Maximum supported API version is 1.50"}"#;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// `METHOD /path?query`, without the version, the query sorted.
     pub target: String,
+    /// That of the path.
+    pub version: Option<String>,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
@@ -72,6 +75,12 @@ impl Table {
         let mut reader = BufReader::new(stream);
         while let Some(request) = read_request(&mut reader) {
             let key = request.target.split('?').next().unwrap().to_owned();
+            if request.version.as_ref().is_some_and(|version| version != API_VERSION) {
+                if send(stream, &key, Answer::Json(400, TOO_NEW)).is_err() {
+                    return;
+                }
+                continue;
+            }
             self.asked.lock().unwrap().push(request);
             if self.answer(&key, stream).is_err() {
                 return;
@@ -198,7 +207,8 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
         reader.read_exact(&mut body).ok()?;
         body
     };
-    Some(Request { target: format!("{method} {}", normal(&target)), headers, body })
+    let (version, target) = normal(&target);
+    Some(Request { target: format!("{method} {target}"), version, headers, body })
 }
 
 fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
@@ -216,22 +226,21 @@ fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
     }
 }
 
-/// Without the version, the query decoded and sorted.
-fn normal(target: &str) -> String {
+/// The version, and the rest with its query decoded and sorted.
+fn normal(target: &str) -> (Option<String>, String) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let path = match path.strip_prefix("/v").and_then(|rest| rest.split_once('/')) {
+    let (version, path) = match path.strip_prefix("/v").and_then(|rest| rest.split_once('/')) {
         Some((version, rest)) if version.starts_with(|c: char| c.is_ascii_digit()) => {
-            assert_eq!(version, API_VERSION, "{target}");
-            format!("/{rest}")
+            (Some(version.to_owned()), format!("/{rest}"))
         }
-        _ => path.to_owned(),
+        _ => (None, path.to_owned()),
     };
     if query.is_empty() {
-        return path;
+        return (version, path);
     }
     let mut pairs: Vec<String> = query.split('&').map(|pair| decode(&pair.replace('+', " "))).collect();
     pairs.sort();
-    format!("{path}?{}", pairs.join("&"))
+    (version, format!("{path}?{}", pairs.join("&")))
 }
 
 fn decode(text: &str) -> String {
