@@ -55,6 +55,7 @@ mod tests {
     use super::*;
     use crate::events::{ImageCreate, TaskExit, TaskStart};
     use crate::runc::v1::Options;
+    use crate::types::transfer::OciRegistry;
 
     #[test]
     fn a_packed_event_has_the_bare_name_as_type_url() {
@@ -63,6 +64,8 @@ mod tests {
         assert_eq!(any.value, [10, 1, b'c', 32, 0x89, 1]);
         assert_eq!(pack(&Options::default()).type_url, "containerd.runc.v1.Options");
         assert_eq!(pack(&ImageCreate::default()).type_url, "containerd.services.images.v1.ImageCreate");
+        // As the message is called, not its type here.
+        assert_eq!(pack(&OciRegistry::default()).type_url, "containerd.types.transfer.OCIRegistry");
     }
 
     #[test]

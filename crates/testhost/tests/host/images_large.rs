@@ -124,6 +124,7 @@ pub fn registry_dies(host: &Host) -> Result<()> {
     let pulled = wait_for_end(pulling)?;
     ensure!(pulled.code == 0, "{}{}", pulled.stdout, pulled.stderr);
     ensure!(pulled.stdout.contains(&format!("Status: Downloaded newer image for {image}")), "{}", pulled.stdout);
+    ensure!(pulled.stdout.contains(": Retrying in 2 seconds"), "{}", pulled.stdout);
     let said = pulled.stdout.matches("Download complete").count() as u64;
     ensure!(said == LAYERS, "{}", pulled.stdout);
     engine.docker.run(&["rmi", &image])?;

@@ -8,7 +8,9 @@ mod build_cache;
 mod build_classic;
 mod build_client;
 mod build_hostile;
+mod build_mistakes;
 mod build_outputs;
+mod build_platforms;
 mod build_secrets;
 mod build_sessions;
 mod commits;
@@ -98,6 +100,8 @@ const SESSIONS: &[Needs] = &[
     Needs::Path(build_sessions::COMPOSE),
     Needs::Program("python3", "python3"),
 ];
+const MISTAKES: &[Needs] =
+    &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER, Needs::Path(build_sessions::CLIENT)];
 const CLIENTS: &[Needs] = &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER];
 const DOCKER_OF_DOCKER: Needs = Needs::Program("docker", "docker.io");
 
@@ -125,6 +129,11 @@ const TESTS: &[Test] = &[
     test("a_killed_daemon_leaves_nothing_of_a_step", BUSYBOX, build::killed),
     test("a_build_s_result_goes_into_files_and_archives", BUSYBOX, build_outputs::files_and_archives),
     test("a_build_s_result_is_pushed_and_noted", REGISTRY, build_outputs::pushed),
+    test("one_build_is_for_several_platforms", REGISTRY, build_platforms::platforms),
+    test("bases_and_caches_are_of_their_platform", REGISTRY, build_platforms::bases),
+    test("a_step_for_other_processors_says_which", BUSYBOX, build_platforms::foreign),
+    test("what_is_said_of_an_image_lies_beside_it", REGISTRY, build_platforms::attestations),
+    test("a_stage_begins_with_a_folder", BUSYBOX, build_platforms::folders),
     test("what_one_engine_has_built_another_takes_from_a_registry", REGISTRY, build_cache::registry),
     test("the_least_of_a_cache_are_the_steps_of_the_result", REGISTRY, build_cache::least),
     test("an_image_lists_its_own_steps", REGISTRY, build_cache::inline),
@@ -140,6 +149,9 @@ const TESTS: &[Test] = &[
     test("our_client_s_progress_is_as_it_was_asked_for", BUSYBOX, build_client::progress),
     test("our_client_s_build_ends_with_ctrl_c", BUSYBOX, build_client::interrupted),
     test("one_build_of_many_clients_is_done_once", BUSYBOX, build_client::once),
+    test("a_mistake_is_shown_with_its_place_and_a_hint", MISTAKES, build_mistakes::hints),
+    test("a_quiet_build_that_fails_shows_what_led_there", MISTAKES, build_mistakes::quiet),
+    test("a_dockerfile_without_instructions_is_none", MISTAKES, build_mistakes::nothing),
     test("contexts_reach_for_nothing_of_the_host", CLIENTS, build_hostile::contexts),
     test("archives_that_no_client_would_send_are_refused", BUSYBOX, build_hostile::archives),
     test("a_step_that_fills_the_disk_leaves_it_as_it_was", BUSYBOX, build_hostile::full_disk),
@@ -159,6 +171,7 @@ const TESTS: &[Test] = &[
     test("two_engines_save_an_image_alike", REGISTRY, images_archives::two_engines),
     test("an_image_is_saved_and_pushed_alike_however_it_was_made", REGISTRY, images_equal::saved_alike),
     test("daemons_killed_while_images_change_leave_a_whole_store", BUSYBOX, images_killed::at_any_moment),
+    test("a_client_netd_or_a_shim_killed_while_images_change_harms_none", REGISTRY, images_killed::client_netd_and_shim),
     test("each_platform_of_an_image_is_shown_saved_loaded_and_removed_alone", CLIENTS, images_platforms::chosen),
     test("a_platform_that_somebody_needs_is_not_removed", BUSYBOX, images_platforms::kept),
     test("an_archive_may_be_compressed_in_four_ways", PACKERS, images_archives::compressed),
