@@ -407,6 +407,10 @@ pub fn platforms(host: &Host) -> Result<()> {
         let ran = docker.try_run(&["save", "--platform", "linux/arm64/v8", "-o", &path(host, "x.tar"), &list])?;
         assert!(ran.stderr.contains("does not provide the specified platform (linux/arm64)"), "{}", ran.stderr);
         docker.run(&["rmi", &list])?;
+        let shown = engine.docker.run(&["buildx", "imagetools", "inspect", &list])?;
+        for word in ["Manifests:", "MediaType: application/vnd.oci.image.index.v1+json", "linux/arm64/v8", &list] {
+            assert!(shown.contains(word), "{word} in {shown}");
+        }
         let remote = engine.request("GET", &format!("/v1.51/distribution/{list}/json"), b"")?;
         let remote: Value = serde_json::from_str(&remote.body)?;
         assert_eq!(remote["Platforms"].as_array().map(Vec::len), Some(2));

@@ -2,6 +2,7 @@
 //! installed (`command/plan.rs`).
 
 mod du;
+mod imagetools;
 mod nodes;
 mod prune;
 
@@ -18,7 +19,15 @@ pub const NOUN: Command = Command {
     about: "Docker Buildx",
     hidden: true,
     args: Args::None,
-    children: &[&BUILD, &du::COMMAND, &nodes::INSPECT, &nodes::LIST, &prune::COMMAND, &nodes::VERSION],
+    children: &[
+        &BUILD,
+        &du::COMMAND,
+        &imagetools::NOUN,
+        &nodes::INSPECT,
+        &nodes::LIST,
+        &prune::COMMAND,
+        &nodes::VERSION,
+    ],
     ..Command::EMPTY
 };
 
