@@ -11,10 +11,12 @@ use buildkit_api::health::health_server::HealthServer;
 use buildkit_api::secrets::secrets_server::SecretsServer;
 use buildkit_api::ssh::ssh_server::SshServer;
 use buildkit_api::upload::upload_server::UploadServer;
+use containerd_api::services::content::v1::content_server::ContentServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Error, Server};
 
+use crate::content::Contents;
 use crate::file_send::{FileSendServer, Results};
 use crate::file_sync::Folders;
 use crate::folder::Folder;
@@ -28,6 +30,11 @@ const RESULTS: &str = "/moby.filesync.v1.FileSend/DiffCopy";
 const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
 const SECRETS: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const AGENTS: [&str; 2] = ["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"];
+const CONTENTS: [&str; 3] = [
+    "/containerd.services.content.v1.Content/Info",
+    "/containerd.services.content.v1.Content/Read",
+    "/containerd.services.content.v1.Content/Write",
+];
 const ARCHIVE: &str = "/moby.upload.v1.Upload/Pull";
 
 /// How to log in at a registry. Without a user name the secret is an identity token; without a secret there is none.
@@ -60,6 +67,8 @@ pub struct Lending {
     pub archive: Option<(String, Box<dyn Read + Send>)>,
     /// Places for results, by the ids of their exporters.
     pub targets: BTreeMap<String, Target>,
+    /// Folders of blobs, by the names that the builder has for them: `local:FOLDER`.
+    pub contents: BTreeMap<String, PathBuf>,
 }
 
 impl Lending {
@@ -78,6 +87,9 @@ impl Lending {
         if !self.targets.is_empty() {
             methods.push(RESULTS);
         }
+        if !self.contents.is_empty() {
+            methods.extend(CONTENTS);
+        }
         methods
     }
 
@@ -94,6 +106,7 @@ impl Lending {
             .add_service(SshServer::new(Agents(self.agents)))
             .add_service(UploadServer::new(Archive(Mutex::new(self.archive))))
             .add_service(FileSendServer(Results::new(self.targets)))
+            .add_service(ContentServer::new(Contents(self.contents)))
             .serve_with_incoming_shutdown(grpc_connection::incoming(stream, &ending), ending.cancelled())
             .await
     }

@@ -8,6 +8,7 @@
 //! checked and written below the one folder that they are for.
 
 mod client;
+mod content;
 mod file_send;
 mod file_sync;
 mod folder;

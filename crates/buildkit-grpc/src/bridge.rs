@@ -25,6 +25,9 @@ const PLATFORMS: &str = "refs.platforms";
 const CAPS: [&str; 6] =
     ["solve.base", "solve.inlinereturn", "return", "returnmap", "reference.output", "gateway.evaluate.solve"];
 
+/// What of a result can be exported; clients look for it among what graphs may have.
+const EXPORTS: [&str; 2] = ["exporter.image.attestations", "exporter.multiple"];
+
 pub(crate) struct LlbBridge {
     pub service: BuildKit,
     pub identity: Identity,
@@ -43,9 +46,9 @@ impl llb_bridge_server::LlbBridge for LlbBridge {
     async fn ping(&self, request: Request<PingRequest>) -> Result<Response<PongResponse>, Status> {
         self.bridge(request.metadata()).await?;
         let cap = |name: &&str| ApiCap { id: (*name).to_owned(), enabled: true, ..ApiCap::default() };
-        let frontend_api_caps = CAPS.iter().map(cap).collect();
+        let (frontend_api_caps, llb_caps) = (CAPS.iter().map(cap).collect(), EXPORTS.iter().map(cap).collect());
         let workers = vec![worker::record(&self.identity)];
-        Ok(Response::new(PongResponse { frontend_api_caps, llb_caps: Vec::new(), workers }))
+        Ok(Response::new(PongResponse { frontend_api_caps, llb_caps, workers }))
     }
 
     async fn solve(&self, request: Request<SolveRequest>) -> Result<Response<SolveResponse>, Status> {

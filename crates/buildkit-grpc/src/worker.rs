@@ -14,10 +14,12 @@ pub(crate) fn record(identity: &Identity) -> WorkerRecord {
     let host = image_core::Platform::host();
     let platform =
         Platform { architecture: host.architecture, os: host.os, variant: host.variant, ..Platform::default() };
-    let executor = ("org.mobyproject.buildkit.worker.executor".to_owned(), "containerd".to_owned());
+    // By the second clients know that images of several platforms are kept, and archives and caches exported.
+    let labels = [("executor", "containerd"), ("snapshotter", "overlayfs")];
+    let labels = labels.map(|(name, value)| (format!("org.mobyproject.buildkit.worker.{name}"), value.to_owned()));
     WorkerRecord {
         id: identity.id.clone(),
-        labels: [executor].into(),
+        labels: labels.into(),
         platforms: vec![platform],
         buildkit_version: Some(version(identity)),
         ..WorkerRecord::default()

@@ -40,6 +40,15 @@ impl Built {
         }
     }
 
+    /// The same without what is said only where it costs nobody anything: clients ask for that of every build.
+    pub fn without_inline(&self) -> Self {
+        let mut built = self.clone();
+        for part in &mut built.parts {
+            part.said.retain(|said| !said.inline_only);
+        }
+        built
+    }
+
     pub fn has_several(&self) -> bool {
         self.is_index || self.parts.len() > 1
     }

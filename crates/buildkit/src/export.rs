@@ -25,6 +25,8 @@ pub(crate) enum Export {
         push: bool,
         /// It stays in the image store.
         store: bool,
+        /// The engine's own kind of image: of a single platform nothing is said that was not asked for.
+        is_own: bool,
     },
     /// An archive of the image for the client, which knows the exporter by this name.
     Layout {
@@ -77,7 +79,7 @@ impl Export {
                 let (push, store) = (options.flag("push", false)?, options.flag("store", true)?);
                 options.flag("unpack", true)?;
                 options.nothing_left()?;
-                Self::Image { naming: options.naming, push, store }
+                Self::Image { naming: options.naming, push, store, is_own: exporter.kind == "moby" }
             }
             "oci" | "docker" => {
                 let mut options = Options::of(exporter)?;
@@ -92,6 +94,16 @@ impl Export {
             "tar" => Self::Archive { exporter: id(), split: split(exporter)? },
             kind => return Err(messages::unknown_exporter(kind)),
         }))
+    }
+
+    /// What of the result is exported.
+    fn of_result(&self, built: &Built) -> Built {
+        let is_plain = match self {
+            Self::Image { push, is_own, .. } => *is_own && !push,
+            Self::Layout { kind, .. } => *kind == Layout::Docker,
+            Self::Folder { .. } | Self::Archive { .. } => false,
+        };
+        if is_plain && !built.has_several() { built.without_inline() } else { built.clone() }
     }
 
     /// What cannot be exported so is told before it is.
@@ -128,9 +140,10 @@ impl Export {
         });
         let lacking = || SolveError::invalid("the build's result is for a client, and the build names no session");
         let done = async {
+            let built = &self.of_result(built);
             self.check(built)?;
             match self {
-                Self::Image { naming, push, store } => {
+                Self::Image { naming, push, store, .. } => {
                     let exporting = image::Exporting { step: &step, builder, session, built, naming };
                     exporting.store(*push, *store).await
                 }
@@ -261,7 +274,7 @@ mod tests {
         let image = of("moby", &[("name", "a,a:latest,r.io/b:1")]).unwrap();
         let names = vec!["a:latest".to_owned(), "r.io/b:1".to_owned()];
         let naming = Naming { names, ..Naming::default() };
-        assert_eq!(image, Some(Export::Image { naming, push: false, store: true }));
+        assert_eq!(image, Some(Export::Image { naming, push: false, store: true, is_own: true }));
         let folder = |split| Some(Export::Folder { exporter: "1".to_owned(), split });
         assert_eq!(of("local", &[]).unwrap(), folder(Split::Several));
         assert_eq!(of("local", &[("platform-split", "false")]).unwrap(), folder(Split::Never));

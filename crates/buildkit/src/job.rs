@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use buildkit_api::Timestamp;
 use buildkit_api::control::{StatusResponse, Vertex, VertexLog, VertexStatus};
 use ids::Digest;
+use image_core::Descriptor;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ pub(crate) struct Job {
     told: Mutex<Told>,
     changed: Notify,
     internal: AtomicUsize,
+    /// The manifest of a cache that went to a folder of the client's.
+    cache: Mutex<Option<Descriptor>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +58,17 @@ impl Job {
             told: Mutex::default(),
             changed: Notify::new(),
             internal: AtomicUsize::new(0),
+            cache: Mutex::default(),
         })
+    }
+
+    pub fn note_cache(&self, manifest: &Descriptor) {
+        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(manifest.clone());
+    }
+
+    /// What the client has to note in its folder.
+    pub fn cache(&self) -> Option<Descriptor> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -7,45 +7,65 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use builder::{
-    Agent, BuildSecret, ClientSession, Contents, ContextEntry, ContextFiles, ContextKind, Credentials, PortError,
+    Agent, BuildSecret, CacheStore, ClientSession, Contents, ContextEntry, ContextFiles, ContextKind, Credentials,
+    PortError,
 };
 use buildkit_session::{EntryKind, Session, SessionError, Synced};
 use errors::Kind;
 use ids::Digest;
 use registry_client::Secret;
 
+use crate::job::Job;
+use crate::lent_cache::LentCache;
+
 const SECOND: i64 = 1_000_000_000;
 
 #[derive(Debug)]
-pub(crate) struct Lending(pub Session);
+pub(crate) struct Lending {
+    pub session: Session,
+    pub job: Arc<Job>,
+}
+
+/// The client's login for a registry.
+pub(crate) async fn credentials(session: &Session, host: &str) -> Result<Credentials, PortError> {
+    let login = session.credentials(host).await.map_err(refused)?;
+    Ok(match login {
+        None => Credentials::Anonymous,
+        Some(login) if login.username.is_empty() => {
+            Credentials::IdentityToken { username: String::new(), token: Secret::new(login.secret) }
+        }
+        Some(login) => Credentials::Password { username: login.username, password: Secret::new(login.secret) },
+    })
+}
 
 #[async_trait]
 impl ClientSession for Lending {
     async fn secret(&self, id: &str) -> Result<Option<BuildSecret>, PortError> {
-        Ok(self.0.secret(id).await.map_err(refused)?.map(BuildSecret::new))
+        Ok(self.session.secret(id).await.map_err(refused)?.map(BuildSecret::new))
     }
 
     async fn credentials(&self, host: &str) -> Result<Credentials, PortError> {
-        let login = self.0.credentials(host).await.map_err(refused)?;
-        Ok(match login {
-            None => Credentials::Anonymous,
-            Some(login) if login.username.is_empty() => {
-                Credentials::IdentityToken { username: String::new(), token: Secret::new(login.secret) }
-            }
-            Some(login) => Credentials::Password { username: login.username, password: Secret::new(login.secret) },
-        })
+        credentials(&self.session, host).await
     }
 
     async fn has_agent(&self, id: &str) -> Result<bool, PortError> {
-        self.0.has_agent(id).await.map_err(refused)
+        self.session.has_agent(id).await.map_err(refused)
     }
 
     async fn agent(&self, id: &str, socket: &Path) -> Result<Agent, PortError> {
-        Ok(Box::new(self.0.forward_agent(id, socket).map_err(refused)?))
+        Ok(Box::new(self.session.forward_agent(id, socket).map_err(refused)?))
+    }
+
+    async fn cache_store(&self, name: &str, digest: Option<Digest>) -> Result<Option<Arc<dyn CacheStore>>, PortError> {
+        if !self.session.has_content() {
+            return Ok(None);
+        }
+        let cache = LentCache::new(self.session.clone(), Arc::clone(&self.job), name, digest);
+        Ok(Some(Arc::new(cache)))
     }
 }
 
-fn refused(error: SessionError) -> PortError {
+pub(crate) fn refused(error: SessionError) -> PortError {
     PortError { kind: error.kind(), message: errors::chain(&error) }
 }
 

@@ -18,6 +18,7 @@ mod export;
 mod history;
 mod job;
 mod lending;
+mod lent_cache;
 mod local;
 mod messages;
 mod service;

@@ -51,8 +51,12 @@ pub(crate) async fn bring(
         let context = files.named_context(&name, folder).await?;
         wanted.request.named_files.insert(name, context);
     }
-    wanted.request.session = session.map(|session| Arc::new(Lending(session)) as Arc<dyn builder::ClientSession>);
+    wanted.request.session = session.map(|session| lent(job, session));
     Ok(())
+}
+
+fn lent(job: &Arc<Job>, session: Session) -> Arc<dyn builder::ClientSession> {
+    Arc::new(Lending { session, job: Arc::clone(job) })
 }
 
 struct Files<'a> {

@@ -25,6 +25,9 @@ const FRONTEND: &str = "dockerfile.v0";
 /// The last part of these names any front end; ours is known by its image's name.
 const GATEWAY: &str = "gateway.v0";
 
+/// The manifest of a cache in a folder of the client's.
+const CACHE: &str = "cache.manifest";
+
 /// What is to be solved.
 #[derive(Debug, Default)]
 pub struct Solve {
@@ -106,6 +109,9 @@ impl BuildKit {
         };
         for export in exports {
             response.extend(export.perform(job, self.builder(), session.as_ref(), &built).await?);
+        }
+        if let Some(manifest) = job.cache() {
+            response.insert(CACHE.to_owned(), serde_json::to_string(&manifest).unwrap_or_default());
         }
         Ok(response)
     }

@@ -54,7 +54,12 @@ impl Attestations {
     /// Reads `attest:KIND`.
     pub fn read(&mut self, kind: &str, value: &str) -> Result<(), SolveError> {
         let mut fields = fields(kind, value)?;
-        let disabled = flag(kind, "disabled", fields.remove("disabled"))?;
+        // Some clients tell it twice.
+        if fields.get("type").is_some_and(|told| told == kind) {
+            fields.remove("type");
+        }
+        let enabled = fields.remove("enabled").unwrap_or_else(|| "true".to_owned());
+        let disabled = flag(kind, "disabled", fields.remove("disabled"))? || !flag(kind, "enabled", Some(enabled))?;
         match kind {
             "provenance" => {
                 let wanted = Provenance::of(fields)?;
@@ -162,15 +167,22 @@ mod tests {
     fn attestations_are_told_by_kind() {
         let mut wanted = Attestations::default();
         wanted.read("provenance", "mode=min,version=v1,inline-only=true").unwrap();
-        wanted.read("sbom", "").unwrap();
+        wanted.read("sbom", "type=sbom,enabled=true").unwrap();
         let provenance = wanted.provenance.clone().unwrap();
         assert_eq!((provenance.detail, provenance.version, provenance.inline_only), (Detail::Min, Version::V1, true));
         assert_eq!(wanted.sbom, Some(Sbom::default()));
         wanted.read("provenance", "mode=min,disabled=true").unwrap();
         assert_eq!(wanted.provenance, None);
-        for (kind, value) in
-            [("sbom", "generator=x"), ("sbom", "moon=1"), ("provenance", "mode=x"), ("provenance", "x"), ("other", "")]
-        {
+        wanted.read("sbom", "enabled=false").unwrap();
+        assert_eq!(wanted.sbom, None);
+        for (kind, value) in [
+            ("sbom", "generator=x"),
+            ("sbom", "moon=1"),
+            ("sbom", "type=moon"),
+            ("provenance", "mode=x"),
+            ("provenance", "x"),
+            ("other", ""),
+        ] {
             assert!(wanted.read(kind, value).is_err(), "{kind} {value}");
         }
     }

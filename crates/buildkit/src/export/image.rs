@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use builder::{Builder, ClientSession, Made};
+use builder::{Builder, Made};
 use buildkit_session::Session;
 use ids::Reference;
 use image_core::Descriptor;
@@ -13,7 +13,7 @@ use super::{Naming, files};
 use crate::built::Built;
 use crate::error::SolveError;
 use crate::job::Internal;
-use crate::lending::Lending;
+use crate::lending;
 
 const DIGEST: &str = "containerimage.digest";
 const CONFIG_DIGEST: &str = "containerimage.config.digest";
@@ -105,8 +105,7 @@ impl Exporting<'_> {
         let credentials = match self.session {
             Some(session) => {
                 let host = if reference.domain() == "docker.io" { "registry-1.docker.io" } else { reference.domain() };
-                let asked = Lending(session.clone()).credentials(host).await;
-                asked.map_err(builder::BuildError::from)?
+                lending::credentials(session, host).await.map_err(builder::BuildError::from)?
             }
             None => builder::Credentials::Anonymous,
         };

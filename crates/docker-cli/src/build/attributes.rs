@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use buildkit_api::control::{CacheOptions, CacheOptionsEntry};
-
 use super::request;
 use crate::command::Matches;
 use crate::container::devices;
@@ -83,32 +81,6 @@ fn attestations(flags: &Matches) -> Result<BTreeMap<String, String>, Failure> {
     Ok(found)
 }
 
-/// `--cache-from` and `--cache-to`.
-pub fn caches(flags: &Matches) -> Result<CacheOptions, Failure> {
-    let entries = |texts: Vec<String>| texts.iter().map(|text| entry(text)).collect::<Result<Vec<_>, _>>();
-    Ok(CacheOptions {
-        imports: entries(request::cache_sources(flags.list("cache-from")))?,
-        exports: entries(flags.list("cache-to").to_vec())?,
-        ..CacheOptions::default()
-    })
-}
-
-/// `type=registry,ref=…`, or a name of an image.
-fn entry(text: &str) -> Result<CacheOptionsEntry, Failure> {
-    let fields = comma_fields(text).map_err(Failure::Text)?;
-    if fields.iter().all(|field| !field.contains('=')) {
-        let attrs = [("ref".to_owned(), text.to_owned())].into();
-        return Ok(CacheOptionsEntry { r#type: "registry".to_owned(), attrs });
-    }
-    let mut values = BTreeMap::new();
-    for field in &fields {
-        let (key, value) = field.split_once('=').ok_or_else(|| Failure::Text(format!("invalid value {field}")))?;
-        values.insert(key.trim().to_lowercase(), value.to_owned());
-    }
-    let kind = values.remove("type").ok_or_else(|| Failure::Text(format!("type required form> {text:?}")))?;
-    Ok(CacheOptionsEntry { r#type: kind, attrs: values.into_iter().collect() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,14 +88,5 @@ mod tests {
     #[test]
     fn hosts_have_equals() {
         assert_eq!(["a:1.2.3.4", "a=1.2.3.4", "a:::1"].map(with_equals), ["a=1.2.3.4", "a=1.2.3.4", "a=::1"]);
-    }
-
-    #[test]
-    fn caches_are_names_or_places() {
-        let named = entry("r.io/a:b").unwrap();
-        assert_eq!((named.r#type.as_str(), named.attrs["ref"].as_str()), ("registry", "r.io/a:b"));
-        let place = entry("type=registry,ref=a,mode=max").unwrap();
-        assert_eq!((place.attrs.len(), place.attrs["mode"].as_str()), (2, "max"));
-        assert!(entry("ref=a").is_err());
     }
 }

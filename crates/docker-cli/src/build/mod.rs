@@ -2,6 +2,7 @@
 
 mod attributes;
 pub mod buildx;
+mod caches;
 mod call;
 mod classic;
 mod context;

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
+use super::caches::Caches;
 use super::context::{DockerfileText, Source};
 use super::lend::{self, Lent};
 use super::outputs::Outputs;
@@ -41,6 +42,7 @@ pub async fn build(context: &Context, flags: &Matches, source: Source, outputs: 
     let mut frontend_attrs = attributes::of(context, flags)?;
     frontend_attrs.append(&mut lent.attributes);
     let mut exported = outputs.exported(flags)?;
+    let mut caches = Caches::of(flags)?;
     let session = Session::new(&lent, context);
     let request = SolveRequest {
         r#ref: random_hex(),
@@ -48,7 +50,7 @@ pub async fn build(context: &Context, flags: &Matches, source: Source, outputs: 
         frontend: FRONTEND.to_owned(),
         frontend_attrs: frontend_attrs.into_iter().collect(),
         exporters: std::mem::take(&mut exported.exporters),
-        cache: Some(attributes::caches(flags)?),
+        cache: Some(std::mem::take(&mut caches.options)),
         ..SolveRequest::default()
     };
     let lending = Lending {
@@ -58,6 +60,7 @@ pub async fn build(context: &Context, flags: &Matches, source: Source, outputs: 
         logins: lend::logins(context),
         archive: lent.archive,
         targets: exported.targets(),
+        contents: caches.folders.clone(),
     };
     let serving = session.open(context, lending).await?;
     let client = connect(context).await?;
@@ -67,6 +70,7 @@ pub async fn build(context: &Context, flags: &Matches, source: Source, outputs: 
     display.finish(solved.is_err());
     let response = solved.map_err(|failure| told(&failure))?;
     exported.commit()?;
+    caches.commit(&response)?;
     let id = ["containerimage.config.digest", "containerimage.digest"].iter().find_map(|key| response.get(*key));
     Ok(id.cloned().unwrap_or_default())
 }
