@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use testhost::{Docker, Engine, Host, Ran, Registry, Running};
 
 use crate::build::{context, shown};
+use crate::build_client;
 
 /// Steps whose results are never the same twice, so that only a cache can make the equal image.
 const FILE: &str = "\
@@ -108,6 +109,37 @@ pub fn registry(host: &Host) -> Result<()> {
     other.run(&["builder", "prune", "-af"])?;
     let told = all.build(other, &["--cache-from", &source])?;
     ensure!(told.contains(" ---> Using cache") && told.contains("Running in"), "{told}");
+    Ok(())
+}
+
+/// The same by a folder that the client lends to one engine and then to the other; a tag of it is one cache.
+pub fn folder(host: &Host) -> Result<()> {
+    let all = machines(host)?;
+    let base = format!("BASE={}", all.base);
+    let built = |engine: &Engine<'_>, words: &[&str]| {
+        let common = ["-t", "app", "--progress=plain", "--build-arg", &base];
+        build_client::build(engine, &[&common[..], words, &[&all.folder]].concat())
+    };
+    let folder = shown(&host.path("lent"));
+    let told = built(&all.one, &["--cache-to", &format!("type=local,dest={folder},tag=a,mode=max")])?;
+    assert!(told.contains("exporting cache to client directory"), "{told}");
+    let told = built(&all.other, &["--cache-from", &format!("type=local,src={folder},tag=b")])?;
+    assert!(told.contains("WARNING: local cache import") && told.contains("no tag b"), "{told}");
+    all.other.docker.run(&["builder", "prune", "-af"])?;
+    let told = built(&all.other, &["--cache-from", &format!("type=local,src={folder},tag=a")])?;
+    let steps = FILE.lines().filter(|line| ["WORKDIR", "COPY", "RUN"].iter().any(|word| line.starts_with(word))).count();
+    let bases = told.matches("] FROM ").count();
+    assert_eq!(told.matches("CACHED").count(), steps + bases, "something was run again: {told}");
+    assert_eq!(id(&all.one.docker, "app")?, id(&all.other.docker, "app")?);
+
+    // What has changed in the folder is not taken.
+    let index: serde_json::Value = serde_json::from_slice(&fs::read(host.path("lent").join("index.json"))?)?;
+    let digest = index["manifests"][0]["digest"].as_str().context("a manifest")?;
+    let blob = host.path("lent").join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+    fs::write(blob, "{}")?;
+    all.other.docker.run(&["builder", "prune", "-af"])?;
+    let told = built(&all.other, &["--cache-from", &format!("type=local,src={folder},tag=a")])?;
+    assert!(told.contains("the manifest of the cache is not"), "{told}");
     Ok(())
 }
 
