@@ -44,9 +44,10 @@ impl Shown {
             if let Some((_, step)) = message.stream.strip_prefix("Step ").and_then(|text| text.split_once(" : ")) {
                 step.trim_end().clone_into(&mut self.step);
             }
-            self.is_placed |= dockerfile::is_excerpt(&message.stream);
+            let is_excerpt = dockerfile::is_excerpt(&message.stream);
+            self.is_placed |= is_excerpt;
             let text = display.show(&message);
-            if self.aside {
+            if self.aside || is_excerpt {
                 std::io::stderr().lock().write_all(text.as_bytes())?;
             } else {
                 print(&text)?;

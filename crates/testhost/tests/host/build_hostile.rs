@@ -58,12 +58,21 @@ pub fn contexts(host: &Host) -> Result<()> {
             assert!(refused.stderr.contains("COPY failed"), "{name}: COPY {source}: {}", refused.stderr);
         }
     }
-    fs::write(folder.join(OsStr::from_bytes(b"odd-\xff-name")), "")?;
+    // A name is any bytes to the kernel; only BuildKit's session cannot carry it.
+    let odd = OsStr::from_bytes(b"odd-\xff-name");
+    fs::write(folder.join(odd), "odd\n")?;
+    std::os::unix::fs::symlink(odd, folder.join("to-odd"))?;
+    let text = "FROM busybox AS one\nCOPY . /all\nFROM busybox\nCOPY odd-?-name /first\nCOPY --from=one /all/odd-* /to/\n\
+                COPY to-odd /\nRUN --mount=type=bind,target=/bound cat /first /to-odd /to/odd-* /bound/to-odd | tr '\\n' ' '\n";
     for (name, docker) in clients(&engine) {
-        let refused = docker.try_run(&["build", &shown(&folder)])?;
-        assert!(refused.code != 0 && refused.stderr.contains("not UTF-8"), "{name}: {}", refused.stderr);
-        assert!(refused.stderr.contains("odd-"), "{name}: the name is told: {}", refused.stderr);
+        let (code, built) =
+            told(&docker, &["build", "--no-cache", "-t", "odd", "-f", "-", &shown(&folder)], text.as_bytes())?;
+        assert!(code == 0 && built.contains("odd odd odd odd"), "{name}: {built}");
+        let script = "cd /to; for name in *; do printf '%s\\n' \"$name\"; done | od -An -tx1";
+        assert_eq!(docker.run(&["run", "--rm", "odd", "sh", "-c", script])?.trim(), "6f 64 64 2d ff 2d 6e 61 6d 65 0a");
     }
+    let by_session = crate::build_client::try_build(&engine, &[&shown(&folder)])?;
+    assert!(by_session.code != 0 && by_session.stderr.contains("not UTF-8"), "{by_session:?}");
     Ok(())
 }
 

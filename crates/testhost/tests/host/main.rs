@@ -135,6 +135,7 @@ const TESTS: &[Test] = &[
     test("what_is_said_of_an_image_lies_beside_it", REGISTRY, build_platforms::attestations),
     test("a_stage_begins_with_a_folder", BUSYBOX, build_platforms::folders),
     test("what_one_engine_has_built_another_takes_from_a_registry", REGISTRY, build_cache::registry),
+    test("a_client_s_folder_takes_a_cache_to_another_engine", REGISTRY, build_cache::folder),
     test("the_least_of_a_cache_are_the_steps_of_the_result", REGISTRY, build_cache::least),
     test("an_image_lists_its_own_steps", REGISTRY, build_cache::inline),
     test("a_cache_that_cannot_be_had_costs_a_line", REGISTRY, build_cache::broken),
