@@ -83,9 +83,6 @@ impl Members {
 impl Task<'_> {
     pub(crate) async fn import(&self, from: ImageImportStream, to: ImageStore) -> Result<(), TransferError> {
         self.check_store(&to)?;
-        if from.force_compress {
-            return Err(TransferError::NotImplemented("compression of an archive's layers".to_owned()));
-        }
         self.progress.status("Importing").await;
         let stream = self.streams.take(&self.scope.namespace, &from.stream)?;
         let receiving = Receiving {
@@ -96,7 +93,7 @@ impl Task<'_> {
         };
         let received = tokio::task::spawn_blocking(move || receiving.receive(ByteReader::new(stream)));
         let members = received.await.unwrap_or(Err(TransferError::GivenUp))?;
-        let index = self.index(&members).await?;
+        let index = self.index(&members, from.force_compress).await?;
         let found = self.documents(Origin::Store, &index, &to.name, &Wanted::of(&to)).await?;
         for one in &found {
             self.label(&one.descriptor.digest, reference_labels(&one.document)).await?;
@@ -112,7 +109,7 @@ impl Task<'_> {
     }
 
     /// The archive's index: its own, or one that is made of Docker's description.
-    async fn index(&self, members: &Members) -> Result<Descriptor, TransferError> {
+    async fn index(&self, members: &Members, compress: bool) -> Result<Descriptor, TransferError> {
         if members.find(layout::LAYOUT).is_ok() {
             let index = members.find(layout::INDEX)?;
             return Ok(Descriptor::new(media_type::OCI_INDEX, index.digest, index.size));
@@ -123,18 +120,27 @@ impl Task<'_> {
         let bytes = self.read_blob(&described.digest, MAX_MANIFEST_BYTES).await?;
         let mut entries = Vec::new();
         for image in layout::parse_manifest_json(&bytes)? {
-            entries.extend(self.described(members, image).await?);
+            entries.extend(self.described(members, image, compress).await?);
         }
         self.put_document(media_type::OCI_INDEX, layout::index_json(entries)).await
     }
 
     /// The manifest of an image that Docker's description has, once for each of its names.
-    async fn described(&self, members: &Members, image: ArchivedImage) -> Result<Vec<Descriptor>, TransferError> {
+    async fn described(
+        &self,
+        members: &Members,
+        image: ArchivedImage,
+        compress: bool,
+    ) -> Result<Vec<Descriptor>, TransferError> {
         let config = members.find(&image.config)?;
         let mut layers = Vec::new();
         for path in image.layers.iter().flatten() {
             let layer = members.find(path)?;
             let kind = match layer.compression {
+                Compression::None if compress => {
+                    layers.push(self.compress(layer.digest).await?);
+                    continue;
+                }
                 Compression::None => media_type::OCI_LAYER,
                 Compression::Gzip => media_type::OCI_LAYER_GZIP,
                 Compression::Zstd => media_type::OCI_LAYER_ZSTD,

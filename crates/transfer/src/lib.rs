@@ -9,6 +9,7 @@
 //! What a request asks for and is not done here is refused, never passed over.
 
 mod bytes_stream;
+mod compress;
 mod documents;
 mod error;
 mod export;

@@ -17,7 +17,8 @@ use crate::wanted::{Wanted, platform};
 /// The snapshotter that there is.
 const SNAPSHOTTER: &str = "overlayfs";
 const SNAPSHOT_REF: &str = "containerd.io/snapshot.ref";
-const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+/// At a compressed layer: the digest of its plain form.
+pub(crate) const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 /// What a request wants unpacked: nothing, if no platform is named.
 pub(crate) fn unpacked(store: &ImageStore) -> Option<Wanted> {

@@ -112,6 +112,10 @@ impl<'a> Transfers<'a> {
 
     /// Sends an archive; a broken one ends without its end.
     fn import(&self, archive: &[u8], target: &ImageStore) -> Result<(), Status> {
+        self.import_by(ImageImportStream::default(), archive, target)
+    }
+
+    fn import_by(&self, source: ImageImportStream, archive: &[u8], target: &ImageStore) -> Result<(), Status> {
         self.runtime.block_on(async {
             let mut stream = self.open("import").await?;
             let sending = async {
@@ -128,7 +132,7 @@ impl<'a> Transfers<'a> {
                 drop(stream.to);
                 Ok(())
             };
-            let source = ImageImportStream { stream: "import".to_owned(), ..Default::default() };
+            let source = ImageImportStream { stream: "import".to_owned(), ..source };
             let (sent, asked) = tokio::join!(sending, self.ask(pack(&source), pack(target), ""));
             asked.and(sent)
         })
@@ -227,6 +231,14 @@ fn archives(host: &Host, transfers: &Transfers<'_>, image: &str) -> Result<()> {
     transfers.import(&fs::read(&of_skopeo)?, &any_name)?;
     ensure!(names()?.trim() == "docker.io/team/app:2");
     ensure!(transfers.ctr(&["run", "--rm", "docker.io/team/app:2", "three", "echo", "hello"])? == "hello\n");
+    let plain = transfers.ctr(&["images", "check"])?;
+    forget()?;
+    // The same with its layer compressed: another manifest of the same container.
+    let compressing = ImageImportStream { force_compress: true, ..Default::default() };
+    transfers.import_by(compressing, &fs::read(&of_skopeo)?, &any_name)?;
+    let compressed = transfers.ctr(&["images", "check"])?;
+    ensure!(compressed.contains("complete (2/2)") && compressed != plain, "{compressed}");
+    ensure!(transfers.ctr(&["run", "--rm", "docker.io/team/app:2", "four", "echo", "hello"])? == "hello\n");
     forget()?;
     // Another prefix than the archive's names have: nothing is named, and nothing stays.
     let other = ImageStore { extra_references: prefix("other/name", false), ..ImageStore::default() };
