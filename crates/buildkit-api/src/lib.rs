@@ -2,7 +2,7 @@
 //!
 //! [`control`] and [`frontend`] are what a builder serves; [`filesync`] (which has the credentials too), [`secrets`], [`ssh`], [`upload`] and
 //! [`health`] what a client serves over its session; [`fsutil`] the packets that files travel in; [`pb`] what both sides show of
-//! a Dockerfile. Names, numbers and types are BuildKit's; proto3 ignores what is not here.
+//! a Dockerfile; [`Serving`] is the answer to a question for health. Names, numbers and types are BuildKit's; proto3 ignores what is not here.
 //!
 //! It does no I/O and knows no rules of any service.
 
@@ -10,6 +10,8 @@
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 }
+
+mod serving;
 
 pub use generated::fsutil::types as fsutil;
 pub use generated::google::rpc;
@@ -22,6 +24,7 @@ pub use generated::moby::upload::v1 as upload;
 pub use generated::pb;
 pub use prost;
 pub use prost_types::{Any, Timestamp};
+pub use serving::Serving;
 
 /// Builds, what they tell, and the cache.
 pub mod control {

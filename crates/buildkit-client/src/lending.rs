@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use buildkit_api::Serving;
 use buildkit_api::filesync::auth_server::AuthServer;
 use buildkit_api::filesync::file_sync_server::FileSyncServer;
 use buildkit_api::health::health_server::HealthServer;
@@ -20,7 +21,7 @@ use crate::content::Contents;
 use crate::file_send::{FileSendServer, Results};
 use crate::file_sync::Folders;
 use crate::folder::Folder;
-use crate::lookups::{Healthy, Kept, Known};
+use crate::lookups::{LoginStore, SecretStore};
 use crate::ssh::Agents;
 use crate::upload::Archive;
 
@@ -99,10 +100,10 @@ impl Lending {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         Server::builder()
-            .add_service(HealthServer::new(Healthy))
+            .add_service(HealthServer::new(Serving))
             .add_service(FileSyncServer::new(Folders(self.folders)))
-            .add_service(AuthServer::new(Known(self.logins)))
-            .add_service(SecretsServer::new(Kept(self.secrets)))
+            .add_service(AuthServer::new(LoginStore(self.logins)))
+            .add_service(SecretsServer::new(SecretStore(self.secrets)))
             .add_service(SshServer::new(Agents(self.agents)))
             .add_service(UploadServer::new(Archive(Mutex::new(self.archive))))
             .add_service(FileSendServer(Results::new(self.targets)))

@@ -1,4 +1,4 @@
-//! What the builder asks for by name: secrets, logins, whether this side is there.
+//! What the builder asks for by name: secrets and logins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,20 +8,17 @@ use buildkit_api::filesync::{
     CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
     GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
 };
-use buildkit_api::health::health_check_response::ServingStatus;
-use buildkit_api::health::health_server::Health;
-use buildkit_api::health::{HealthCheckRequest, HealthCheckResponse};
 use buildkit_api::secrets::secrets_server::Secrets;
 use buildkit_api::secrets::{GetSecretRequest, GetSecretResponse};
-use tokio_stream::Once;
 use tonic::{Request, Response, Status};
 
 use crate::lending::{Login, Logins};
 
-pub(crate) struct Kept(pub BTreeMap<String, Vec<u8>>);
+/// Secrets by their ids.
+pub(crate) struct SecretStore(pub BTreeMap<String, Vec<u8>>);
 
 #[tonic::async_trait]
-impl Secrets for Kept {
+impl Secrets for SecretStore {
     async fn get_secret(&self, request: Request<GetSecretRequest>) -> Result<Response<GetSecretResponse>, Status> {
         let id = request.into_inner().id;
         let data = self.0.get(&id).cloned();
@@ -30,10 +27,11 @@ impl Secrets for Kept {
     }
 }
 
-pub(crate) struct Known(pub Arc<dyn Logins>);
+/// Logins for registries.
+pub(crate) struct LoginStore(pub Arc<dyn Logins>);
 
 #[tonic::async_trait]
-impl Auth for Known {
+impl Auth for LoginStore {
     async fn credentials(&self, request: Request<CredentialsRequest>) -> Result<Response<CredentialsResponse>, Status> {
         let (logins, host) = (Arc::clone(&self.0), request.into_inner().host);
         // A program may be asked for it.
@@ -64,24 +62,4 @@ impl Auth for Known {
 /// The builder then asks for the credentials.
 fn no_tokens() -> Status {
     Status::unavailable("this client fetches no tokens")
-}
-
-/// Whoever can ask is answered.
-pub(crate) struct Healthy;
-
-fn serving() -> HealthCheckResponse {
-    HealthCheckResponse { status: ServingStatus::Serving.into() }
-}
-
-#[tonic::async_trait]
-impl Health for Healthy {
-    type WatchStream = Once<Result<HealthCheckResponse, Status>>;
-
-    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        Ok(Response::new(serving()))
-    }
-
-    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(tokio_stream::once(Ok(serving()))))
-    }
 }

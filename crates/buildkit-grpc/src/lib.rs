@@ -41,7 +41,7 @@ where
     let bridge = bridge::LlbBridge { service, identity };
     let served = Server::builder()
         .max_concurrent_streams(MAX_CALLS)
-        .add_service(HealthServer::new(worker::Healthy))
+        .add_service(HealthServer::new(buildkit_api::Serving))
         .add_service(ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE))
         .add_service(LlbBridgeServer::new(bridge).max_decoding_message_size(MAX_MESSAGE))
         .serve_with_incoming_shutdown(grpc_connection::incoming(stream, &ending), ending.cancelled());

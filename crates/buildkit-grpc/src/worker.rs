@@ -1,12 +1,7 @@
 //! Who builds, in BuildKit's terms: one worker.
 
-use buildkit_api::health::health_check_response::ServingStatus;
-use buildkit_api::health::health_server::Health;
-use buildkit_api::health::{HealthCheckRequest, HealthCheckResponse};
 use buildkit_api::pb::Platform;
 use buildkit_api::types::{BuildkitVersion, WorkerRecord};
-use tokio_stream::Once;
-use tonic::{Request, Response, Status};
 
 use crate::Identity;
 
@@ -32,25 +27,5 @@ pub(crate) fn version(identity: &Identity) -> BuildkitVersion {
         version: identity.version.clone(),
         revision: identity.revision.clone(),
         dockerfile_version: String::new(),
-    }
-}
-
-/// Whoever can ask is answered.
-pub(crate) struct Healthy;
-
-fn serving() -> HealthCheckResponse {
-    HealthCheckResponse { status: ServingStatus::Serving.into() }
-}
-
-#[tonic::async_trait]
-impl Health for Healthy {
-    type WatchStream = Once<Result<HealthCheckResponse, Status>>;
-
-    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        Ok(Response::new(serving()))
-    }
-
-    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(tokio_stream::once(Ok(serving()))))
     }
 }

@@ -9,4 +9,4 @@ mod channel;
 mod incoming;
 
 pub use channel::channel;
-pub use incoming::{One, incoming};
+pub use incoming::{SoleConnection, incoming};
