@@ -12,11 +12,11 @@ use runtime_core::spec_resources::Resources;
 use runtime_core::unit::{self, Drivers, Unit, Wanted};
 use sys::process::{self, Clone};
 use sys::{file, socket};
-use systemd::{Manager, Whose};
+use systemd::{Instance, Manager};
 
 /// A user without root has a service manager of its own.
-fn whose(owner: u32) -> Whose {
-    if owner == 0 { Whose::System } else { Whose::User }
+fn instance(owner: u32) -> Instance {
+    if owner == 0 { Instance::System } else { Instance::User }
 }
 
 /// The container's unit, and the path of its control group.
@@ -24,7 +24,7 @@ pub fn plan(spec: &Spec, id: &str) -> Result<(Unit, String), RuntimeError> {
     let owner = process::uid();
     let slice = if owner == 0 { "system.slice" } else { "user.slice" };
     let unit = Unit::parse(&spec.linux.cgroups_path, id, slice)?;
-    let group = unit.control_group(&Manager::connect(whose(owner))?.control_group()?);
+    let group = unit.control_group(&Manager::connect(instance(owner))?.control_group()?);
     Ok((unit, group))
 }
 
@@ -47,7 +47,7 @@ pub fn start(
     };
     let properties = unit::first_properties(unit, &wanted)?;
     let placeholder = Placeholder::new()?;
-    Manager::connect(whose(process::uid()))?.start(unit, properties, placeholder.pid)?;
+    Manager::connect(instance(process::uid()))?.start(unit, properties, placeholder.pid)?;
     Ok(placeholder)
 }
 
@@ -56,11 +56,11 @@ pub fn update(unit: &Unit, owner: u32, resources: &Resources, version: Version) 
     if properties.is_empty() {
         return Ok(());
     }
-    Ok(Manager::connect(whose(owner))?.set_properties(unit, &properties)?)
+    Ok(Manager::connect(instance(owner))?.set_properties(unit, &properties)?)
 }
 
 pub fn stop(unit: &Unit, owner: u32) -> Result<(), RuntimeError> {
-    Ok(Manager::connect(whose(owner))?.stop(unit)?)
+    Ok(Manager::connect(instance(owner))?.stop(unit)?)
 }
 
 /// A process that waits until it is let go, or its parent ends.

@@ -11,4 +11,4 @@ mod transient_units;
 mod wire;
 
 pub use error::SystemdError;
-pub use transient_units::{Manager, Whose};
+pub use transient_units::{Instance, Manager};

@@ -17,9 +17,9 @@ const BUS: &str = "org.freedesktop.DBus";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
-/// Whose service manager.
+/// The instance of systemd: of the system, or of the user who asks (systemd(1), "System and User Service Managers").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum Instance {
     System,
     User,
 }
@@ -32,15 +32,15 @@ pub struct Manager {
 }
 
 impl Manager {
-    pub fn connect(whose: Whose) -> Result<Self, SystemdError> {
-        let mut manager = match whose {
-            Whose::System => match Self::over_bus(Path::new(SYSTEM_BUS)) {
+    pub fn connect(instance: Instance) -> Result<Self, SystemdError> {
+        let mut manager = match instance {
+            Instance::System => match Self::over_bus(Path::new(SYSTEM_BUS)) {
                 Err(SystemdError::Connect { .. }) if Path::new(SYSTEM_PRIVATE).exists() => {
                     Self { bus: Bus::connect(Path::new(SYSTEM_PRIVATE))?, destination: "" }
                 }
                 other => other?,
             },
-            Whose::User => Self::over_bus(&user_bus())?,
+            Instance::User => Self::over_bus(&user_bus())?,
         };
         manager.call("Subscribe", "", "", Writer::default())?;
         Ok(manager)
