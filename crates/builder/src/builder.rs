@@ -69,9 +69,9 @@ pub(crate) struct Shared {
     pub runs: Arc<dyn Runs>,
     pub cache: Cache,
     /// One at a time for cache mounts that want it.
-    pub locks: crate::mounts::Locks,
+    pub locks: crate::cache_mounts::Locks,
     /// Steps under way: who wants the same one waits for it.
-    flights: crate::mounts::Locks,
+    flights: crate::cache_mounts::Locks,
 }
 
 impl Shared {
@@ -336,7 +336,7 @@ impl Builder {
         self.shared.drop_entries(ids.clone()).await?;
         let mut reclaimed = reclaimed;
         if filter.keep_bytes == 0 && filter.unused_since.is_none() {
-            reclaimed += crate::mounts::clear_caches(&self.shared).await?;
+            reclaimed += crate::cache_mounts::clear_caches(&self.shared).await?;
         }
         Ok(Pruned { ids, reclaimed })
     }

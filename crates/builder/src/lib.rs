@@ -13,12 +13,14 @@
 mod agents;
 mod builder;
 mod cache;
+mod cache_mounts;
 mod cancel;
 mod context;
 mod emulation;
 mod error;
 mod fetch;
 mod files;
+mod fill;
 mod hints;
 mod layer;
 mod lent;

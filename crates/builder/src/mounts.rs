@@ -1,39 +1,30 @@
-//! `RUN --mount`: folders of the host that a container sees, made for it alone or kept as a cache.
+//! `RUN --mount`: what a step's container sees besides its image. What the mounts are of is found out first, since the step
+//! may be known already; their sources are made (`fill.rs`) when it runs.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use build_core::KeyMaker;
 use container_core::{MountKind as RequestKind, MountRequest};
-use dockerfile::{Mount, MountKind, Sharing};
+use dockerfile::{Mount, MountKind};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::agents::{self, Forward};
-use crate::builder::{BuilderConfig, Shared, blocking};
+use crate::builder::blocking;
 use crate::cancel::unless;
 use crate::error::BuildError;
+use crate::fill::{Fill, Variable};
 use crate::lent::Agent;
-use crate::messages;
-use crate::paths::{absolute, bytes_of};
+use crate::paths::absolute;
 use crate::ports::LayerStream;
-use crate::remote_cache::{self, ImportedMount};
-use crate::request::BuildSecret;
-use crate::rootfs;
 use crate::state::{Build, StageState};
 use crate::transfer::{Gathered, Place, Selection};
 use crate::transfer_step::tree_of;
-use crate::tree::{NodeKind, Tree};
-use crate::{layer, paths};
-
-/// One mutex a cache that is used alone.
-pub(crate) type Locks = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
+use crate::tree::Tree;
+use crate::{cache_mounts, layer, messages, paths, remote_cache, rootfs};
 
 /// The largest secret, as in Docker.
 const MAX_SECRET: usize = 500 << 10;
@@ -44,7 +35,7 @@ const ENVIRONMENT_PLACE: &str = "/dev/.docker-build/environment";
 
 /// The mounts of one RUN.
 pub(crate) struct Mounted {
-    mounts: Vec<One>,
+    mounts: Vec<StepMount>,
     /// Places that were made to mount on, which are no part of the layer.
     places: Vec<String>,
     folder: PathBuf,
@@ -53,51 +44,18 @@ pub(crate) struct Mounted {
     /// Sockets of the client's agents, to be made, and those that lead there.
     forwards: Vec<Forward>,
     agents: Vec<Agent>,
-    _alone: Vec<OwnedMutexGuard<()>>,
+    /// Caches that nobody else uses meanwhile.
+    pub alone: Vec<OwnedMutexGuard<()>>,
 }
 
-struct One {
-    request: Option<MountRequest>,
+/// One of them.
+pub(crate) struct StepMount {
+    pub request: Option<MountRequest>,
     /// A variable that nothing but the step's process may have.
-    env: Option<Variable>,
-    key: String,
+    pub env: Option<Variable>,
+    pub key: String,
     /// What its source is filled with.
-    fill: Option<Fill>,
-}
-
-struct Variable {
-    name: String,
-    value: BuildSecret,
-}
-
-enum Fill {
-    Tree {
-        gathered: Gathered,
-        path: PathBuf,
-        is_file: bool,
-        config: Arc<BuilderConfig>,
-    },
-    Secret {
-        value: BuildSecret,
-        path: PathBuf,
-        mode: u32,
-        owner: (u32, u32),
-    },
-    /// A folder that stays; made once.
-    Cache {
-        path: PathBuf,
-        /// What it begins with.
-        from: Option<Gathered>,
-        imported: Option<ImportedMount>,
-        mode: u32,
-        owner: (u32, u32),
-        config: Arc<BuilderConfig>,
-    },
-    /// One file of all variables.
-    Environment {
-        variables: Vec<Variable>,
-        path: PathBuf,
-    },
+    pub fill: Option<Fill>,
 }
 
 /// Finds out what the mounts are of. Nothing is made yet: the step may be known already.
@@ -115,7 +73,7 @@ pub(crate) async fn prepare(
         secrets,
         forwards: Vec::new(),
         agents: Vec::new(),
-        _alone: Vec::new(),
+        alone: Vec::new(),
     };
     for (place, mount) in wanted.iter().enumerate() {
         let mut mount = mount.clone();
@@ -138,7 +96,7 @@ pub(crate) async fn prepare(
         }
         let one = match mount.kind {
             MountKind::Bind => bind(build, state, &mount, &mounted.folder.join(place.to_string())).await?,
-            MountKind::Cache => cache(build, state, &mount, &mut mounted).await?,
+            MountKind::Cache => cache_mounts::prepare(build, state, &mount, &mut mounted).await?,
             MountKind::Tmpfs => tmpfs(&mount),
             MountKind::Secret => match secret(build, &mount, &mounted.secrets.join(place.to_string())).await? {
                 Some(one) => one,
@@ -148,7 +106,7 @@ pub(crate) async fn prepare(
                 let path = mounted.secrets.join(place.to_string());
                 let Some((request, key, forward)) = agents::prepare(build, &mount, &path).await? else { continue };
                 mounted.forwards.push(forward);
-                One { request: Some(request), env: None, key, fill: None }
+                StepMount { request: Some(request), env: None, key, fill: None }
             }
         };
         mounted.mounts.push(one);
@@ -174,10 +132,10 @@ impl Mounted {
             ..MountRequest::default()
         };
         for request in [mount(init, INIT_PLACE), mount(&path, ENVIRONMENT_PLACE)] {
-            self.mounts.push(One { request: Some(request), env: None, key: String::new(), fill: None });
+            self.mounts.push(StepMount { request: Some(request), env: None, key: String::new(), fill: None });
         }
-        let one = One { request: None, env: None, key: String::new(), fill: None };
-        self.mounts.push(One { fill: Some(Fill::Environment { variables, path }), ..one });
+        let one = StepMount { request: None, env: None, key: String::new(), fill: None };
+        self.mounts.push(StepMount { fill: Some(Fill::Environment { variables, path }), ..one });
     }
 
     /// The words that start the step's program.
@@ -265,40 +223,7 @@ impl Mounted {
     }
 }
 
-impl Fill {
-    fn make(self) -> io::Result<()> {
-        let path = match &self {
-            Self::Cache { path, from, mode, owner, config, .. } => {
-                return make_cache(path, from.as_ref(), *mode, *owner, config);
-            }
-            Self::Tree { path, .. } | Self::Secret { path, .. } | Self::Environment { path, .. } => path,
-        };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o711))?;
-        }
-        match self {
-            Self::Tree { gathered, path, is_file, config } => materialise(&gathered, &path, is_file, &config),
-            Self::Secret { value, path, mode, owner } => {
-                let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
-                io::Write::write_all(&mut file, value.reveal())?;
-                chown(&path, Some(owner.0), Some(owner.1))
-            }
-            Self::Environment { variables, path } => {
-                // For whichever user the step has; only who knows the folder's name gets here.
-                let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path)?;
-                for Variable { name, value } in variables {
-                    let parts: [&[u8]; 4] = [name.as_bytes(), b"=", value.reveal(), b"\0"];
-                    parts.iter().try_for_each(|part| io::Write::write_all(&mut file, part))?;
-                }
-                Ok(())
-            }
-            Self::Cache { .. } => Ok(()),
-        }
-    }
-}
-
-async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path) -> Result<One, BuildError> {
+async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path) -> Result<StepMount, BuildError> {
     let source = if mount.source.is_empty() { "/" } else { &mount.source };
     let (tree, gathered) = gather(build, state, &mount.from, source).await?;
     let is_file = matches!(gathered.items.first().map(|item| &item.place), Some(Place::Itself(_)));
@@ -318,10 +243,10 @@ async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path)
     };
     let config = Arc::clone(&build.shared.config);
     let fill = Some(Fill::Tree { gathered, path: path.to_owned(), is_file, config });
-    Ok(One { request: Some(request), env: None, key, fill })
+    Ok(StepMount { request: Some(request), env: None, key, fill })
 }
 
-async fn gather(
+pub(crate) async fn gather(
     build: &Build<'_>,
     state: &StageState,
     from: &str,
@@ -340,82 +265,7 @@ async fn gather(
     Ok((tree, gathered))
 }
 
-/// A folder that outlives the build. What it has is no part of a key: a cache is only there to be faster.
-async fn cache(build: &Build<'_>, state: &StageState, mount: &Mount, mounted: &mut Mounted) -> Result<One, BuildError> {
-    let id = if mount.id.is_empty() { &mount.target } else { &mount.id };
-    let name = KeyMaker::new("cache").field(id).finish().hex()[..32].to_owned();
-    let folder = remote_cache::mount_folder(&build.shared.config, &name);
-    build.mounts.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
-    let lock = |name: &str| {
-        let mut locks = build.shared.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(locks.entry(name.to_owned()).or_default())
-    };
-    let mut path = folder.clone();
-    match mount.sharing {
-        Sharing::Shared => {}
-        Sharing::Locked => mounted._alone.push(lock(&name).lock_owned().await),
-        Sharing::Private => {
-            // Whoever finds it in use has one of his own.
-            let mut number = 0;
-            loop {
-                let name = format!("{name}-{number}");
-                if let Ok(alone) = lock(&name).try_lock_owned() {
-                    mounted._alone.push(alone);
-                    break;
-                }
-                number += 1;
-                path = folder.with_extension(number.to_string());
-            }
-        }
-    }
-    let is_there = path.exists();
-    let from = match (is_there, mount.from.is_empty()) {
-        (false, false) => {
-            let source = if mount.source.is_empty() { "/" } else { &mount.source };
-            Some(gather(build, state, &mount.from, source).await?.1)
-        }
-        _ => None,
-    };
-    // Another engine's content is for a folder that is nobody's alone.
-    let imported = if is_there || path != folder { None } else { build.imports.mount(&name).cloned() };
-    let fill = Fill::Cache {
-        path: path.clone(),
-        from,
-        imported,
-        mode: mount.mode.unwrap_or(0o755),
-        owner: build.shared.config.on_host((mount.uid.unwrap_or(0), mount.gid.unwrap_or(0))),
-        config: Arc::clone(&build.shared.config),
-    };
-    let request = MountRequest {
-        kind: RequestKind::Bind,
-        source: path.display().to_string(),
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-        ..MountRequest::default()
-    };
-    let key = KeyMaker::new("cache mount").field(&mount.target).field(id).finish().to_string();
-    Ok(One { request: Some(request), env: None, key, fill: Some(fill) })
-}
-
-fn make_cache(
-    path: &Path,
-    from: Option<&Gathered>,
-    mode: u32,
-    owner: (u32, u32),
-    config: &BuilderConfig,
-) -> io::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(path)?;
-    if let Some(gathered) = from {
-        materialise(gathered, path, false, config)?;
-    }
-    chown(path, Some(owner.0), Some(owner.1))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-}
-
-fn tmpfs(mount: &Mount) -> One {
+fn tmpfs(mount: &Mount) -> StepMount {
     let request = MountRequest {
         kind: RequestKind::Tmpfs,
         target: mount.target.clone(),
@@ -423,11 +273,11 @@ fn tmpfs(mount: &Mount) -> One {
         ..MountRequest::default()
     };
     let key = KeyMaker::new("tmpfs").field(&mount.target).field(mount.size.to_be_bytes()).finish().to_string();
-    One { request: Some(request), env: None, key, fill: None }
+    StepMount { request: Some(request), env: None, key, fill: None }
 }
 
 /// A secret's value is in no key: whoever has another one gets the same step.
-async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<One>, BuildError> {
+async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<StepMount>, BuildError> {
     let given = build.request.secrets.0.get(&mount.id).cloned();
     let value = match (given, &build.request.session) {
         (None, Some(session)) => session.secret(&mount.id).await?,
@@ -452,7 +302,7 @@ async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<
         None => None,
     };
     if mount.target.is_empty() {
-        return Ok(Some(One { request: None, env, key, fill: None }));
+        return Ok(Some(StepMount { request: None, env, key, fill: None }));
     }
     let fill = Fill::Secret {
         value: value.clone(),
@@ -467,90 +317,7 @@ async fn secret(build: &Build<'_>, mount: &Mount, path: &Path) -> Result<Option<
         read_only: true,
         ..MountRequest::default()
     };
-    Ok(Some(One { request: Some(request), env, key, fill: Some(fill) }))
-}
-
-/// Files into a folder of our own. Links come last, so that no name leads through one.
-fn materialise(gathered: &Gathered, path: &Path, is_file: bool, config: &BuilderConfig) -> io::Result<()> {
-    let place = |place: &Place| match place {
-        Place::Itself(_) => path.to_owned(),
-        Place::Below(relative) => path.join(OsStr::from_bytes(&bytes_of(relative))),
-    };
-    if !is_file {
-        fs::create_dir_all(path)?;
-        let (uid, gid) = config.on_host((0, 0));
-        chown(path, Some(uid), Some(gid))?;
-    }
-    let mut links = Vec::new();
-    let mut folders = Vec::new();
-    for item in &gathered.items {
-        let to = place(&item.place);
-        if let Some(above) = to.parent() {
-            fs::create_dir_all(above)?;
-        }
-        match &item.node.kind {
-            NodeKind::Directory => {
-                fs::create_dir_all(&to)?;
-                folders.push((to, item));
-            }
-            NodeKind::File { .. } => {
-                let mut file = fs::File::create(&to)?;
-                let mut content = item.open()?;
-                io::copy(&mut content, &mut file)?;
-                own(&to, item, config)?;
-                fs::set_permissions(&to, fs::Permissions::from_mode(item.node.mode))?;
-            }
-            NodeKind::Symlink(target) => links.push((target.clone(), to)),
-            NodeKind::Special(_) => {}
-        }
-    }
-    for (target, to) in links {
-        symlink(OsStr::from_bytes(&bytes_of(&target)), to)?;
-    }
-    for (to, item) in folders {
-        own(&to, item, config)?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(item.node.mode))?;
-    }
-    Ok(())
-}
-
-fn own(path: &Path, item: &crate::transfer::Item, config: &BuilderConfig) -> io::Result<()> {
-    let inside = if item.keeps_owner { (item.node.uid, item.node.gid) } else { (0, 0) };
-    let (uid, gid) = config.on_host(inside);
-    chown(path, Some(uid), Some(gid))
-}
-
-/// Removes every cache that no step uses at the moment; answers their bytes.
-pub(crate) async fn clear_caches(shared: &Arc<Shared>) -> Result<u64, BuildError> {
-    let busy = {
-        let mut locks = shared.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.retain(|_, lock| lock.try_lock().is_err());
-        !locks.is_empty()
-    };
-    if busy {
-        return Ok(0);
-    }
-    let folder = shared.config.folder.join("caches");
-    let failed = |error| BuildError::file("clear the caches of RUN", error);
-    blocking(move || {
-        let bytes = bytes_below(&folder);
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(bytes),
-        }
-    })
-    .await?
-    .map_err(failed)
-}
-
-fn bytes_below(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let bytes = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(found) if found.is_dir() => bytes_below(&entry.path()),
-        Ok(found) => found.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(bytes).sum()
+    Ok(Some(StepMount { request: Some(request), env, key, fill: Some(fill) }))
 }
 
 fn random_name() -> String {

@@ -63,12 +63,18 @@ fn open(folder: &Path) -> io::Result<File> {
 
 fn pieces(file: Arc<File>, offset: u64) -> LayerStream {
     Box::pin(stream::unfold((file, offset), |(file, offset)| async move {
-        let mut buffer = vec![0; PIECE];
-        match file.read_at(&mut buffer, offset) {
-            Ok(0) => None,
-            Ok(length) => {
-                buffer.truncate(length);
-                Some((Ok(Bytes::from(buffer)), (file, offset + length as u64)))
+        let read = Arc::clone(&file);
+        let piece = blocking(move || {
+            let mut buffer = vec![0; PIECE];
+            let length = read.read_at(&mut buffer, offset)?;
+            buffer.truncate(length);
+            Ok::<_, io::Error>(Bytes::from(buffer))
+        });
+        match piece.await.map_err(io::Error::other).flatten() {
+            Ok(piece) if piece.is_empty() => None,
+            Ok(piece) => {
+                let next = offset + piece.len() as u64;
+                Some((Ok(piece), (file, next)))
             }
             Err(error) => Some((Err(error), (file, offset))),
         }
