@@ -222,6 +222,8 @@ pub enum Step {
     },
     /// The host's procfs is not needed any more.
     CloseProc,
+    /// Nor is it while the process waits for its start: the container's own does, where it has one.
+    OwnProc,
     BecomeNamespaceRoot,
     EnterNamespaceFile {
         slot: Slot,

@@ -29,7 +29,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
         Step::JoinCgroup { tasks } => file::write(fds.get(*tasks), b"0").map(drop)?,
         Step::WaitParent(point) => wait_parent(fds.get(Slot::SYNC), *point as u32)?,
         Step::CloneAgain { namespaces } => clone_again(fds.get(Slot::SYNC), *namespaces)?,
-        Step::CloseProc => file::close(fds.take(Slot::PROC)),
+        Step::CloseProc | Step::OwnProc => leave_proc(step, fds),
         Step::BecomeNamespaceRoot => set_user(0, 0, None)?,
         Step::EnterNamespaceFile { slot, kind } => process::setns(fds.get(*slot), *kind)?,
         Step::EnterNamespacesOf { init, kinds } => process::setns(fds.get(*init), *kinds)?,
@@ -235,6 +235,36 @@ fn own_null(root: i32) -> Outcome {
         file::close(own);
     }
     Ok(())
+}
+
+/// Until `start`, which may be never, others of a shared pid namespace could open what this process has open. Where the
+/// container has no procfs, or one that knows this process by no number, the host's stays.
+fn leave_proc(step: &Step, fds: &mut crate::Fds) {
+    if *step == Step::CloseProc {
+        return file::close(fds.take(Slot::PROC));
+    }
+    let flags = file::O_PATH | file::O_DIRECTORY | file::O_NOFOLLOW;
+    let resolve = file::RESOLVE_IN_ROOT | file::RESOLVE_NO_SYMLINKS;
+    let Ok(own) = file::openat2(fds.get(Slot::ROOT), c"proc", flags, 0, resolve) else { return };
+    let is_proc = file::fstatfs_magic(own) == Ok(file::PROC_SUPER_MAGIC);
+    if is_proc && leads_to(own, fds.get(Slot::FIFO)) {
+        file::close(fds.take(Slot::PROC));
+        fds.set(Slot::PROC, own);
+    } else {
+        file::close(own);
+    }
+}
+
+/// Whether a descriptor of this process is found below a procfs.
+fn leads_to(proc: i32, fd: i32) -> bool {
+    let path = NumberedPath::new(c"self/fd/", fd.unsigned_abs());
+    let Ok(found) = file::openat(proc, path.as_c(), file::O_PATH, 0) else { return false };
+    let same = match (file::fstat(found), file::fstat(fd)) {
+        (Ok(found), Ok(wanted)) => (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino),
+        _ => false,
+    };
+    file::close(found);
+    same
 }
 
 fn drop_bounding(keep: u64, highest: u32) -> Outcome {

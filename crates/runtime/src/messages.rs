@@ -168,6 +168,7 @@ fn setting(step: &Step, detail: Detail, number: u32, errno: Errno) -> String {
         Step::MaskPath(_) if detail == Detail::NotNull => "the container's /dev/null is not the null device".into(),
         Step::MaskPath(path) => format!("mask {}", place(path)),
         Step::OpenConsole { .. } => "open the console".into(),
+        Step::OwnProc => "use the container's own procfs".into(),
         Step::OwnNull => "reopen /dev/null inside the container".into(),
         Step::MakeDirectory { path } => format!("mkdir {}", place(path)),
         Step::SetHostname(_) => "sethostname".into(),

@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("a_racing_console_is_mounted_nowhere_else", racing_console),
     ("a_racing_proc_redirects_no_write", racing_proc),
     ("an_exec_is_seen_only_when_nothing_of_the_host_s_is_in_it", unseen_exec),
+    ("a_process_that_waits_for_its_start_has_no_procfs_of_the_host", unseen_create),
     ("the_user_of_an_exec_is_a_number_or_an_error", user_of_exec),
 ];
 
@@ -209,4 +210,25 @@ fn unseen_exec() -> Result<(), Failed> {
     let (looks, strange) = watch.join().map_err(|_| "the watcher panicked")?;
     check(looks > 0, "processes of execs were seen at all")?;
     check(strange.is_empty(), &strange.join("; "))
+}
+
+/// A container that shares the pid namespace of another is seen by it for as long as nobody starts it, and what it has open
+/// can be opened by one with CAP_SYS_PTRACE.
+fn unseen_create() -> Result<(), Failed> {
+    let first = Bundle::new("exec sleep 1000")?;
+    first.create()?;
+    same("start", &first.runc(&["start", &first.id])?.code, &0)?;
+    let mut second = Bundle::new("exec sleep 1000")?;
+    let namespaces = second.config["linux"]["namespaces"].as_array_mut().ok_or("namespaces are a list")?;
+    for namespace in namespaces.iter_mut().filter(|namespace| namespace["type"] == "pid") {
+        namespace["path"] = format!("/proc/{}/ns/pid", first.pid()?).into();
+    }
+    second.create()?;
+    let pid = second.pid()?;
+    let own = std::process::id().to_string();
+    let open = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten().map(|entry| entry.path());
+    let host: Vec<_> = open.filter(|fd| fd.join(&own).exists()).collect();
+    check(host.is_empty(), &format!("{host:?} know the host's processes"))?;
+    same("start", &second.runc(&["start", &second.id])?.code, &0)?;
+    same("status", second.status()?.as_str(), "running")
 }

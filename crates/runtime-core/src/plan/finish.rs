@@ -60,6 +60,9 @@ pub(super) fn push(plan: &mut Plan, process: &Process, facts: &HostFacts, ending
     push_labels(plan, process, facts)?;
     let user = &process.user;
     let filtered = !plan.seccomp.is_empty();
+    if ending.wait_for_start {
+        plan.push(Step::OwnProc);
+    }
     // Before a filter that may know nothing of close_range(2).
     plan.push(Step::CloseOnExec { first: STANDARD_STREAMS + ending.preserve_fds });
     if process.no_new_privileges {
