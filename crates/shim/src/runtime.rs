@@ -14,6 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use sys::program::Version;
 
 /// Where containerd's shim keeps runc's state when the options name no place.
 const DEFAULT_ROOT: &str = "/run/containerd/runc";
@@ -67,14 +68,14 @@ impl RuntimeOptions {
 #[derive(Debug)]
 pub struct Runtime {
     binary: PathBuf,
+    /// The program's file when the container was made.
+    version: Option<Version>,
     protected: Option<OwnedFd>,
     root: PathBuf,
     log: PathBuf,
     systemd_cgroup: bool,
     /// Where our own runtime keeps its containers, if that is the runtime.
     own: Option<Root>,
-    /// This program may become what a container's process is made of.
-    is_protected: bool,
 }
 
 impl Runtime {
@@ -90,11 +91,11 @@ impl Runtime {
         };
         // Units are made over D-Bus, which is nothing for this process.
         let own = own.filter(|own| *own == binary && !options.systemd_cgroup).map(|_| Root::new(root.clone()));
-        let is_protected = own.is_some() && is_protected().unwrap_or(false);
+        let performed = own.is_some() && is_protected().unwrap_or(false);
         Self {
-            protected: if is_protected { None } else { protect(&binary) },
+            version: Version::of(&binary),
+            protected: if performed { None } else { protect(&binary) },
             own,
-            is_protected,
             binary,
             root,
             log: bundle.join("log.json"),
@@ -102,9 +103,16 @@ impl Runtime {
         }
     }
 
-    /// Where our own runtime keeps its containers, if that is the runtime and may be performed by copies of this process.
+    /// Where our own runtime keeps its containers, if that is the runtime and may be performed by copies of this process:
+    /// nobody can write to this program, and the runtime's was not replaced since, as by an upgrade that mends a fault.
     pub fn inside(&self) -> Option<&Root> {
-        self.own.as_ref().filter(|_| self.is_protected)
+        self.own.as_ref().filter(|_| !self.is_replaced() && is_protected().unwrap_or(false))
+    }
+
+    /// Whether another program has taken the place of the one that made the container. One that is gone leaves its work to
+    /// what there is of it.
+    fn is_replaced(&self) -> bool {
+        Version::of(&self.binary).is_some_and(|version| Some(version) != self.version)
     }
 
     /// The same for work that makes no process in a container.
@@ -114,7 +122,7 @@ impl Runtime {
 
     /// `runc … SUBCOMMAND …`; its stdio is /dev/null until set.
     pub fn command(&self, id: &str, work: &Work) -> Command {
-        let mut command = match &self.protected {
+        let mut command = match self.protected.as_ref().filter(|_| !self.is_replaced()) {
             Some(program) => Command::new(format!("/proc/self/fd/{}", program.as_raw_fd())),
             None => Command::new(&self.binary),
         };
@@ -204,5 +212,28 @@ mod tests {
         assert_eq!(command.get_program(), "/bin/crun");
         assert_eq!(args, ["--root", "/r/moby", "--log", &log, "--log-format", "json", "kill", "id", "9"]);
         assert!(runtime.inside().is_none());
+    }
+
+    #[test]
+    fn a_runtime_that_was_replaced_is_executed_by_its_path() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let program = folder.path().join(OWN_RUNTIME);
+        let write = |text: &str| {
+            let new = folder.path().join("new");
+            fs::write(&new, text).and_then(|()| fs::rename(&new, &program)).expect("write");
+        };
+        write("old");
+        let shim = folder.path().join("docker-containerd-shim");
+        let mut runtime = Runtime::new(&RuntimeOptions::default(), "moby", folder.path(), &shim);
+        assert!(runtime.own().is_some());
+        // As where the kernel makes such a mount, which needs root.
+        runtime.protected = Some(File::open(&program).expect("open").into());
+        let program_of = |runtime: &Runtime| runtime.command("id", &Work::Start).get_program().to_owned();
+        assert!(program_of(&runtime).to_string_lossy().starts_with("/proc/self/fd/"));
+        write("new");
+        assert!(runtime.is_replaced() && runtime.inside().is_none());
+        assert_eq!(program_of(&runtime), program);
+        fs::remove_file(&program).expect("remove");
+        assert!(!runtime.is_replaced());
     }
 }

@@ -79,10 +79,16 @@ pub fn leave(arguments: &Arguments, bundle: &Path, input: &[u8]) -> Result<Left,
     };
     let left = match leave_copy() {
         Ok(Clone::Child) => return Ok(Left::Serving(Serving { socket, listener })),
-        Ok(Clone::Parent { child }) => enter_cgroup(&shim_cgroup(input), child).and_then(|()| {
-            adjust_oom_score(child);
-            write_address(bundle, &address).map_err(failed_to("write the address"))
-        }),
+        Ok(Clone::Parent { child }) => {
+            let introduced = enter_cgroup(&shim_cgroup(input), child).and_then(|()| {
+                adjust_oom_score(child);
+                write_address(bundle, &address).map_err(failed_to("write the address"))
+            });
+            introduced.inspect_err(|_| {
+                // Nobody will hear of it.
+                let _ = sys::process::kill(child, nix::libc::SIGKILL);
+            })
+        }
         Err(error) => Err(error),
     };
     match left {
@@ -121,11 +127,7 @@ fn enter_cgroup(path: &str, pid: i32) -> Result<(), Error> {
         return Ok(());
     }
     let joined = Layout::detect().and_then(|layout| Group::plan(&layout, path, "")?.add(pid));
-    joined.map_err(|source| {
-        // Nobody will hear of it.
-        let _ = sys::process::kill(pid, nix::libc::SIGKILL);
-        Error::Cgroup { path: path.to_owned(), source }
-    })
+    joined.map_err(|source| Error::Cgroup { path: path.to_owned(), source })
 }
 
 /// The socket folder that containerd names, if it does.

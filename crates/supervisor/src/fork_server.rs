@@ -1,7 +1,8 @@
 //! Shims of our own program without executing it for each: a process of it, kept for that, leaves a copy behind whenever
 //! it is asked to (the shim's `fork-server`).
 //!
-//! It is started with the first shim, and again when the program is another one than it was, as after an upgrade. It is
+//! It is started with the first shim, and again when its program or the runtime's, which it performs, is another one than
+//! it was, as after an upgrade. It is
 //! executed from a read-only mount of the program's file that is attached nowhere: so nothing of a container can overwrite
 //! the program (CVE-2019-5736), and its shims may perform our runtime themselves. Its end is the end of its socket, ours
 //! included; its shims go on.
@@ -11,7 +12,6 @@
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -19,6 +19,7 @@ use std::process::Stdio;
 use containerd_api::Any;
 use containerd_api::prost::Message;
 use serde::{Deserialize, Serialize};
+use sys::program::Version;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::Command;
@@ -26,7 +27,7 @@ use tokio::sync::Mutex;
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
-use crate::runtimes::OWN_SHIM;
+use crate::runtimes::{OWN_RUNTIME, OWN_SHIM};
 use crate::shim_program::{Bootstrap, Daemon, START_LIMIT};
 
 /// Bytes of an answer.
@@ -58,24 +59,22 @@ pub struct ForkServer {
 
 #[derive(Debug)]
 struct Running {
-    program: Version,
+    programs: Programs,
     socket: BufReader<UnixStream>,
     /// Ended and reaped by the runtime when it is dropped.
     _process: tokio::process::Child,
 }
 
-/// Which file a program is.
+/// What a fork server does the work of: the shim's program and the runtime's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Version {
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
+struct Programs {
+    shim: Version,
+    runtime: Option<Version>,
 }
 
-impl Version {
-    fn of(program: &Path) -> Option<Self> {
-        let file = std::fs::metadata(program).ok()?;
-        Some(Self { device: file.dev(), inode: file.ino(), changed: (file.ctime(), file.ctime_nsec()) })
+impl Programs {
+    fn of(shim: &Path) -> Option<Self> {
+        Some(Self { shim: Version::of(shim)?, runtime: Version::of(&shim.with_file_name(OWN_RUNTIME)) })
     }
 }
 
@@ -93,14 +92,14 @@ impl ForkServer {
         if !is_own || std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
             return None;
         }
-        let version = Version::of(program)?;
+        let programs = Programs::of(program)?;
         let options = options.map(Message::encode_to_vec).unwrap_or_default();
         let wanted = Start { namespace: &bundle.namespace, id: &bundle.id, bundle: &bundle.path, options };
         let mut running = self.running.lock().await;
         // Put back after an answer alone: half of one must not be taken for the next.
-        let mut server = match running.take().filter(|server| server.program == version) {
+        let mut server = match running.take().filter(|server| server.programs == programs) {
             Some(server) => server,
-            None => spawn(program, version, daemon).inspect_err(|error| warn(&errors::chain(error))).ok()?,
+            None => spawn(program, programs, daemon).inspect_err(|error| warn(&errors::chain(error))).ok()?,
         };
         match tokio::time::timeout(START_LIMIT, server.ask(&wanted)).await {
             Ok(Ok(answer)) => {
@@ -142,7 +141,7 @@ impl Running {
     }
 }
 
-fn spawn(program: &Path, version: Version, daemon: &Daemon) -> Result<Running> {
+fn spawn(program: &Path, programs: Programs, daemon: &Daemon) -> Result<Running> {
     let failed = |error: std::io::Error| Error::io(format!("cannot start the shim {program:?}"))(error);
     let (ours, theirs) = StdUnixStream::pair().map_err(failed)?;
     ours.set_nonblocking(true).map_err(failed)?;
@@ -161,5 +160,5 @@ fn spawn(program: &Path, version: Version, daemon: &Daemon) -> Result<Running> {
     command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::inherit());
     let process = command.spawn().map_err(failed)?;
     let socket = BufReader::new(UnixStream::from_std(ours).map_err(failed)?);
-    Ok(Running { program: version, socket, _process: process })
+    Ok(Running { programs, socket, _process: process })
 }

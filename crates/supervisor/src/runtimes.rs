@@ -13,6 +13,8 @@ use crate::messages;
 
 /// The shim that stands beside our own executable.
 pub(crate) const OWN_SHIM: &str = "docker-containerd-shim";
+/// What it does, and performs itself where it may.
+pub(crate) const OWN_RUNTIME: &str = "docker-runc";
 const OWN_RUNTIMES: [&str; 2] = ["io.containerd.runc.v2", "io.containerd.runc.v1"];
 /// What a container gets that names no runtime.
 pub const DEFAULT_RUNTIME: &str = "io.containerd.runc.v2";

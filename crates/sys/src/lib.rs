@@ -21,6 +21,7 @@ pub mod memory;
 pub mod mount;
 pub mod numbered_path;
 pub mod process;
+pub mod program;
 pub mod rooted_path;
 pub mod scheduling;
 pub mod seccomp;

@@ -17,7 +17,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ fn main() {
         let flags = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
         nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).expect("private mounts");
     }
-    let tests: [(&str, fn()); 14] = [
+    let tests: [(&str, fn()); 15] = [
         ("an_exit_and_all_output_are_kept_until_delete", exit_and_output_are_kept),
         ("a_wait_is_answered_over_a_second_connection", wait_over_a_second_connection),
         ("a_client_that_attached_before_start_gets_everything", attach_before_start),
@@ -55,14 +55,16 @@ fn main() {
         ("output_goes_into_a_file_or_to_a_binary", other_outputs),
         ("the_shim_enters_the_cgroup_of_its_options", shim_cgroup),
         ("what_is_not_built_is_refused", refused),
+        ("a_start_that_fails_leaves_no_shim_behind", failed_start),
     ];
+    let only_outside: [(&str, fn()); 1] = [("work_that_a_delete_overtakes_is_answered", overtaken)];
     let only_inside: [(&str, fn()); 3] = [
         ("a_container_gets_no_descriptor_of_the_shims", inside::no_descriptor_of_the_shims),
         ("the_shim_cannot_be_overwritten_through_proc", inside::not_overwritten),
         ("a_fork_server_leaves_shims_behind_that_outlive_it", inside::fork_server),
     ];
     let both = tests.into_iter().flat_map(|test| [(test, false), (test, true)]);
-    let both = both.chain(only_inside.map(|test| (test, true)));
+    let both = both.chain(only_outside.map(|test| (test, false))).chain(only_inside.map(|test| (test, true)));
     let trials = both.map(|((name, test), inside)| {
         let run = move || -> Result<(), Failed> {
             INSIDE.set(inside);
@@ -536,6 +538,66 @@ fn pids() {
     let details: ProcessDetails = any::unpack(&info(exec).expect("an exec")).expect("details");
     assert_eq!((details.exec_id.as_str(), found.len()), ("second", 2));
     ended(shim);
+}
+
+/// The shim is there before its address is written.
+fn failed_start() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let id = format!("shimtestfailed{}{}", std::process::id(), INSIDE.get());
+    let bundle = folder.path().join("state/ns").join(&id);
+    make_bundle(&bundle, &["true"]);
+    fs::create_dir(bundle.join("address")).expect("a folder in the place of the file");
+    let output = shim(&bundle, &id).arg("start").output().expect("start");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("cannot write the address"), "{said}");
+    let is_left = || {
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        let mut lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        lines.any(|line| line.split(|byte| *byte == 0).any(|word| word == id.as_bytes()))
+    };
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while is_left() && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!is_left());
+}
+
+/// A runtime that lists the processes of a container until that is deleted.
+fn overtaken() {
+    let mut shim = Shim::start("sleep 1000");
+    let (asked, go_on) = (shim.folder.path().join("asked"), shim.folder.path().join("go-on"));
+    let slow = shim.folder.path().join("slow-runtime");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' ps '*) touch {}; while [ ! -e {} ]; do sleep 0.01; done;; esac\nexec {} \"$@\"\n",
+        asked.display(),
+        go_on.display(),
+        runtime().display(),
+    );
+    fs::write(&slow, script).expect("script");
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).expect("mode");
+    let root = format!("{}/runc", shim.folder.path().display());
+    let options = Options { binary_name: slow.display().to_string(), root, ..Options::default() };
+    let request = task::CreateTaskRequest {
+        id: shim.id.clone(),
+        bundle: shim.bundle().display().to_string(),
+        options: Some(any::pack(&options)),
+        ..Default::default()
+    };
+    shim.call::<task::CreateTaskResponse>(method::task::CREATE, &request).expect("create");
+    shim.start_task("").expect("start");
+    let (address, pids) = (shim.address(), task::PidsRequest { id: shim.id.clone() });
+    let asking = std::thread::spawn(move || {
+        call::<task::PidsResponse>(&mut connect(&address), method::task::PIDS, &pids).expect_err("deleted meanwhile")
+    });
+    while !asked.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    shim.kill();
+    assert_eq!(shim.wait(""), 137);
+    shim.delete("").expect("delete");
+    fs::write(&go_on, "").expect("go on");
+    assert_eq!(asking.join().expect("asking").code, Code::NotFound);
+    shim.finish();
 }
 
 fn other_outputs() {
