@@ -5,7 +5,7 @@ use crate::commands::{create_request, number, path, run_mode};
 use runtime::criu::checkpoint::{self, CheckpointRequest};
 use runtime::criu::restore::{self, RestoreRequest};
 use runtime::criu::{CgroupsMode, Settings};
-use runtime::{Notes, Root, RuntimeError, protect};
+use runtime::{Notes, Root, RuntimeError};
 
 pub fn run_checkpoint(root: &Root, parsed: &Parsed, notes: &mut Notes) -> Result<(), RuntimeError> {
     let id = parsed.positionals.first().map_or("", String::as_str);
@@ -24,7 +24,6 @@ pub fn run_checkpoint(root: &Root, parsed: &Parsed, notes: &mut Notes) -> Result
 
 /// The exit code for the caller.
 pub fn run_restore(root: &Root, global: &Parsed, parsed: &Parsed, notes: &mut Notes) -> Result<i32, RuntimeError> {
-    protect::protect_own_binary()?;
     let request = RestoreRequest {
         settings: settings(parsed)?,
         lsm_profile: parsed.value("lsm-profile").map(str::to_string),

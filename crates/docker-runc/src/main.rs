@@ -12,12 +12,24 @@ use arguments::Parsed;
 use log::Log;
 use std::process::ExitCode;
 
+/// What a configuration like Docker's and its plan take.
+const HEAP: usize = 192 << 10;
+
 fn main() -> ExitCode {
     runtime::protect::keep_own_name();
     let args: Vec<String> = match std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect() {
         Ok(args) => args,
         Err(_) => return fail(&Log::default(), "an argument is not UTF-8", 1),
     };
+    // Whatever else they say: what is to touch a container executes itself again, the sooner the less was done for nothing.
+    if args.iter().any(|arg| commands::TOUCHING.contains(&arg.as_str())) {
+        if let Err(error) = runtime::protect::protect_own_binary() {
+            return fail(&Log::default(), &errors::chain(&error), 1);
+        }
+        sys::memory::take_heap(HEAP);
+        // `run` stays as long as its container does.
+        sys::memory::map_text_in_pieces();
+    }
     let global = match arguments::parse(flags::GLOBAL, &args, arguments::Positionals::EndFlags) {
         Ok(global) => global,
         Err(message) => return fail(&Log::default(), &message, 1),

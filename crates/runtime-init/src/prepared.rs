@@ -87,8 +87,9 @@ impl Prepared {
         Self { plan, fds, parent_end, args, env, env_without_home, filter, hooks }
     }
 
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// The plan again, without what only the child needs.
+    pub fn into_plan(self) -> Plan {
+        self.plan
     }
 
     pub(crate) fn clone_flags(&self) -> i32 {

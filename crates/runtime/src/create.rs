@@ -2,19 +2,19 @@
 
 use crate::bundle::{self, Bundle};
 use crate::fd::{self, Fd};
+use crate::filter::{self, Compiled};
 use crate::foreground::{self, Terminal};
 use crate::launch::{self, Given, Launched};
 use crate::points::Parent;
-use crate::record::{FIFO, FILTER, Record, process_stat};
+use crate::record::{FIFO, Record, process_stat};
 use crate::resctrl::{self, Class};
 use crate::unit::{self, Placeholder};
-use crate::{Notes, Root, RuntimeError, Status, delete, filter, hooks, time};
+use crate::{Notes, Root, RuntimeError, Status, delete, hooks, time};
 use cgroup::{Group, Layout};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::device_rules;
 use runtime_core::plan::create::{self as planner, CreateOptions};
 use runtime_core::plan::{Plan, scheduling};
-use runtime_core::seccomp::{self, Arch, Filter};
 use runtime_core::unit::Unit;
 use std::ffi::CString;
 use std::fs;
@@ -75,7 +75,10 @@ pub fn create(root: &Root, request: &CreateRequest, mode: Mode, notes: &mut Note
         Err(error) => return Err(error.with_clean_up(container.undo(None))),
     };
     match container.finish(launched, &mut record, ours, notes) {
-        Ok(code) => Ok(code),
+        Ok(code) => {
+            std::mem::forget((container, record));
+            Ok(code)
+        }
         Err(error) => Err(error.with_clean_up(container.undo(Some(&record)))),
     }
 }
@@ -122,7 +125,7 @@ impl<'a> Container<'a> {
             facts.rootfs_parent_mount = bundle::mount_point_of(&rootfs);
         }
         facts.rootfs.clone_from(&rootfs);
-        let filter = spec.linux.seccomp.as_ref().map(|profile| seccomp::compile(profile, Arch::host())).transpose()?;
+        let compiled = self.compile()?;
         let options = CreateOptions {
             id: self.request.id.clone(),
             no_pivot: self.request.no_pivot,
@@ -131,15 +134,12 @@ impl<'a> Container<'a> {
             wait_for_start: self.mode == Mode::Create,
             foreground: matches!(self.mode, Mode::Foreground { .. }),
         };
-        let plan = planner::plan(spec, &facts, filter.as_ref(), &options)?;
+        let plan = planner::plan(spec, &facts, compiled.as_ref().map(|compiled| &compiled.filter), &options)?;
         let resctrl = self.plan_resctrl()?;
         // It has to be there until the child is in the group.
         let _placeholder = self.make_group(group, unit, notes)?;
         self.made.resctrl = resctrl;
-        if let Some(filter) = &filter {
-            filter::save(&self.folder.join(FILTER), filter)?;
-        }
-        let mut record = self.record(rootfs, filter.as_ref())?;
+        let mut record = self.record(rootfs, compiled)?;
         notes.detail(|| format!("nsexec container setup: the steps of the init process\n{}", plan.describe()));
         let (given, ours) = self.given(&plan)?;
         if matches!(self.mode, Mode::Foreground { .. }) {
@@ -214,7 +214,17 @@ impl<'a> Container<'a> {
         Ok(placeholder)
     }
 
-    pub fn record(&self, rootfs: String, filter: Option<&Filter>) -> Result<Record, RuntimeError> {
+    /// The filter that the profile means, if there is one.
+    pub fn compile(&self) -> Result<Option<Compiled>, RuntimeError> {
+        let profile = self.bundle.spec.linux.seccomp.as_ref();
+        profile.map(|profile| filter::compile(self.root, profile.get())).transpose()
+    }
+
+    /// The record, and the filter beside it.
+    pub fn record(&self, rootfs: String, filter: Option<Compiled>) -> Result<Record, RuntimeError> {
+        if let Some(filter) = &filter {
+            filter.save(&self.folder)?;
+        }
         let spec = &self.bundle.spec;
         Ok(Record {
             oci_version: spec.oci_version.clone(),
@@ -229,10 +239,9 @@ impl<'a> Container<'a> {
             unit: self.made.unit.clone(),
             resctrl: self.made.resctrl.clone(),
             hooks: spec.hooks.clone(),
-            seccomp_flags: filter.map_or(0, |filter| filter.flags),
             no_new_keyring: self.request.no_new_keyring,
             outlives_init: !planner::makes_pid_namespace(spec)?,
-            listener: spec.linux.seccomp.as_ref().and_then(seccomp::listener),
+            listener: filter.and_then(|filter| filter.listener),
             personality: spec.linux.personality.as_ref().map(scheduling::personality).transpose()?,
             memory_policy: spec.linux.memory_policy.as_ref().map(scheduling::memory_policy).transpose()?,
             ..Record::default()
@@ -306,6 +315,8 @@ impl<'a> Container<'a> {
         if !keep {
             delete::remove(self.root, record, notes)?;
         }
+        // The program ends with its container: it takes nothing apart that ends with it.
+        std::mem::forget(launched);
         Ok(code)
     }
 

@@ -56,6 +56,8 @@ pub fn take_signals() -> Result<Fd, RuntimeError> {
 
 /// Waits for the process and answers its exit code.
 pub fn wait(pid: i32, terminal: Option<Terminal>, signals: Fd, subreaper: bool) -> Result<i32, RuntimeError> {
+    // The wait may be long, and what comes after it is little.
+    sys::memory::give_back_text();
     if subreaper {
         process::set_child_subreaper().map_err(RuntimeError::system("become a subreaper"))?;
     }

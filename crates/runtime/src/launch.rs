@@ -84,11 +84,13 @@ pub fn launch(mut plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
         join_pid_namespace(&namespace, path)?;
     }
     let warnings = plan.warnings.clone();
-    let mut prepared = Prepared::new(plan.clone(), fds, ours.raw());
+    let mut prepared = Prepared::new(plan, fds, ours.raw());
     let cgroup = given.cgroup.as_ref().map(AsRawFd::as_raw_fd);
     // What has read and planned is not needed any more; what follows is little.
     sys::memory::give_back_text();
-    let pid = match runtime_init::start(&mut prepared, cgroup) {
+    let started = runtime_init::start(&mut prepared, cgroup);
+    let plan = prepared.into_plan();
+    let pid = match started {
         Ok(pid) => pid,
         Err(errno) => {
             let names = runtime_core::plan::namespaces::names(plan.clone_flags);
