@@ -3,9 +3,11 @@
 //! Go writes `null` where a list is empty, so every list and map reads it as empty. Properties that Longshore knows and
 //! does not carry out are kept as [`Value`], so that [`crate::validate`] can refuse them by name.
 
+use crate::SpecError;
 use crate::spec_resources::Resources;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// Reads `null` as the empty value.
@@ -206,7 +208,8 @@ pub struct Linux {
     pub cgroups_path: String,
     #[serde(deserialize_with = "or_default")]
     pub devices: Vec<Device>,
-    pub seccomp: Option<Seccomp>,
+    /// Most of the file: read only where its filter is not known yet ([`Seccomp::read`]).
+    pub seccomp: Option<Box<RawValue>>,
     pub rootfs_propagation: String,
     #[serde(deserialize_with = "or_default")]
     pub masked_paths: Vec<String>,
@@ -312,6 +315,12 @@ pub struct Seccomp {
     pub listener_metadata: String,
     #[serde(deserialize_with = "or_default")]
     pub syscalls: Vec<SyscallRule>,
+}
+
+impl Seccomp {
+    pub fn read(text: &str) -> Result<Self, SpecError> {
+        serde_json::from_str(text).map_err(|error| SpecError::Seccomp(error.to_string()))
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -2,7 +2,6 @@
 
 use crate::create::{console_ends, send_pidfd, write_pid_file};
 use crate::launch::{self, Given, Wish};
-use crate::record::FILTER;
 use crate::{Notes, Record, Root, RuntimeError, Status, bundle, fd, filter, foreground, idmaps, notify};
 use runtime_core::plan::exec::{self as planner, ExecOptions};
 use runtime_core::plan::namespaces::{CLONE_NEWNS, CLONE_NEWUSER};
@@ -76,7 +75,7 @@ pub fn exec(root: &Root, request: &ExecRequest, notes: &mut Notes) -> Result<i32
     }
     let mut facts = bundle::facts(&record.group, Some(&process), "")?;
     facts.setgroups_denied = record.namespaces & CLONE_NEWUSER != 0 && idmaps::denies_setgroups(record.pid);
-    let filter = filter::load(&root.folder(&request.id)?.join(FILTER), record.seccomp_flags)?;
+    let filter = filter::load(&root.folder(&request.id)?)?;
     let options = ExecOptions {
         id: request.id.clone(),
         namespaces: record.namespaces,

@@ -2,7 +2,7 @@
 //!
 //! Each operation is a function that takes a [`Root`] (the folder with one folder a container) and its request. Facts it
 //! owns: `ROOT/ID/state.json` ([`record::Record`]), `ROOT/ID/exec.fifo` (there as long as the container is created and not
-//! started), `ROOT/ID/seccomp.bpf` (the compiled filter, for execs). No thread is ever made: the process that clones must be alone.
+//! started), `ROOT/ID/seccomp.bpf` (the compiled filter, for execs), `ROOT/:filters` (those of all profiles so far). No thread is ever made: the process that clones must be alone.
 
 pub mod bundle;
 pub mod create;

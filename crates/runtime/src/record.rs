@@ -42,8 +42,6 @@ pub struct Record {
     pub group: Group,
     pub hooks: Hooks,
     #[serde(default)]
-    pub seccomp_flags: u64,
-    #[serde(default)]
     pub no_new_keyring: bool,
     /// Its processes do not end with the first one: they have no pid namespace of their own.
     #[serde(default)]
@@ -164,7 +162,8 @@ impl Root {
             other => other.map_err(failed("read", &self.0))?,
         };
         let names = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        let mut ids: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let ids = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut ids: Vec<String> = ids.filter(|id| self.folder(id).is_ok()).collect();
         ids.sort();
         Ok(ids)
     }

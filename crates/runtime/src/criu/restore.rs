@@ -7,11 +7,10 @@ use super::{DESCRIPTORS, Settings};
 use crate::create::{self, Container, CreateRequest, Mode};
 use crate::fd::{self, Fd};
 use crate::foreground::{self, Terminal};
-use crate::record::{FILTER, process_stat};
-use crate::{Notes, Record, Root, RuntimeError, Status, bundle, delete, filter, hooks, time};
+use crate::record::process_stat;
+use crate::{Notes, Record, Root, RuntimeError, Status, bundle, delete, hooks, time};
 use cgroup::Layout;
 use runtime_core::plan::namespaces::CLONE_NEWTIME;
-use runtime_core::seccomp::{self, Arch};
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -77,13 +76,9 @@ fn set_up(
     let layout = Layout::detect()?;
     let rootfs = container.bundle.rootfs()?;
     let (group, unit) = container.plan_group(&layout)?;
-    let profile = container.bundle.spec.linux.seccomp.as_ref();
-    let compiled = profile.map(|profile| seccomp::compile(profile, Arch::host())).transpose()?;
+    let compiled = container.compile()?;
     let _placeholder = container.make_group(group, unit, notes)?;
-    if let Some(compiled) = &compiled {
-        filter::save(&container.folder.join(FILTER), compiled)?;
-    }
-    let mut record = container.record(rootfs.clone(), compiled.as_ref())?;
+    let mut record = container.record(rootfs.clone(), compiled)?;
     if version >= KNOWS_TIME_NAMESPACES && Path::new("/proc/self/ns/time").exists() {
         record.namespaces |= CLONE_NEWTIME;
     }
