@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::Task;
 use crate::error::TransferError;
 use crate::progress::{Job, reference_key};
-use crate::remote::Source;
+use crate::remote::RemoteImage;
 
 /// Pieces between the connection and the disk.
 const QUEUE: usize = 8;
@@ -27,7 +27,7 @@ impl Task<'_> {
     /// Fetches a blob that is not there; `begun` is told when it is there or on its way.
     pub(crate) async fn fetch(
         &self,
-        source: &Source,
+        remote: &RemoteImage,
         job: &Job,
         begun: &watch::Sender<bool>,
     ) -> Result<(), TransferError> {
@@ -37,7 +37,7 @@ impl Task<'_> {
             None => self.progress.blob("already exists", job, blob.size).await,
             Some(write) => {
                 begun.send_replace(true);
-                let write = self.copy(&source.repository, job, write).await?;
+                let write = self.copy(&remote.repository, job, write).await?;
                 match write.commit(Some(blob.size), Some(blob.digest), Labels::new()).await {
                     Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
                     _ => self.progress.blob("complete", job, blob.size).await,
@@ -45,7 +45,7 @@ impl Task<'_> {
             }
         }
         begun.send_replace(true);
-        self.label_source(&blob.digest, source).await
+        self.label_source(&blob.digest, remote).await
     }
 
     /// Stores bytes that are at hand.
@@ -112,10 +112,10 @@ impl Task<'_> {
     }
 
     /// Notes where a blob is to be had, for pushes to the same registry.
-    pub(crate) async fn label_source(&self, digest: &Digest, source: &Source) -> Result<(), TransferError> {
+    pub(crate) async fn label_source(&self, digest: &Digest, remote: &RemoteImage) -> Result<(), TransferError> {
         let known = self.services.contents.info(&self.scope.namespace, digest)?.labels;
-        let known = known.get(&source_key(source.reference.domain())).map(String::as_str);
-        self.label(digest, [source_label(&source.reference, known)]).await
+        let known = known.get(&source_key(remote.reference.domain())).map(String::as_str);
+        self.label(digest, [source_label(&remote.reference, known)]).await
     }
 
     /// Refuses what an image store can be asked for and is not had here.

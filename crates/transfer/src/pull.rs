@@ -12,7 +12,7 @@ use crate::Task;
 use crate::documents::{Found, Origin};
 use crate::error::TransferError;
 use crate::progress::{Job, reference_key};
-use crate::remote::Source;
+use crate::remote::RemoteImage;
 use crate::unpack::{Layer, unpacked};
 use crate::wanted::Wanted;
 
@@ -22,19 +22,19 @@ const MAX_FETCHES: usize = 3;
 impl Task<'_> {
     pub(crate) async fn pull(&self, from: OciRegistry, to: ImageStore) -> Result<(), TransferError> {
         self.check_store(&to)?;
-        let source = self.source(from).await?;
-        self.progress.status(format!("Resolving from {source}")).await;
-        let refused = |error| TransferError::Resolve { reference: source.reference.to_string(), source: error };
-        let target = source.repository.resolve(&source.wanted()).await.map_err(refused)?;
-        self.progress.status(format!("Pulling from {source}")).await;
+        let remote = self.remote_image(from).await?;
+        self.progress.status(format!("Resolving from {remote}")).await;
+        let refused = |error| TransferError::Resolve { reference: remote.reference.to_string(), source: error };
+        let target = remote.repository.resolve(&remote.wanted()).await.map_err(refused)?;
+        self.progress.status(format!("Pulling from {remote}")).await;
         self.progress.image("fetching image content", &to.name, &target).await;
         let wanted = Wanted::of(&to);
-        let found = self.documents(Origin::Registry(&source.repository), &target, &to.name, &wanted).await?;
+        let found = self.documents(Origin::Registry(&remote.repository), &target, &to.name, &wanted).await?;
         let target = found.first().map_or(target, |first| first.descriptor.clone());
         let unpacks = unpacked(&to);
         let mut any = false;
         for one in &found {
-            any |= self.pull_document(&source, one, unpacks.as_ref()).await?;
+            any |= self.pull_document(&remote, one, unpacks.as_ref()).await?;
         }
         if unpacks.is_some() && !any {
             return Err(TransferError::NotFound(format!("no match for platform in manifest {}", target.digest)));
@@ -42,14 +42,14 @@ impl Task<'_> {
         for name in self.store_names(&to, &target).await? {
             self.progress.image("saved", &name, &target).await;
         }
-        self.progress.status(format!("Completed pull from {source}")).await;
+        self.progress.status(format!("Completed pull from {remote}")).await;
         Ok(())
     }
 
     /// One document and what it describes; whether an image was unpacked.
     async fn pull_document(
         &self,
-        source: &Source,
+        remote: &RemoteImage,
         found: &Found,
         unpacks: Option<&Wanted>,
     ) -> Result<bool, TransferError> {
@@ -57,21 +57,21 @@ impl Task<'_> {
         self.progress.blob("waiting", &job, 0).await;
         self.put(&found.descriptor, found.bytes.clone()).await?;
         self.label(&found.descriptor.digest, reference_labels(&found.document)).await?;
-        self.label_source(&found.descriptor.digest, source).await?;
+        self.label_source(&found.descriptor.digest, remote).await?;
         self.progress.blob("complete", &job, found.descriptor.size).await;
         let Document::Manifest(manifest) = &found.document else { return Ok(false) };
         let parent = reference_key(&found.descriptor.media_type, &found.descriptor.digest);
         let config = Job { descriptor: manifest.config.clone(), parent: parent.clone() };
-        self.fetch(source, &config, &watch::Sender::new(false)).await?;
+        self.fetch(remote, &config, &watch::Sender::new(false)).await?;
         if !found.layers {
             return Ok(false);
         }
-        self.pull_layers(source, manifest, &parent, unpacks).await
+        self.pull_layers(remote, manifest, &parent, unpacks).await
     }
 
     async fn pull_layers(
         &self,
-        source: &Source,
+        remote: &RemoteImage,
         manifest: &Manifest,
         parent: &str,
         unpacks: Option<&Wanted>,
@@ -102,7 +102,7 @@ impl Task<'_> {
             }
         };
         let fetches: Vec<_> =
-            fetches.into_iter().map(|job| self.fetch(source, job, &begun[&job.descriptor.digest])).collect();
+            fetches.into_iter().map(|job| self.fetch(remote, job, &begun[&job.descriptor.digest])).collect();
         let fetching = stream::iter(fetches).buffer_unordered(MAX_FETCHES).try_collect::<()>();
         tokio::try_join!(fetching, unpacking)?;
         Ok(config.is_some())

@@ -18,7 +18,7 @@ use crate::documents::{Found, Origin};
 use crate::error::TransferError;
 use crate::names::target_of;
 use crate::progress::{Job, reference_key};
-use crate::remote::Source;
+use crate::remote::RemoteImage;
 use crate::wanted::Wanted;
 
 /// Blobs that are sent at a time, as Docker does.
@@ -30,8 +30,8 @@ impl Task<'_> {
     pub(crate) async fn push(&self, from: ImageStore, to: OciRegistry) -> Result<(), TransferError> {
         let image = self.services.images.get(&self.scope.namespace, &from.name)?;
         let target = target_of(&image)?;
-        let source = self.source(to).await?;
-        self.progress.status(format!("Pushing to {source}")).await;
+        let remote = self.remote_image(to).await?;
+        self.progress.status(format!("Pushing to {remote}")).await;
         self.progress.image("pushing content", &image.name, &target).await;
         let wanted = Wanted { metadata: false, ..Wanted::of(&from) };
         let mut found = self.documents(Origin::Store, &target, &image.name, &wanted).await?;
@@ -40,21 +40,21 @@ impl Task<'_> {
         if !wanted.platforms.is_empty() && manifests == 1 {
             found.retain(|one| matches!(one.document, Document::Manifest(_)));
         }
-        self.push_blobs(&source, &found).await?;
+        self.push_blobs(&remote, &found).await?;
         for (at, one) in found.iter().enumerate().rev() {
-            let name = if at == 0 { source.wanted() } else { one.descriptor.digest.to_string() };
+            let name = if at == 0 { remote.wanted() } else { one.descriptor.digest.to_string() };
             let job = Job { descriptor: one.descriptor.clone(), parent: one.parent.clone() };
             self.progress.blob("waiting", &job, 0).await;
-            source.repository.put_manifest(&name, &one.descriptor.media_type, one.bytes.clone()).await?;
+            remote.repository.put_manifest(&name, &one.descriptor.media_type, one.bytes.clone()).await?;
             self.progress.blob("complete", &job, one.descriptor.size).await;
         }
         self.progress.image("pushed content", &image.name, &target).await;
-        self.progress.status(format!("Completed push to {source}")).await;
+        self.progress.status(format!("Completed push to {remote}")).await;
         Ok(())
     }
 
     /// Configurations and layers of all manifests, each once.
-    async fn push_blobs(&self, source: &Source, found: &[Found]) -> Result<(), TransferError> {
+    async fn push_blobs(&self, remote: &RemoteImage, found: &[Found]) -> Result<(), TransferError> {
         let mut seen = HashSet::new();
         let mut jobs = Vec::new();
         for one in found {
@@ -67,16 +67,16 @@ impl Task<'_> {
                 }
             }
         }
-        let pushes: Vec<_> = jobs.into_iter().map(|job| self.push_blob(source, job)).collect();
+        let pushes: Vec<_> = jobs.into_iter().map(|job| self.push_blob(remote, job)).collect();
         stream::iter(pushes).buffer_unordered(MAX_UPLOADS).try_collect::<()>().await
     }
 
-    async fn push_blob(&self, source: &Source, job: Job) -> Result<(), TransferError> {
+    async fn push_blob(&self, remote: &RemoteImage, job: Job) -> Result<(), TransferError> {
         let (contents, namespace) = (&self.services.contents, &self.scope.namespace);
         let digest = job.descriptor.digest;
         let info = contents.info(namespace, &digest)?;
         self.progress.blob("waiting", &job, 0).await;
-        let elsewhere = info.labels.get(&source_key(source.reference.domain())).map(String::as_str);
+        let elsewhere = info.labels.get(&source_key(remote.reference.domain())).map(String::as_str);
         let elsewhere: Vec<String> = sources(elsewhere).into_iter().map(str::to_owned).collect();
         let meter = self.progress.meter("uploading", job.clone());
         let blob = BlobSource {
@@ -85,12 +85,12 @@ impl Task<'_> {
             open: open(contents.clone(), namespace.clone(), digest),
             progress: Arc::new(move |sent| meter.set(sent)),
         };
-        let event = match source.repository.push_blob(&blob, &elsewhere).await? {
+        let event = match remote.repository.push_blob(&blob, &elsewhere).await? {
             Pushed::Existed => "already exists",
             Pushed::Mounted(_) | Pushed::Uploaded => "complete",
         };
         self.progress.blob(event, &job, info.size).await;
-        self.label_source(&digest, source).await
+        self.label_source(&digest, remote).await
     }
 }
 

@@ -18,14 +18,14 @@ use crate::error::TransferError;
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(300);
 
 /// Where an image comes from, or goes to.
-pub(crate) struct Source {
+pub(crate) struct RemoteImage {
     pub repository: Repository,
     pub reference: Reference,
     /// As the client wrote it.
     text: String,
 }
 
-impl Source {
+impl RemoteImage {
     /// The tag or digest that the registry is asked for.
     pub fn wanted(&self) -> String {
         match self.reference.digest() {
@@ -36,14 +36,14 @@ impl Source {
 }
 
 /// As containerd shows it in its progress.
-impl fmt::Display for Source {
+impl fmt::Display for RemoteImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OCI Registry ({})", self.text)
     }
 }
 
 impl Task<'_> {
-    pub(crate) async fn source(&self, registry: OciRegistry) -> Result<Source, TransferError> {
+    pub(crate) async fn remote_image(&self, registry: OciRegistry) -> Result<RemoteImage, TransferError> {
         let text = registry.reference;
         let reference = Reference::parse_familiar(&text)
             .map_err(|error| TransferError::InvalidArgument(format!("invalid reference {text:?}: {error}")))?;
@@ -57,7 +57,7 @@ impl Task<'_> {
             name => self.credentials(name, &reference, &text).await?,
         };
         let repository = Registries::new(options).repository(&reference, credentials);
-        Ok(Source { repository, reference, text })
+        Ok(RemoteImage { repository, reference, text })
     }
 
     async fn credentials(&self, stream: &str, reference: &Reference, text: &str) -> Result<Credentials, TransferError> {
