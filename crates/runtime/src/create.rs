@@ -249,7 +249,8 @@ impl<'a> Container<'a> {
     }
 
     fn given(&self, plan: &Plan) -> Result<(Given, Option<Terminal>), RuntimeError> {
-        let mut given = Given { cgroup: self.made.group.open_v2()?, ..Given::default() };
+        let stays = matches!(self.mode, Mode::Foreground { .. });
+        let mut given = Given { stays, cgroup: self.made.group.open_v2()?, ..Given::default() };
         if self.mode == Mode::Create {
             given.fifo = Some(make_fifo(&self.folder.join(FIFO))?);
         }

@@ -88,7 +88,7 @@ pub fn exec(root: &Root, request: &ExecRequest, notes: &mut Notes) -> Result<i32
     let plan = planner::plan(&process, &facts, filter.as_ref(), &options)?;
     let init = record.pidfd()?;
     let cgroup = v2_folder_of(&record)?;
-    let mut given = Given { init: Some(init), cgroup, ..Given::default() };
+    let mut given = Given { init: Some(init), cgroup, stays: !request.detach, ..Given::default() };
     if record.namespaces & CLONE_NEWNS == 0 {
         given.init_root = Some(launch::open_path(&format!("/proc/{}/root", record.pid), O_PATH)?);
     }

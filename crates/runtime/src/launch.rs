@@ -21,6 +21,8 @@ pub struct Given {
     pub init: Option<Fd>,
     /// Its root, where that is no other in its mount namespace.
     pub init_root: Option<Fd>,
+    /// This process stays as long as the child.
+    pub stays: bool,
     /// A v2 cgroup to be born in.
     pub cgroup: Option<std::os::fd::OwnedFd>,
 }
@@ -87,7 +89,9 @@ pub fn launch(mut plan: Plan, given: &Given) -> Result<Launched, RuntimeError> {
     let mut prepared = Prepared::new(plan, fds, ours.raw());
     let cgroup = given.cgroup.as_ref().map(AsRawFd::as_raw_fd);
     // What has read and planned is not needed any more; what follows is little.
-    sys::memory::give_back_text();
+    if given.stays {
+        sys::memory::give_back_text();
+    }
     let started = runtime_init::start(&mut prepared, cgroup);
     let plan = prepared.into_plan();
     let pid = match started {
