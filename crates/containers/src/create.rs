@@ -19,7 +19,7 @@ use crate::record::{Container, Record};
 use crate::request::{CreateRequest, Created};
 use crate::rootfs::Layers;
 use crate::service::{Shared, blocking, now, random};
-use crate::{files, host, links, logging, messages, propagation, runtimes, staging, volumes};
+use crate::{files, host, links, logging, messages, propagation, runtimes, staging, user_namespaces, volumes};
 
 /// Names that are tried before giving up.
 const NAME_ATTEMPTS: u32 = 6;
@@ -43,6 +43,12 @@ pub(crate) async fn create(shared: &Arc<Shared>, request: CreateRequest) -> Resu
     }
     check_here(shared, &host_config)?;
     let name = take_name(shared, request.name.as_deref(), &id)?;
+    let mode = NetworkMode::parse(&host_config.network_mode);
+    if !matches!(mode, NetworkMode::Host | NetworkMode::Container(_))
+        && user_namespaces::maps(shared, &host_config).is_none()
+    {
+        shared.neighbours.sandboxes.expect();
+    }
     let record = Record {
         id: id.clone(),
         name: name.clone(),

@@ -157,6 +157,8 @@ impl From<Sandbox> for Acquired {
 
 #[async_trait]
 pub trait Sandboxes: Send + Sync {
+    /// One with a namespace of its own may be asked for in a moment, for the host's user namespace.
+    fn expect(&self) {}
     /// Idempotent: a second call for a container answers its sandbox.
     async fn acquire(&self, request: SandboxRequest) -> Result<Acquired, PortError>;
     /// Idempotent: a container without sandbox is no error.

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -17,16 +17,31 @@ use crate::error::{Error, Result};
 
 /// `NSFS_MAGIC`: the file system type of a namespace file, ioctl_ns(2).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
+/// That of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
 const STACK: usize = 64 * 1024;
 
 /// Makes a namespace at `path` (a new, empty file) and runs `inside` in it.
 pub fn create<T: Send>(path: &Path, inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    create_from(path, None, inside)
+}
+
+/// The same from a namespace that is there already.
+pub fn create_from<T: Send>(
+    path: &Path,
+    made: Option<OwnedFd>,
+    inside: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
     let failed = |action| move |source| Error::Namespace { action, path: path.to_path_buf(), source };
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     drop(open(path, flags, Mode::from_raw_mode(0o444)).map_err(|error| failed("create")(error.into()))?);
     let made = in_thread(path, || {
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failed("create")(errno.into()))?;
-        mount_bind("/proc/thread-self/ns/net", path).map_err(|errno| failed("mount")(errno.into()))?;
+        let entered = match made {
+            Some(made) => setns(made.as_fd(), CloneFlags::CLONE_NEWNET),
+            None => unshare(CloneFlags::CLONE_NEWNET),
+        };
+        entered.map_err(|errno| failed("create")(errno.into()))?;
+        mount_bind(OWN, path).map_err(|errno| failed("mount")(errno.into()))?;
         inside()
     });
     if made.is_err() {
@@ -36,7 +51,14 @@ pub fn create<T: Send>(path: &Path, inside: impl FnOnce() -> Result<T> + Send) -
     made
 }
 
-/// The same, of a namespace that belongs to the user namespace at `users`.
+/// Moves the calling thread into a new namespace, which lives as long as what is answered. The thread cannot come back: it has
+/// to end.
+pub fn leave_for_new() -> io::Result<OwnedFd> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    File::open(OWN).map(OwnedFd::from)
+}
+
+/// The same as [`create`], of a namespace that belongs to the user namespace at `users`.
 pub fn create_for<T: Send>(path: &Path, users: &Path, inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let failed = |action| move |source| Error::Namespace { action, path: path.to_path_buf(), source };
     let users = File::open(users).map_err(failed("create"))?;

@@ -37,6 +37,7 @@ mod request;
 mod restore;
 mod sandbox;
 mod service;
+mod spare;
 mod state;
 mod subnets;
 mod watch;

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::messages;
 use crate::record::NetworkRecord;
 use crate::request::Endpoint;
+use crate::spare::Spare;
 
 /// Loopback is the first link of every namespace.
 const LOOPBACK: u32 = 1;
@@ -31,6 +32,7 @@ pub(crate) struct Plug<'a> {
 pub(crate) fn create(
     path: &Path,
     users: Option<&Path>,
+    spare: &Spare,
     plugs: &[Plug<'_>],
     gateways: Gateways,
     stands: &mut dyn FnMut(),
@@ -48,7 +50,7 @@ pub(crate) fn create(
         Route::open()
     };
     let inside = match users {
-        None => namespace::create(path, prepare)?,
+        None => namespace::create_from(path, spare.take(), prepare)?,
         Some(users) => namespace::create_for(path, users, prepare)?,
     };
     stands();

@@ -184,11 +184,11 @@ impl Inner {
                 early(&record.sandbox);
             }
         };
-        match plumbing::create(path, users, &plugs, gateways, &mut stands) {
+        match plumbing::create(path, users, &self.spare, &plugs, gateways, &mut stands) {
             // Left behind by a daemon that died in between; its container does not run, or the record would have told.
             Err(Error::Kernel(error)) if errors::Kind::kind(&error) == ErrorKind::AlreadyExists => {
                 namespace::remove(path)?;
-                plumbing::create(path, users, &plugs, gateways, &mut stands)
+                plumbing::create(path, users, &self.spare, &plugs, gateways, &mut stands)
             }
             other => other,
         }

@@ -22,6 +22,7 @@ use crate::netd_client::NetdClient;
 use crate::record::{NETWORKS, NetworkRecord, SANDBOXES};
 use crate::remote::Remote;
 use crate::request::{CreateNetwork, Created, EndpointRequest, Live, NetworkView, Sandbox, SandboxRequest};
+use crate::spare::Spare;
 use crate::state::State;
 
 /// Between two tries to bring a docker-netd back, doubling.
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     pub firewall: Firewall,
     pub netd: NetdClient,
     pub remote: Remote,
+    pub spare: Arc<Spare>,
     events: Arc<dyn EventSink>,
     state: Mutex<State>,
     /// Whether bridges and table stand. Held while they are made, so that everybody waits for the first.
@@ -90,6 +92,7 @@ impl Networks {
             firewall: Firewall::new(config.table(), config.firewall),
             netd: NetdClient::new(config.netd_socket.clone(), config.netd_program.clone()),
             remote: Remote { plugins: config.plugins.clone() },
+            spare: Arc::default(),
             config,
             database,
             events,
@@ -123,6 +126,11 @@ impl Networks {
     /// Removes the networks that fit and that nobody uses; answers their names.
     pub async fn prune(&self, fits: impl Fn(&NetworkRecord) -> bool + Send + 'static) -> Result<Vec<String>, Error> {
         self.run(move |inner| inner.prune_networks(fits)).await
+    }
+
+    /// A sandbox with a namespace of its own may be wanted soon.
+    pub fn expect_sandbox(&self) {
+        self.inner.spare.prepare();
     }
 
     /// Idempotent: a second call for a container answers its sandbox.

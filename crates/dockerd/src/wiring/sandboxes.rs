@@ -82,6 +82,10 @@ impl Defaults {
 
 #[async_trait]
 impl Sandboxes for NetworkSandboxes {
+    fn expect(&self) {
+        self.networks.expect_sandbox();
+    }
+
     async fn acquire(&self, request: SandboxRequest) -> Result<Acquired, PortError> {
         let mut request = to_networks(self.without_bridge(request))?;
         self.defaults.fill(&mut request);
