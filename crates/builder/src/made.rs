@@ -7,7 +7,7 @@ use crate::builder::{Builder, blocking};
 use crate::error::BuildError;
 use crate::files::ImageFiles;
 use crate::output::Output;
-use crate::ports::{Assembled, Assembly, Image};
+use crate::ports::{Assembled, Assembly, Image, LayerStream};
 use crate::rootfs;
 
 /// The result of a build.
@@ -46,6 +46,11 @@ impl Builder {
     /// What the name of a material stands for.
     pub async fn digest_of(&self, material: &Material) -> Result<Digest, BuildError> {
         Ok(self.images().target(&material.name).await?)
+    }
+
+    /// Takes the image of an archive into the store; it has no name there.
+    pub async fn load(&self, archive: LayerStream) -> Result<(), BuildError> {
+        Ok(self.images().load(archive).await?)
     }
 
     /// Writes manifests over what was built.

@@ -90,6 +90,8 @@ pub trait Images: Send + Sync {
     async fn store(&self, image: &Image) -> Result<String, PortError>;
     /// `repository:tag`.
     async fn tag(&self, id: &str, image: &Image, name: &str) -> Result<(), PortError>;
+    /// An archive of images, as `docker load` takes it.
+    async fn load(&self, archive: LayerStream) -> Result<(), PortError>;
     /// What a name stands for: a manifest, or an index.
     async fn target(&self, name: &str) -> Result<Digest, PortError>;
     /// Writes manifests over images, and an index where there are several or something is said of one.

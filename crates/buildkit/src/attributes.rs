@@ -10,6 +10,7 @@ use image_core::Platform;
 use crate::attest::Attestations;
 use crate::error::SolveError;
 use crate::messages;
+use crate::oci_layout::LayoutImage;
 
 /// Platforms of one build.
 const MAX_PLATFORMS: usize = 32;
@@ -38,13 +39,15 @@ pub(crate) struct Places {
     pub dockerfile_name: Option<String>,
     /// Further contexts: the client's names for their folders.
     pub named: BTreeMap<String, String>,
+    /// Further contexts that are images in folders of the client's.
+    pub layouts: BTreeMap<String, LayoutImage>,
 }
 
 impl Default for Places {
     fn default() -> Self {
         let filename = "Dockerfile".to_owned();
-        let (context_name, named) = ("context".to_owned(), BTreeMap::new());
-        Self { filename, context: None, context_name, dockerfile_name: None, named }
+        let (context_name, named, layouts) = ("context".to_owned(), BTreeMap::new(), BTreeMap::new());
+        Self { filename, context: None, context_name, dockerfile_name: None, named, layouts }
     }
 }
 
@@ -82,6 +85,12 @@ fn read_member(wanted: &mut Wanted, family: &str, member: &str, name: &str, valu
 
 /// A folder of the client's, or an address that the builder fetches.
 fn named_context(wanted: &mut Wanted, member: &str, name: &str, value: &str) -> Result<(), SolveError> {
+    if let Some(layout) = LayoutImage::parse(value) {
+        let layout = layout?;
+        wanted.request.contexts.insert(member.to_owned(), format!("docker-image://{}", layout.digest));
+        wanted.places.layouts.insert(member.to_owned(), layout);
+        return Ok(());
+    }
     match value.split_once(':') {
         Some(("local", folder)) if !folder.is_empty() => {
             wanted.places.named.insert(member.to_owned(), folder.to_owned());

@@ -21,6 +21,7 @@ mod lending;
 mod lent_cache;
 mod local;
 mod messages;
+mod oci_layout;
 mod service;
 mod solve;
 mod steps;

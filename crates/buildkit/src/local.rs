@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use builder::{ContextSource, IgnoreFile};
+use builder::{Builder, ContextSource, IgnoreFile};
 use buildkit_session::{ContextStore, EntryKind, Session, SyncRequest, Synced};
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -28,6 +28,7 @@ const TELL_EVERY: Duration = Duration::from_millis(150);
 /// Brings what `wanted` needs of the client. `upload` is a context that came by another way.
 pub(crate) async fn bring(
     job: &Arc<Job>,
+    builder: &Builder,
     store: &ContextStore,
     session: Option<Session>,
     upload: Option<mpsc::Receiver<std::io::Result<Bytes>>>,
@@ -50,6 +51,12 @@ pub(crate) async fn bring(
     for (name, folder) in std::mem::take(&mut wanted.places.named) {
         let context = files.named_context(&name, folder).await?;
         wanted.request.named_files.insert(name, context);
+    }
+    for (name, image) in std::mem::take(&mut wanted.places.layouts) {
+        let step = job.internal(format!("[context {name}] load from OCI layout"));
+        let loaded = image.load(files.session()?, builder, &wanted.platforms).await;
+        step.end(&loaded);
+        loaded?;
     }
     wanted.request.session = session.map(|session| lent(job, session));
     Ok(())

@@ -144,7 +144,7 @@ pub(crate) async fn make(service: &BuildKit, job: &Arc<Job>, work: Work<'_>) -> 
         "" => None,
         session => Some(service.sessions().get(session).await?),
     };
-    local::bring(job, service.contexts(), session, work.upload, &mut wanted).await?;
+    local::bring(job, service.builder(), service.contexts(), session, work.upload, &mut wanted).await?;
     let Wanted { request, places, platforms, is_index, attestations } = wanted;
     let (filename, text) = (places.filename, request.definition.clone().unwrap_or_default());
     let (output, told) = builder::steps();

@@ -17,7 +17,7 @@ use crate::context::say;
 use crate::failure::Failure;
 
 const LOCAL: &str = "local";
-const DEFAULT_TAG: &str = "latest";
+pub const DEFAULT_TAG: &str = "latest";
 /// The manifest that the builder has written.
 const MANIFEST: &str = "cache.manifest";
 
@@ -127,10 +127,19 @@ fn is_tagged(entry: &Descriptor, tag: &str) -> bool {
     entry.annotations.as_ref().and_then(|all| all.get(REF_NAME)).is_some_and(|own| own == tag)
 }
 
-fn tagged(folder: &Path, tag: &str) -> Result<String, String> {
+/// The digest that a tag of a layout stands for.
+pub fn tagged(folder: &Path, tag: &str) -> Result<String, String> {
     let index = read(folder)?;
     let found = index.manifests.iter().find(|entry| is_tagged(entry, tag));
     found.map(|entry| entry.digest.to_string()).ok_or_else(|| format!("{INDEX} has no tag {tag}"))
+}
+
+/// The same where none was named: of `latest`, or of the only image that there is.
+pub fn untagged(folder: &Path) -> Result<String, String> {
+    match &read(folder)?.manifests[..] {
+        [only] => Ok(only.digest.to_string()),
+        _ => tagged(folder, DEFAULT_TAG),
+    }
 }
 
 /// The tag stands for this manifest from now on.
@@ -168,6 +177,7 @@ mod tests {
         assert_eq!(tagged(home.path(), "latest").unwrap(), ids::Digest::of("three").to_string());
         assert_eq!(tagged(home.path(), "other").unwrap(), ids::Digest::of("two").to_string());
         assert!(tagged(home.path(), "none").unwrap_err().contains("no tag none"));
+        assert_eq!(untagged(home.path()).unwrap(), ids::Digest::of("three").to_string());
         assert!(tagged(Path::new("/nonexistent"), "latest").is_err());
     }
 }

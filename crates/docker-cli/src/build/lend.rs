@@ -8,6 +8,7 @@ use std::sync::Arc;
 use buildkit_client::{Folder, Login, Logins};
 use ids::Digest;
 
+use super::caches;
 use super::context::{DOCKERFILE, Outside, Source};
 use super::request::random_hex;
 use crate::config::{Config, HUB_KEY};
@@ -17,11 +18,11 @@ use crate::failure::Failure;
 
 const CONTEXT: &str = "context";
 const DEFINITION: &str = "dockerfile";
+const LAYOUT: &str = "oci-layout://";
 /// Archives that a client holds have addresses of this kind.
 const UPLOADS: &str = "http://buildkit-session/";
 /// In Docker's configuration folder: tells this machine's folders from those of others.
 const NODE_FILE: &str = ".buildNodeID";
-const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
 const HUB: [&str; 2] = ["docker.io", "registry-1.docker.io"];
 
 /// Folders and archives, and the attributes that name them.
@@ -30,6 +31,8 @@ pub struct Lent {
     pub folders: BTreeMap<String, Folder>,
     pub archive: Option<(String, Box<dyn Read + Send>)>,
     pub attributes: BTreeMap<String, String>,
+    /// Folders that are OCI layouts, by the builder's names for them.
+    pub layouts: BTreeMap<String, PathBuf>,
 }
 
 impl Lent {
@@ -67,12 +70,14 @@ impl Lent {
         Ok(lent)
     }
 
-    /// `--build-context NAME=folder|address|image`.
+    /// `--build-context NAME=folder|address|image|layout`.
     pub fn add_contexts(&mut self, given: &[String]) -> Result<(), Failure> {
         for text in given {
             let wrong = || Failure::Text(format!("invalid context value: {text}, expected key=value"));
             let (name, source) = text.split_once('=').ok_or_else(wrong)?;
-            let value = if source.contains("://") || source.starts_with("git@") {
+            let value = if let Some(layout) = source.strip_prefix(LAYOUT) {
+                self.lend_layout(name, layout)?
+            } else if source.contains("://") || source.starts_with("git@") {
                 source.to_owned()
             } else {
                 let path = Path::new(source);
@@ -93,6 +98,25 @@ impl Lent {
             self.attributes.insert(format!("context:{name}"), value);
         }
         Ok(())
+    }
+
+    /// `FOLDER[:TAG][@DIGEST]`; what the attribute says then.
+    fn lend_layout(&mut self, name: &str, text: &str) -> Result<String, Failure> {
+        let (place, digest) = text.split_once('@').map_or((text, None), |(place, digest)| (place, Some(digest)));
+        let (folder, tag) = match place.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+            Some((folder, tag)) => (Path::new(folder), Some(tag)),
+            None => (Path::new(place), None),
+        };
+        let failed = |reason: String| Failure::Text(format!("failed to get build context {name}: {reason}"));
+        let digest = match (digest, tag) {
+            (Some(digest), _) => digest.to_owned(),
+            (None, Some(tag)) => caches::tagged(folder, tag).map_err(failed)?,
+            (None, None) => caches::untagged(folder).map_err(failed)?,
+        };
+        let tag = tag.unwrap_or(caches::DEFAULT_TAG);
+        let id = random_hex();
+        self.layouts.insert(format!("oci:{id}"), folder.to_owned());
+        Ok(format!("{LAYOUT}{id}:{tag}@{digest}"))
     }
 
     /// The same for all builds of these folders on this machine, so that what has not changed need not travel again.
@@ -131,35 +155,6 @@ fn node(folder: &Path) -> String {
     // Without it everything travels each time, which is no mistake.
     let _ = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(path, &node));
     node
-}
-
-/// `--ssh default`, `--ssh NAME=SOCKET`.
-pub fn agents(given: &[String]) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let mut agents = BTreeMap::new();
-    for text in given {
-        let (name, place) = text.split_once('=').unwrap_or((text, ""));
-        let path = match place {
-            "" => std::env::var_os(AGENT_VARIABLE).map(PathBuf::from).ok_or_else(|| {
-                Failure::Text(format!("invalid empty ssh agent socket: make sure {AGENT_VARIABLE} is set"))
-            })?,
-            place => PathBuf::from(place),
-        };
-        use std::os::unix::fs::FileTypeExt;
-        let found = std::fs::metadata(&path)
-            .map_err(|error| Failure::Text(format!("failed to stat {}: {}", path.display(), os_words(&error))))?;
-        if !found.file_type().is_socket() {
-            return Err(Failure::Text(format!(
-                "--ssh {text}: {} is no agent's socket\nhint: keys are forwarded by an agent that has them: ssh-add {}",
-                path.display(),
-                path.display()
-            )));
-        }
-        let name = if name.is_empty() { "default" } else { name };
-        if agents.insert(name.to_owned(), path).is_some() {
-            return Err(Failure::Text(format!("invalid duplicate ID {name}")));
-        }
-    }
-    Ok(agents)
 }
 
 /// What this user's configuration knows of registries.
@@ -208,18 +203,5 @@ mod tests {
         let key = lent.shared_key(home.path());
         assert_eq!(lent.shared_key(home.path()), key);
         assert_ne!(lent.shared_key(other.path()), key);
-    }
-
-    #[test]
-    fn agents_are_sockets() {
-        let home = tempfile::tempdir().unwrap();
-        let socket = home.path().join("agent");
-        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let given = format!("a={}", socket.display());
-        assert_eq!(agents(std::slice::from_ref(&given)).unwrap()["a"], socket);
-        assert!(agents(&[given.clone(), given]).unwrap_err().to_string().contains("duplicate"));
-        let key = home.path().join("key");
-        std::fs::write(&key, "").unwrap();
-        assert!(agents(&[format!("a={}", key.display())]).unwrap_err().to_string().contains("ssh-add"));
     }
 }

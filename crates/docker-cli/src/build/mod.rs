@@ -1,5 +1,6 @@
 //! `docker build`, `docker image build`, `docker builder`.
 
+mod agents;
 mod attributes;
 pub mod buildx;
 mod caches;

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
+use super::agents::Agents;
 use super::caches::Caches;
 use super::context::{DockerfileText, Source};
 use super::lend::{self, Lent};
@@ -43,6 +44,7 @@ pub async fn build(context: &Context, flags: &Matches, source: Source, outputs: 
     frontend_attrs.append(&mut lent.attributes);
     let mut exported = outputs.exported(flags)?;
     let mut caches = Caches::of(flags)?;
+    let agents = Agents::of(flags.list("ssh"))?;
     let session = Session::new(&lent, context);
     let request = SolveRequest {
         r#ref: random_hex(),
@@ -56,17 +58,18 @@ pub async fn build(context: &Context, flags: &Matches, source: Source, outputs: 
     let lending = Lending {
         folders: lent.folders,
         secrets: secrets(flags.list("secret"))?,
-        agents: lend::agents(flags.list("ssh"))?,
+        agents: agents.sockets(),
         logins: lend::logins(context),
         archive: lent.archive,
         targets: exported.targets(),
-        contents: caches.folders.clone(),
+        contents: caches.folders.clone().into_iter().chain(lent.layouts).collect(),
     };
     let serving = session.open(context, lending).await?;
     let client = connect(context).await?;
     let mut display = Display::new(mode, BUILDER);
     let solved = follow(&client, request, &mut display).await;
     serving.end().await;
+    drop(agents);
     display.finish(solved.is_err());
     let response = solved.map_err(|failure| told(&failure))?;
     exported.commit()?;

@@ -14,7 +14,7 @@ use errors::{ErrorKind, Kind};
 use futures_util::stream;
 use ids::{Digest, Reference};
 use image_core::{Descriptor, Platform};
-use images::{BuildImage, Images, ImagesError, LayerView, ProgressSender, PullRequest, PushRequest};
+use images::{BuildImage, Images, ImagesError, LayerView, LoadRequest, ProgressSender, PullRequest, PushRequest};
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
 
@@ -68,6 +68,14 @@ impl builder::Images for BuildImages {
         let request = PullRequest { reference, platform, credentials };
         let (sender, progress) = ProgressSender::channel();
         told(output, progress, async move { self.0.pull(&request, &sender).await.map(drop) }).await
+    }
+
+    async fn load(&self, archive: LayerStream) -> Result<(), PortError> {
+        let request = LoadRequest { platform: None, quiet: true };
+        let (sender, mut progress) = ProgressSender::channel();
+        let load = async move { self.0.load_archive(&request, archive, &sender).await };
+        let (loaded, ()) = tokio::join!(load, async { while progress.recv().await.is_some() {} });
+        loaded.map(drop).map_err(refused)
     }
 
     async fn target(&self, name: &str) -> Result<Digest, PortError> {

@@ -127,7 +127,8 @@ pub fn folder(host: &Host) -> Result<()> {
     assert!(told.contains("WARNING: local cache import") && told.contains("no tag b"), "{told}");
     all.other.docker.run(&["builder", "prune", "-af"])?;
     let told = built(&all.other, &["--cache-from", &format!("type=local,src={folder},tag=a")])?;
-    let steps = FILE.lines().filter(|line| ["WORKDIR", "COPY", "RUN"].iter().any(|word| line.starts_with(word))).count();
+    let steps =
+        FILE.lines().filter(|line| ["WORKDIR", "COPY", "RUN"].iter().any(|word| line.starts_with(word))).count();
     let bases = told.matches("] FROM ").count();
     assert_eq!(told.matches("CACHED").count(), steps + bases, "something was run again: {told}");
     assert_eq!(id(&all.one.docker, "app")?, id(&all.other.docker, "app")?);

@@ -180,3 +180,51 @@ pub fn folders(host: &Host) -> Result<()> {
     assert_eq!(again.matches("CACHED").count(), 2, "{again}");
     Ok(())
 }
+
+/// An image in a folder of the client's, an OCI layout, as what a stage begins on: for either platform.
+pub fn layouts(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    let base = shown(&context(host, "base", &[("Dockerfile", FILE), ("file", "base\n")])?);
+    let archive = host.path("layout.tar");
+    let words =
+        ["-q", "--platform", BOTH, "-t", "layout:x", "-o", &format!("type=oci,dest={}", shown(&archive)), &base];
+    build(&engine, &words)?;
+    let layout = host.path("layout");
+    fs::create_dir(&layout)?;
+    host.command("tar", &["-C", &shown(&layout), "-xf", &shown(&archive)])?;
+    // Another engine has nothing of it.
+    let other = host.engine("other")?;
+    let file = "FROM base\nARG TARGETARCH\nCOPY own /own\n";
+    let folder = shown(&context(host, "on", &[("Dockerfile", file), ("own", "own\n")])?);
+    for (number, place) in ["", ":x"].into_iter().enumerate() {
+        let out = host.path(&format!("out{number}"));
+        let named = format!("base=oci-layout://{}{place}", shown(&layout));
+        build(&other, &["-q", "--platform", BOTH, "--build-context", &named, "-o", &shown(&out), &folder])?;
+        for platform in ["linux_amd64", "linux_arm64"] {
+            assert_eq!(fs::read_to_string(out.join(platform).join("file"))?, "base\n");
+            assert_eq!(fs::read_to_string(out.join(platform).join("own"))?, "own\n");
+        }
+    }
+    let named = format!("base=oci-layout://{}:y", shown(&layout));
+    let refused = try_build(&other, &["-q", "--build-context", &named, &folder])?;
+    assert!(refused.code != 0 && refused.stderr.contains("has no tag y"), "{}", refused.stderr);
+    Ok(())
+}
+
+/// Keys are lent by an agent of their own, which is gone with the build.
+pub fn keys(host: &Host) -> Result<()> {
+    let engine = host.engine("e")?;
+    engine.import_busybox("busybox")?;
+    let file = "FROM busybox\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK\n";
+    let folder = context(host, "keys", &[("Dockerfile", file), ("nothing", "")])?;
+    let key = shown(&host.path("key"));
+    host.command("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &key])?;
+    build(&engine, &["-q", "--ssh", &format!("default={key}"), &shown(&folder)])?;
+    let nothing = folder.join("nothing");
+    let refused = try_build(&engine, &["-q", "--ssh", &format!("default={}", shown(&nothing)), &shown(&folder)])?;
+    assert!(refused.code != 0 && refused.stderr.contains("failed to parse"), "{}", refused.stderr);
+    let left = fs::read_dir(std::env::temp_dir())?.flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("docker-build-ssh-")), "{left:?}");
+    Ok(())
+}
