@@ -27,8 +27,10 @@ fn main() -> ExitCode {
             return fail(&Log::default(), &errors::chain(&error), 1);
         }
         sys::memory::take_heap(HEAP);
-        // `run` stays as long as its container does.
-        sys::memory::map_text_in_pieces();
+        // This one stays as long as its container does.
+        if args.iter().any(|arg| arg == "run") {
+            sys::memory::map_text_in_pieces();
+        }
     }
     let global = match arguments::parse(flags::GLOBAL, &args, arguments::Positionals::EndFlags) {
         Ok(global) => global,

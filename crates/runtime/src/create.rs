@@ -10,7 +10,7 @@ use crate::record::{FIFO, Record, process_stat};
 use crate::resctrl::{self, Class};
 use crate::unit::{self, Placeholder};
 use crate::{Notes, Root, RuntimeError, Status, delete, hooks, time};
-use cgroup::{Group, Layout};
+use cgroup::{CgroupError, Group, Layout};
 use runtime_core::cgroup_values::Occasion;
 use runtime_core::device_rules;
 use runtime_core::plan::create::{self as planner, CreateOptions};
@@ -194,17 +194,22 @@ impl<'a> Container<'a> {
         if let Some(unit) = unit {
             placeholder = Some(unit::start(&unit, spec, &self.request.id, &rules, group.version())?);
             self.made.unit = Some(unit);
-            group.create()?;
+            group.create().map_err(not_made)?;
         } else {
             let existed = group.exists();
-            group.create()?;
+            group.create().map_err(not_made)?;
             if existed && let Err(error) = check_empty(group) {
                 // It is not the container's to remove.
                 self.made.group = Group::default();
                 return Err(error);
             }
         }
-        notes.warnings.extend(group.apply(&spec.linux.resources, Occasion::Create)?);
+        notes.warnings.extend(group.apply(&spec.linux.resources, Occasion::Create).map_err(|error| match error {
+            CgroupError::MissingController(name) if *group == Group::default() => {
+                RuntimeError::Start(format!("cannot set {name} limit: container could not join or create cgroup"))
+            }
+            error => error.into(),
+        })?);
         if !group.v1.is_empty() || group.v2.is_some() {
             group.restrict_devices(&rules)?;
         }
@@ -346,6 +351,20 @@ impl<'a> Container<'a> {
         let folder = if self.claimed { self.root.remove(&self.request.id) } else { Ok(()) };
         self.claimed = false;
         unit.and(group).and(resctrl).and(folder)
+    }
+}
+
+/// In runc's words, by which a user without rights knows that limits are not to be had.
+fn not_made(error: CgroupError) -> RuntimeError {
+    match &error {
+        CgroupError::Create { path, source } => match source.raw_os_error() {
+            Some(number) => {
+                let reason = format!("mkdir {}: {}", path.display(), sys::Errno(number));
+                RuntimeError::Start(format!("unable to apply cgroup configuration: {reason}"))
+            }
+            None => error.into(),
+        },
+        _ => error.into(),
     }
 }
 

@@ -6,6 +6,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
 
 pub const TESTS: &[Test] = &[
     ("a_mapped_container_needs_no_way_to_its_own_files", closed_way),
@@ -17,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("a_mount_without_maps_takes_those_of_its_container", id_mapped_as_container),
     ("a_source_may_lie_on_an_earlier_mount", source_on_mount),
     ("mappings_that_cannot_be_are_refused", bad_maps),
+    ("a_user_without_rights_runs_a_container", ordinary_user),
 ];
 
 const HOST_ID: u32 = 100_000;
@@ -231,5 +233,60 @@ fn bad_maps() -> Result<(), Failed> {
     bundle.config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 1, "size": 1 }]);
     contains(&bundle.run()?.stderr, "user namespace isn't enabled")?;
     check(bundle.cgroups().is_empty(), "no cgroup is left")?;
+    bundle.is_gone()
+}
+
+/// `spec --rootless`, `run` and `exec` of a user who has nothing but a folder of its own.
+fn ordinary_user() -> Result<(), Failed> {
+    const USER: u32 = 4711;
+    let mut bundle = Bundle::new("true")?;
+    fs::remove_file(bundle.path().join("config.json"))?;
+    let of_user = |args: &[&str]| {
+        let mut command = bundle.command(args);
+        // Groups of root's are no user's: the standard library lets them go with the user.
+        command.uid(USER).gid(USER).env_remove("XDG_RUNTIME_DIR").output()
+    };
+    for folder in [bundle.path().to_path_buf(), bundle.rootfs()] {
+        chown(folder, Some(USER), Some(USER))?;
+    }
+    check(of_user(&["spec", "--rootless"])?.status.success(), "spec --rootless")?;
+    let mut config: Value = serde_json::from_slice(&fs::read(bundle.path().join("config.json"))?)?;
+    config["process"]["terminal"] = false.into();
+    let script = "id -u; cat /proc/self/uid_map; touch /made 2>&1; mount -t tmpfs none /tmp && echo mounted";
+    config["process"]["args"] = json!(["sh", "-c", script]);
+    config["root"]["readonly"] = false.into();
+    let mount = json!({ "destination": "/in", "type": "bind", "source": bundle.path(), "options": ["rbind", "ro"] });
+    config["mounts"].as_array_mut().expect("a list").push(mount);
+    let write_config = |config: &Value| fs::write(bundle.path().join("config.json"), config.to_string());
+    write_config(&config)?;
+    let said = of_user(&["run", &bundle.id])?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    check(said.status.success() || stdout.starts_with("0\n"), &format!("{stdout} {stderr}"))?;
+    same("words", &stdout.split_whitespace().take(4).collect::<Vec<_>>(), &vec!["0", "0", "4711", "1"])?;
+    same("the owner of what it made", &fs::metadata(bundle.rootfs().join("made"))?.uid(), &USER)?;
+    let refusals = [
+        (
+            "resources",
+            json!({ "pids": { "limit": 10 } }),
+            "cannot set pids limit: container could not join or create cgroup",
+        ),
+        ("cgroupsPath", json!("/refused"), "unable to apply cgroup configuration: mkdir /sys/fs/cgroup/"),
+    ];
+    for (member, value, words) in refusals {
+        let mut wanted = config.clone();
+        wanted["linux"][member] = value;
+        write_config(&wanted)?;
+        contains(&String::from_utf8_lossy(&of_user(&["run", &bundle.id])?.stderr), words)?;
+    }
+    config["process"]["args"] = json!(["sleep", "1000"]);
+    write_config(&config)?;
+    let null = || std::process::Stdio::null();
+    let mut detached = bundle.command(&["run", "--detach", &bundle.id]);
+    let detached = detached.uid(USER).gid(USER).env_remove("XDG_RUNTIME_DIR").stdout(null()).stderr(null()).status()?;
+    check(detached.success(), "run --detach")?;
+    let inside = of_user(&["exec", &bundle.id, "sh", "-c", "id -u; touch /in/x 2>&1"])?;
+    contains(&String::from_utf8_lossy(&inside.stdout), "0\ntouch: /in/x: Read-only file system")?;
+    check(of_user(&["delete", "--force", &bundle.id])?.status.success(), "delete")?;
+    bundle.config = config;
     bundle.is_gone()
 }

@@ -51,7 +51,10 @@ fn v2(
         // A user namespace may mount the hierarchy only of a cgroup namespace that belongs to it: it gets the host's mount,
         // with the attributes that were asked for whatever lies below (CVE-2023-25809).
         let attributes = Attributes { set, ..Attributes::default() };
-        let tree = Some(trees::plain(plan, context, mount_point, false, attributes)?);
+        let tree = match context.parent_copies_mounts() {
+            true => Some(trees::plain(plan, context, mount_point, false, attributes)?),
+            false => None,
+        };
         let source = c_string("cgroup path", mount_point)?;
         plan.push(Step::MountBind(BindMount { source, tree, recursive: false, attributes, target }));
     } else {
@@ -90,7 +93,7 @@ fn v1(
             plan.push(Step::MountFilesystem(mount));
         } else {
             let attributes = Attributes { set: attributes, ..Attributes::default() };
-            let tree = match context.namespaces.own(CLONE_NEWUSER) {
+            let tree = match context.parent_copies_mounts() {
                 true => Some(trees::plain(plan, context, &hierarchy.directory, false, attributes)?),
                 false => None,
             };

@@ -16,6 +16,7 @@ use crate::spec::{IdMapping, Mount, Process, Spec};
 use crate::{SpecError, validate};
 
 const MS_REC: u64 = 1 << 14;
+const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
 const ENDING: [i32; 4] = [1, 2, 3, 15];
 
@@ -45,9 +46,10 @@ pub fn plan(
     if !spec.linux.mount_label.is_empty() && !facts.selinux {
         return Err(SpecError::Invalid("mountLabel is set, but SELinux is not enabled on this host".into()));
     }
+    let parent_may_mount = facts.permitted & CAP_SYS_ADMIN != 0;
     let facts = &facts.inside(namespaces.own(CLONE_NEWUSER));
     let first_propagation = first_propagation(spec, &namespaces)?;
-    let context = Context { spec, facts, namespaces: &namespaces, first_propagation };
+    let context = Context { spec, facts, namespaces: &namespaces, first_propagation, parent_may_mount };
     let mut plan = Plan {
         clone_flags: if namespaces.needs_two_clones() { 0 } else { namespaces.cloned() },
         pid_namespace: namespaces.join_pid.clone(),
@@ -173,7 +175,7 @@ fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Res
     } else {
         plan.push(Step::SetRootPropagation { kind: context.first_propagation | MS_REC });
     }
-    if context.namespaces.own(CLONE_NEWUSER) {
+    if context.parent_copies_mounts() {
         // The way to the root file system may be closed to whom its ids are mapped to.
         let tree = trees::plain(plan, context, &context.facts.rootfs, true, Attributes::default())?;
         plan.push(Step::AttachRoot { tree });

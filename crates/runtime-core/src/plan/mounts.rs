@@ -2,7 +2,7 @@
 
 use super::cgroup_mount::{self, CgroupFacts};
 use super::mount_options::{self, NODEV, NOEXEC, NOSUID, Parsed, RDONLY};
-use super::namespaces::Namespaces;
+use super::namespaces::{CLONE_NEWUSER, Namespaces};
 use super::{BindMount, FilesystemMount, InRoot, Plan, Step, Target, paths, trees};
 use crate::SpecError;
 use crate::error::c_string;
@@ -49,6 +49,16 @@ pub(super) struct Context<'a> {
     pub namespaces: &'a Namespaces,
     /// What cuts the host's mounts off from the container's: MS_SLAVE, MS_PRIVATE, or zero where they shall stay shared.
     pub first_propagation: u64,
+    /// The parent has CAP_SYS_ADMIN, without which it can copy no mount.
+    pub parent_may_mount: bool,
+}
+
+impl Context<'_> {
+    /// Whether the parent copies the host's mounts for the child, which in a user namespace of its own may not reach every
+    /// one, nor change it. What a parent without rights may not do either, the child does as far as it may.
+    pub fn parent_copies_mounts(&self) -> bool {
+        self.namespaces.own(CLONE_NEWUSER) && self.parent_may_mount
+    }
 }
 
 /// Files of procfs that may be covered by a bind mount: what lxcfs serves. All else below /proc is refused

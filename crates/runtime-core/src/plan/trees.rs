@@ -19,7 +19,7 @@ pub(super) fn of_bind(
     source: &CString,
 ) -> Result<Option<Slot>, SpecError> {
     let id_map = id_map(context, mount, parsed)?;
-    if id_map.is_none() && !context.namespaces.own(CLONE_NEWUSER) {
+    if id_map.is_none() && !context.parent_copies_mounts() {
         return Ok(None);
     }
     let tree = Tree {
