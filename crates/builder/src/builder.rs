@@ -243,13 +243,7 @@ impl Builder {
     ) -> Result<Built, BuildError> {
         let Inputs { request, file, platform, context, files } = inputs;
         let arguments = Arguments::new(request.arguments.clone(), platform_arguments(request, platform)?);
-        let epoch = match arguments.given_value(EPOCH) {
-            Some(text) if !text.is_empty() => {
-                let wrong = || BuildError::invalid(format!("invalid SOURCE_DATE_EPOCH: {text}"));
-                Some(text.parse::<i64>().ok().filter(|epoch| *epoch >= 0).ok_or_else(wrong)?)
-            }
-            _ => None,
-        };
+        let epoch = epoch(&arguments)?;
         let mut build = Build {
             shared: &self.shared,
             request,
@@ -284,28 +278,8 @@ impl Builder {
         let built = parallel::build_stages(&mut build, &target, &base).await;
         while build.removals.join_next().await.is_some() {}
         built?;
-        let result = build.results.get(&target.target).cloned();
         warn_of_unused(&build).await;
-        let Some(StageResult { id, image, is_new, steps, base, .. }) = result.filter(|result| !result.id.is_empty())
-        else {
-            return Err(messages::no_image());
-        };
-        let materials = build.materials.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        let mut made = Made { id, image, is_new, materials };
-        let told = made.id.clone();
-        if made.is_new && request.squash {
-            made = squash(&build, &base, made).await?;
-        }
-        if made.is_new && is_inline(&build) {
-            remote_cache::embed(&mut made.image, &steps);
-            made.id = made.image.id();
-        }
-        if made.id != told {
-            output.send(Line::Image(made.id.clone())).await;
-        }
-        let all = build.results.values().flat_map(|stage| stage.steps.iter().cloned()).collect();
-        let mounts = build.mounts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Built { made, steps, all, mounts })
+        result(&build, target.target).await
     }
 
     pub(crate) fn images(&self) -> &Arc<dyn Images> {
@@ -514,6 +488,41 @@ async fn export(build: Exporting<'_>, built: &[Built]) -> Result<(), BuildError>
         remote_cache::export(build, target, Exported { result: &result, all: &all, mounts: &mounts }).await?;
     }
     Ok(())
+}
+
+/// What the build of a stage came to, as an image.
+async fn result(build: &Build<'_>, target: usize) -> Result<Built, BuildError> {
+    let result = build.results.get(&target).cloned().filter(|result| !result.id.is_empty());
+    let Some(StageResult { id, image, is_new, steps, base, .. }) = result else {
+        return Err(messages::no_image());
+    };
+    let materials = build.materials.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+    let mut made = Made { id, image, is_new, materials };
+    let told = made.id.clone();
+    if made.is_new && build.request.squash {
+        made = squash(build, &base, made).await?;
+    }
+    if made.is_new && is_inline(build) {
+        remote_cache::embed(&mut made.image, &steps);
+        made.id = made.image.id();
+    }
+    if made.id != told {
+        build.output.send(Line::Image(made.id.clone())).await;
+    }
+    let all = build.results.values().flat_map(|stage| stage.steps.iter().cloned()).collect();
+    let mounts = build.mounts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(Built { made, steps, all, mounts })
+}
+
+/// The time that nothing may pass, where it is given.
+fn epoch(arguments: &Arguments) -> Result<Option<i64>, BuildError> {
+    match arguments.given_value(EPOCH) {
+        Some(text) if !text.is_empty() => {
+            let wrong = || BuildError::invalid(format!("invalid SOURCE_DATE_EPOCH: {text}"));
+            text.parse::<i64>().ok().filter(|epoch| *epoch >= 0).map(Some).ok_or_else(wrong)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// What a build for one platform begins with.
