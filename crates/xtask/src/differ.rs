@@ -22,9 +22,5 @@ pub fn differ(words: &[&str]) -> Result<()> {
     if selection.parts.is_empty() {
         selection.parts = DifferSelection::whole().parts;
     }
-    let programs = match std::env::var_os("LONGSHORE_PROGRAMS") {
-        Some(folder) => folder.into(),
-        None => crate::programs("debug")?,
-    };
-    testhost::in_fresh_host(&programs, |host| testhost::run_differ(host, &selection))
+    testhost::in_fresh_host(&crate::programs("debug")?, |host| testhost::run_differ(host, &selection))
 }

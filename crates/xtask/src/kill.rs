@@ -2,30 +2,20 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use testhost::Rounds;
+
+use crate::options::Options;
 
 const ROUNDS: u32 = 200;
 
 /// Plays the rounds with the programs of a profile; `LONGSHORE_PROGRAMS` names another folder.
-pub fn kill(options: &[&str]) -> Result<()> {
+pub fn kill(words: &[&str]) -> Result<()> {
+    let options = Options::parse("kill", words, &["--rounds", "--seed"])?;
     let clock = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let (mut rounds, mut seed, mut profile) = (ROUNDS, u64::from(clock.subsec_nanos()), "debug");
-    let mut words = options.iter();
-    while let Some(option) = words.next() {
-        let value = words.next().with_context(|| format!("{option} needs a value"))?;
-        match *option {
-            "--rounds" => rounds = value.parse().with_context(|| format!("{option} {value}"))?,
-            "--seed" => seed = value.parse().with_context(|| format!("{option} {value}"))?,
-            "--profile" => profile = value,
-            _ => bail!("kill has no option {option}"),
-        }
-    }
-    let programs = match std::env::var_os("LONGSHORE_PROGRAMS") {
-        Some(folder) => folder.into(),
-        None => crate::programs(profile)?,
-    };
-    testhost::in_fresh_host(&programs, |host| {
+    let rounds = options.number("--rounds", ROUNDS)?;
+    let seed = options.number("--seed", u64::from(clock.subsec_nanos()))?;
+    testhost::in_fresh_host(&options.programs("debug")?, |host| {
         println!("{rounds} rounds of seed {seed}");
         testhost::run_kill_rounds(host, Rounds { rounds, seed })
     })

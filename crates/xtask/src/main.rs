@@ -5,6 +5,7 @@ mod crowd;
 mod differ;
 mod dockerfiles;
 mod kill;
+mod options;
 mod rounds;
 mod soak;
 mod tidy;
@@ -81,8 +82,11 @@ fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// Where cargo puts the programs of a profile: beside our own folder.
+/// Where cargo puts the programs of a profile: beside our own folder. `LONGSHORE_PROGRAMS` names another one.
 fn programs(profile: &str) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("LONGSHORE_PROGRAMS") {
+        return Ok(folder.into());
+    }
     let own = std::env::current_exe()?;
     let triple = own.ancestors().nth(2).context("the folder of the programs")?;
     Ok(triple.join(profile))

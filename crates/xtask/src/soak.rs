@@ -1,22 +1,15 @@
 //! `xtask soak`: the long form of testhost's soak, with the release programs.
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use testhost::Soak;
+
+use crate::options::Options;
 
 const CONTAINERS: u32 = 20_000;
 const PORTIONS: u32 = 40;
 
-pub fn soak(options: &[&str]) -> Result<()> {
-    let (mut containers, mut profile) = (CONTAINERS, "release");
-    let mut words = options.iter();
-    while let Some(option) = words.next() {
-        let value = words.next().with_context(|| format!("{option} needs a value"))?;
-        match *option {
-            "--containers" => containers = value.parse().with_context(|| format!("{option} {value}"))?,
-            "--profile" => profile = value,
-            _ => bail!("soak has no option {option}"),
-        }
-    }
-    let soak = Soak { containers, portions: PORTIONS };
-    testhost::in_fresh_host(&crate::programs(profile)?, |host| testhost::run_soak(host, soak))
+pub fn soak(words: &[&str]) -> Result<()> {
+    let options = Options::parse("soak", words, &["--containers"])?;
+    let soak = Soak { containers: options.number("--containers", CONTAINERS)?, portions: PORTIONS };
+    testhost::in_fresh_host(&options.programs("release")?, |host| testhost::run_soak(host, soak))
 }
