@@ -66,7 +66,7 @@ impl Facts {
             containerd_commit: commit(),
             runc_commit: commit(),
             init_commit: commit(),
-            firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
+            firewall_backend: Some(firewall(&config)),
             containerd: Some(containerd_info(&config, containerd)),
             ..Info::default()
         };
@@ -225,6 +225,12 @@ fn open_doors(config: &Config) -> Vec<String> {
         Some(format!("[DEPRECATION NOTICE]: API is accessible on {what}{ATTACK_SURFACE}"))
     });
     warnings.collect()
+}
+
+/// The filter is nftables' in any case; which of Docker's two was asked for.
+fn firewall(config: &Config) -> FirewallInfo {
+    let driver = config.firewall_backend.as_deref().filter(|backend| !backend.is_empty()).unwrap_or("nftables");
+    FirewallInfo { driver: driver.to_owned(), info: Vec::new() }
 }
 
 fn containerd_info(config: &Config, address: &Path) -> ContainerdInfo {

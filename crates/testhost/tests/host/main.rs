@@ -19,6 +19,7 @@ mod daemon_ends;
 mod daemon_options;
 mod events;
 mod file_systems;
+mod firewalls;
 mod host_config;
 mod hostile;
 mod hostile_archives;
@@ -83,6 +84,12 @@ const OCI_TOOLS: &[Needs] =
 const NOTHING: &[Needs] = &[];
 const REALTIME: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us")];
 const NFT: &[Needs] = &[Needs::Program("nft", "nftables")];
+const IPTABLES: &[Needs] = &[
+    Needs::Path("/bin/busybox"),
+    Needs::Program("nft", "nftables"),
+    Needs::Program("iptables", "iptables"),
+    DOCKER_OF_DOCKER,
+];
 const TLS: &[Needs] = &[Needs::Program("curl", "curl"), Needs::Program("openssl", "openssl"), DOCKER_OF_DOCKER];
 const CURL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Program("curl", "curl")];
 const JOURNAL: &[Needs] = &[Needs::Path("/bin/busybox"), Needs::Path("/run/systemd")];
@@ -228,6 +235,9 @@ const TESTS: &[Test] = &[
     test("a_killed_daemon_leaves_no_network_half_joined", BUSYBOX, networks_at_once::killed_in_changes),
     test("a_killed_daemon_leaves_nothing_at_a_plugin_half_joined", BUSYBOX, network_plugins::killed_in_changes),
     test("a_killed_daemon_leaves_no_network_half_made", BUSYBOX, network_plugins::killed_in_creations),
+    test("a_firewall_of_the_host_that_drops_wins_and_is_told", IPTABLES, firewalls::policy),
+    test("a_firewall_that_starts_again_takes_nothing_of_ours_along", IPTABLES, firewalls::restarted),
+    test("docker_user_stands_in_front_where_iptables_is_asked_for", IPTABLES, firewalls::chains),
     test("networks_are_joined_and_left_while_a_container_runs", CURL, networks_of_running::joined_and_left),
     test("networks_are_made_in_every_way_and_pruned", CLIENTS, networks_of_running::made_and_pruned),
     test("a_killed_daemon_finds_who_is_in_which_network", BUSYBOX, networks_of_running::killed_daemon),
