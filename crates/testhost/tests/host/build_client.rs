@@ -1,6 +1,7 @@
 //! Our own `docker build` by BuildKit's protocol: what travels, what is lent, what is shown, how it ends.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -202,16 +203,29 @@ pub fn once(host: &Host) -> Result<()> {
     const CLIENTS: usize = 4;
     let engine = host.engine("e")?;
     engine.import_busybox("busybox")?;
-    let file = "FROM busybox\nRUN --mount=type=cache,target=/c echo x >> /c/n; sleep 1; wc -l < /c/n > /count\n";
+    // It ends when the test says so: when all are at it.
+    let file = "FROM busybox\nRUN --mount=type=cache,target=/c until [ -e /c/go ]; do usleep 20000; done; \
+                echo x >> /c/n; wc -l < /c/n > /count\n";
     let folder = shown(&context(host, "c", &[("Dockerfile", file)])?);
     let building: Vec<_> = (0..CLIENTS)
         .map(|number| Ok(command(&engine, &["-t", &format!("t{number}"), &folder]).stderr(Stdio::piped()).spawn()?))
         .collect::<Result<_>>()?;
+    let mut begun = Vec::new();
+    for mut building in building {
+        let mut lines = BufReader::new(building.stderr.take().context("standard error")?);
+        let mut told = String::new();
+        while !told.contains("[2/2] RUN") {
+            ensure!(lines.read_line(&mut told)? > 0, "it ends before its step: {told}");
+        }
+        begun.push((building, lines, told));
+    }
+    let caches = host.path("e-data").join("build/caches");
+    let listed = || fs::read_dir(&caches).ok()?.next()?.ok();
+    fs::write(wait_until("the cache of the step", listed)?.path().join("go"), "")?;
     let mut made = 0;
-    for building in building {
-        let ran = building.wait_with_output()?;
-        let told = String::from_utf8_lossy(&ran.stderr).into_owned();
-        ensure!(ran.status.success(), "{told}");
+    for (mut building, mut lines, mut told) in begun {
+        lines.read_to_string(&mut told)?;
+        ensure!(building.wait()?.success(), "{told}");
         let number = told.lines().find(|line| line.contains("[2/2] RUN")).and_then(|line| line.split(' ').next());
         let number = number.with_context(|| told.clone())?;
         made += usize::from(!told.lines().any(|line| line == format!("{number} CACHED")));
