@@ -89,7 +89,7 @@ fn open(host: &Host, guard: Guard) -> Result<Registry> {
         Guard::Password => RegistrySettings::for_user(host)?.authentication,
         Guard::Token => {
             let mut server = Command::new("/usr/bin/python3");
-            server.arg(SCRIPT).arg(TOKEN_PORT).args([&certificate, &key]).args([USER, PASSWORD, SERVICE]);
+            server.args(["-B", SCRIPT]).arg(TOKEN_PORT).args([&certificate, &key]).args([USER, PASSWORD, SERVICE]);
             host.spawn("token-server", &mut server)?;
             wait_until("the token server", || TcpStream::connect(format!("127.0.0.1:{TOKEN_PORT}")).ok())?;
             format!(

@@ -4,13 +4,13 @@ Arguments: port, certificate, key, user, password, service. Signing is openssl's
 """
 
 import base64
-import http.server
 import json
-import ssl
 import subprocess
 import sys
 import time
 import urllib.parse
+
+from tls_server import Handler, serve
 
 PORT, CERTIFICATE, KEY, USER, PASSWORD, SERVICE = sys.argv[1:]
 
@@ -36,15 +36,7 @@ def token(account, scopes):
     return (signed + b"." + encoded(signature.stdout)).decode()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def answer(self, status, body):
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
+class Tokens(Handler):
     def do_GET(self):
         query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
         wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -58,12 +50,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
         # The OAuth2 form of the same (what containers/image tries first is GET): not offered here.
         self.answer(404, {"details": "not found"})
 
-    def log_message(self, *arguments):
-        pass
 
-
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(PORT)), Handler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(CERTIFICATE, KEY)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
+serve(PORT, CERTIFICATE, KEY, Tokens)

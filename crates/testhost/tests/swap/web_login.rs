@@ -25,7 +25,7 @@ fn open_hub(host: &Host) -> Result<()> {
     host.cover_file("/etc/hosts", format!("127.0.0.1 localhost {}\n", NAMES.join(" ")).as_bytes())?;
     host.cover_file("/etc/ssl/certs/ca-certificates.crt", &fs::read(&certificate)?)?;
     let mut server = Command::new("/usr/bin/python3");
-    server.arg(SCRIPT).arg("443").args([&certificate, &key, &host.path("revoked")]);
+    server.args(["-B", SCRIPT]).arg("443").args([&certificate, &key, &host.path("revoked")]);
     host.spawn("hub", &mut server)?;
     wait_until("the Hub", || TcpStream::connect("127.0.0.1:443").ok()).map(drop)
 }

@@ -5,10 +5,9 @@ the token is asked for the second time, of each login.
 """
 
 import base64
-import http.server
-import json
-import ssl
 import sys
+
+from tls_server import Handler, serve
 
 PORT, CERTIFICATE, KEY, REVOKED = sys.argv[1:]
 PARTS = [b'{"alg":"RS256","typ":"JWT"}', b'{"https://hub.docker.com":{"username":"captain"}}', b"signature"]
@@ -17,17 +16,7 @@ PASSWORD = "Basic " + base64.b64encode(b"captain:dckr_pat_secret").decode()
 asked = []
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def answer(self, status, body, *headers):
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        for name, value in headers:
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
+class Hub(Handler):
     def do_GET(self):
         if self.path == "/v2/" and self.headers.get("Authorization") == PASSWORD:
             self.answer(200, {})
@@ -57,12 +46,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(404, {})
 
-    def log_message(self, *arguments):
-        pass
 
-
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(PORT)), Handler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(CERTIFICATE, KEY)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
+serve(PORT, CERTIFICATE, KEY, Hub)
