@@ -361,7 +361,7 @@ fn transport_words(error: &hyper::Error) -> String {
     while let Some(inner) = source {
         if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
             return match tls {
-                rustls::Error::AlertReceived(alert) => crate::tls::alert_words(*alert),
+                rustls::Error::AlertReceived(alert) => tls_trust::alert_words(*alert),
                 other => format!("tls: {other}"),
             };
         }
@@ -375,7 +375,7 @@ fn transport_words(error: &hyper::Error) -> String {
         if let Some(io) = inner.downcast_ref::<io::Error>()
             && let Some(rustls::Error::AlertReceived(alert)) = io.get_ref().and_then(|cause| cause.downcast_ref())
         {
-            return crate::tls::alert_words(*alert);
+            return tls_trust::alert_words(*alert);
         }
     }
     errors::chain(error)

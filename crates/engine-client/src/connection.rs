@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::host::{Host, split_port};
 use crate::program::Program;
 use crate::proxy::Proxy;
-use crate::tls::{Tls, handshake_words};
+use crate::tls::Tls;
 
 /// How long a TCP connection may take to be made, the handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -122,7 +122,7 @@ impl Endpoint {
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "invalid host name for TLS"))?,
         };
         let stream = TlsConnector::from(settings).connect(server, stream).await;
-        let stream = stream.map_err(|error| io::Error::new(error.kind(), handshake_words(&error, name)))?;
+        let stream = stream.map_err(|error| io::Error::new(error.kind(), tls_trust::handshake_words(&error, name)))?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 }

@@ -1,9 +1,8 @@
 //! TLS to a daemon: whom to trust, and who we are.
 
 use std::fmt;
-use std::io;
 
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -76,40 +75,4 @@ fn identity(cert: &[u8], key: &[u8]) -> Result<(Vec<CertificateDer<'static>>, Pr
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Error::Host("no valid private key found".to_owned()))?;
     Ok((chain, key))
-}
-
-/// Why the handshake failed, in the words of Go's libraries, which people search for.
-pub(crate) fn handshake_words(error: &io::Error, name: &str) -> String {
-    use rustls::Error as Tls;
-    let unverified = |reason: &str| format!("tls: failed to verify certificate: x509: {reason}");
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
-        Some(Tls::InvalidMessage(_)) => "http: server gave HTTP response to HTTPS client".to_owned(),
-        Some(Tls::InvalidCertificate(reason)) => match reason {
-            CertificateError::UnknownIssuer => unverified("certificate signed by unknown authority"),
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                unverified("certificate has expired or is not yet valid")
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                unverified("certificate has expired or is not yet valid")
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                unverified(&format!("certificate is not valid for any names, but wanted to match {name}"))
-            }
-            other => unverified(&other.to_string()),
-        },
-        Some(Tls::AlertReceived(alert)) => alert_words(*alert),
-        _ => format!("tls: {error}"),
-    }
-}
-
-/// What the daemon says when it hangs up during or just after the handshake.
-pub(crate) fn alert_words(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::CertificateRequired => "remote error: tls: certificate required".to_owned(),
-        AlertDescription::BadCertificate => "remote error: tls: bad certificate".to_owned(),
-        AlertDescription::UnknownCA => "remote error: tls: unknown certificate authority".to_owned(),
-        AlertDescription::HandshakeFailure => "remote error: tls: handshake failure".to_owned(),
-        AlertDescription::ProtocolVersion => "remote error: tls: protocol version not supported".to_owned(),
-        other => format!("remote error: tls: {other:?}"),
-    }
 }

@@ -126,7 +126,7 @@ async fn open(host: &str, port: u16) -> io::Result<TcpStream> {
 async fn encrypt(tls: Arc<ClientConfig>, host: &str, stream: Pipe) -> io::Result<Pipe> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "invalid host name for TLS"))?;
-    let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| tls_error(&error))?;
+    let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| tls_error(&error, host))?;
     Ok(Box::new(stream))
 }
 
@@ -176,9 +176,8 @@ fn lower(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-fn tls_error(error: &io::Error) -> io::Error {
-    // A server that speaks plain HTTP answers a greeting with text: rustls sees a corrupt message.
-    io::Error::new(io::ErrorKind::InvalidData, format!("tls: {error}"))
+fn tls_error(error: &io::Error, host: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, tls_trust::handshake_words(error, host))
 }
 
 impl Service<Uri> for Connector {

@@ -2,7 +2,9 @@
 //!
 //! Registries, receivers of logs and daemons are reached with different files and different words when something is wrong
 //! with them; what they have in common, and what nobody should write twice, is here. [`builder`] is the beginning of
-//! every client's settings; [`system_roots`] or [`trusting_anybody`] comes next. One cryptographic provider (ring) for all.
+//! every client's settings; [`system_roots`] or [`trusting_anybody`] comes next; [`handshake_words`] says what went wrong. One cryptographic provider (ring) for all.
+
+mod words;
 
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, WantsVerifier,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+pub use words::{alert_words, handshake_words};
 
 /// The beginning of a client's settings: TLS 1.2 and 1.3.
 pub fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
