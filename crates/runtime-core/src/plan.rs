@@ -212,6 +212,7 @@ pub enum Step {
         ending_on: &'static [i32],
     },
     HideFromTracers,
+    ShowToTracers,
     JoinCgroup {
         tasks: Slot,
     },

@@ -25,7 +25,7 @@ pub fn perform(prepared: &mut Prepared, progress: &mut Progress) -> Outcome {
     let Some(step) = steps.get(progress.step) else { return Ok(()) };
     match step {
         Step::ResetSignals { ending_on } => signal::reset_ending_on(ending_on)?,
-        Step::HideFromTracers => process::set_dumpable(false)?,
+        Step::HideFromTracers | Step::ShowToTracers => process::set_dumpable(*step == Step::ShowToTracers)?,
         Step::JoinCgroup { tasks } => file::write(fds.get(*tasks), b"0").map(drop)?,
         Step::WaitParent(point) => wait_parent(fds.get(Slot::SYNC), *point as u32)?,
         Step::CloneAgain { namespaces } => clone_again(fds.get(Slot::SYNC), *namespaces)?,

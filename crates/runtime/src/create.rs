@@ -23,6 +23,11 @@ use std::path::{Path, PathBuf};
 use sys::file::{self, AT_FDCWD, O_PATH};
 use sys::{process, socket};
 
+/// In runc's words.
+const UNKILLABLE: &str = "Creating a rootless container with no cgroup and no private pid namespace. \
+    Such configuration is strongly discouraged (as it is impossible to properly kill all container's processes) \
+    and will result in an error in a future runc version.";
+
 #[derive(Debug, Clone, Default)]
 pub struct CreateRequest {
     pub id: String,
@@ -118,7 +123,7 @@ impl<'a> Container<'a> {
         let rootfs = self.bundle.rootfs()?;
         let (group, unit) = self.plan_group(&layout)?;
         let mut facts = bundle::facts(&group, spec.process.as_ref(), &spec.linux.mount_label)?;
-        facts.setgroups_denied = process::uid() != 0 && planner::makes_user_namespace(spec)?;
+        facts.setgroups_denied = process::uid() != 0 && planner::has_own_users(spec)?;
         facts.bundle.clone_from(&self.bundle.path);
         facts.cgroup = bundle::cgroup_facts(&layout, &group);
         if spec.linux.rootfs_propagation.ends_with("shared") {
@@ -136,6 +141,9 @@ impl<'a> Container<'a> {
         };
         let plan = planner::plan(spec, &facts, compiled.as_ref().map(|compiled| &compiled.filter), &options)?;
         let resctrl = self.plan_resctrl()?;
+        if group == Group::default() && !planner::makes_pid_namespace(spec)? {
+            notes.warnings.push(UNKILLABLE.to_owned());
+        }
         // It has to be there until the child is in the group.
         let _placeholder = self.make_group(group, unit, notes)?;
         self.made.resctrl = resctrl;

@@ -281,9 +281,26 @@ fn ordinary_user() -> Result<(), Failed> {
     config["process"]["args"] = json!(["sleep", "1000"]);
     write_config(&config)?;
     let null = || std::process::Stdio::null();
-    let mut detached = bundle.command(&["run", "--detach", &bundle.id]);
+    let mut detached = bundle.command(&["create", &bundle.id]);
     let detached = detached.uid(USER).gid(USER).env_remove("XDG_RUNTIME_DIR").stdout(null()).stderr(null()).status()?;
-    check(detached.success(), "run --detach")?;
+    check(detached.success(), "create")?;
+    check(of_user(&["exec", &bundle.id, "true"])?.status.success(), "exec before the start")?;
+    check(of_user(&["start", &bundle.id])?.status.success(), "start")?;
+    let state: Value = serde_json::from_slice(&of_user(&["state", &bundle.id])?.stdout)?;
+    let mut joining = config.clone();
+    joining["process"]["args"] = json!(["sh", "-c", "ls -d /proc/[0-9]* | wc -l"]);
+    joining["linux"]["uidMappings"] = json!([]);
+    joining["linux"]["gidMappings"] = json!([]);
+    for namespace in joining["linux"]["namespaces"].as_array_mut().expect("a list") {
+        if let Some(kind @ ("user" | "pid")) = namespace["type"].as_str() {
+            namespace["path"] = format!("/proc/{}/ns/{kind}", state["pid"]).into();
+        }
+    }
+    write_config(&joining)?;
+    let second = of_user(&["run", &format!("{}-second", bundle.id)])?;
+    // The first one's sleep, the shell, and what it runs.
+    let count = String::from_utf8_lossy(&second.stdout).trim().parse::<u32>().unwrap_or(0);
+    check(second.status.success() && count >= 3, &format!("{second:?}"))?;
     let inside = of_user(&["exec", &bundle.id, "sh", "-c", "id -u; touch /in/x 2>&1"])?;
     contains(&String::from_utf8_lossy(&inside.stdout), "0\ntouch: /in/x: Read-only file system")?;
     check(of_user(&["delete", "--force", &bundle.id])?.status.success(), "delete")?;

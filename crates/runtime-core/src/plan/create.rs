@@ -52,7 +52,7 @@ pub fn plan(
     let context = Context { spec, facts, namespaces: &namespaces, first_propagation, parent_may_mount };
     let mut plan = Plan {
         clone_flags: if namespaces.needs_two_clones() { 0 } else { namespaces.cloned() },
-        pid_namespace: namespaces.join_pid.clone(),
+        pid_namespace: namespaces.join_pid.clone().filter(|_| !child_joins_pid(&context)),
         ..Plan::default()
     };
     if let Some(filter) = filter {
@@ -67,6 +67,7 @@ pub fn plan(
         wait_for_start: options.wait_for_start,
         start_hooks: spec.hooks.start_container.clone(),
         setgroups_denied: facts.setgroups_denied,
+        shown_to_owner: namespaces.is_new(CLONE_NEWUSER) && !parent_may_mount,
     };
     if !namespaces.own(CLONE_NEWUSER) {
         finish::push_limits(&mut plan, process, facts)?;
@@ -107,8 +108,9 @@ fn push_identity(
     }
     plan.push(Step::SetAffinity(Vec::new()));
     push_namespaces(plan, context, process)?;
-    if maps_itself {
-        // Who is not root may write the maps of those only that it may look into.
+    // Who is not root may write the maps of those only that it may look into; without rights it may join or ask them only
+    // then as well. Nobody else may: in the new user namespace there is no other process.
+    if maps_itself && context.parent_may_mount {
         plan.push(Step::HideFromTracers);
     }
     plan.push(Step::NewSession);
@@ -137,11 +139,16 @@ fn push_namespaces(plan: &mut Plan, context: &Context, process: &Process) -> Res
         plan.push(Step::WaitParent(Point::IdMaps));
         plan.push(Step::BecomeNamespaceRoot);
     }
-    // The user namespace last: the others are joined with the host's rights.
+    // The user namespace last: the others are joined with the host's rights; but first by who has none.
     let (users, others): (Vec<_>, Vec<_>) = namespaces.join.iter().partition(|(kind, _)| *kind == CLONE_NEWUSER);
-    for (kind, path) in others.into_iter().chain(users) {
+    let pid = namespaces.join_pid.iter().filter(|_| child_joins_pid(context));
+    let joined: Vec<(i32, &String)> = match context.parent_may_mount {
+        true => others.iter().chain(&users).map(|(kind, path)| (*kind, path)).collect(),
+        false => users.iter().chain(&others).map(|(kind, path)| (*kind, path)).collect(),
+    };
+    for (kind, path) in joined.into_iter().chain(pid.map(|path| (CLONE_NEWPID, path))) {
         let slot = plan.open(Open::Namespace(path.clone()))?;
-        plan.push(Step::EnterNamespaceFile { slot, kind: *kind });
+        plan.push(Step::EnterNamespaceFile { slot, kind });
     }
     if namespaces.needs_two_clones() {
         plan.push(Step::CloneAgain { namespaces: namespaces.cloned() });
@@ -161,6 +168,12 @@ fn push_namespaces(plan: &mut Plan, context: &Context, process: &Process) -> Res
         plan.push(Step::EnterTimeNamespace);
     }
     Ok(())
+}
+
+/// A parent without rights may not join a pid namespace: the child does, with those of the user namespace that it has joined,
+/// for the second child.
+fn child_joins_pid(context: &Context) -> bool {
+    !context.parent_may_mount && context.namespaces.needs_two_clones()
 }
 
 fn push_root(plan: &mut Plan, context: &Context, options: &CreateOptions) -> Result<(), SpecError> {
@@ -298,9 +311,9 @@ pub fn has_own_mounts(spec: &Spec) -> Result<bool, SpecError> {
     Ok(Namespaces::parse(&spec.linux.namespaces)?.own(CLONE_NEWNS))
 }
 
-/// Whether the ids of the container's process are to be mapped anew.
-pub fn makes_user_namespace(spec: &Spec) -> Result<bool, SpecError> {
-    Ok(Namespaces::parse(&spec.linux.namespaces)?.is_new(CLONE_NEWUSER))
+/// Whether the ids of the container's process are those of a user namespace, its own or one that it joins.
+pub fn has_own_users(spec: &Spec) -> Result<bool, SpecError> {
+    Ok(Namespaces::parse(&spec.linux.namespaces)?.own(CLONE_NEWUSER))
 }
 
 /// Whether the container's processes end with its first one.

@@ -31,7 +31,9 @@ pub(super) fn push(plan: &mut Plan, context: &Context) -> Result<(), SpecError> 
     }
     let in_user_namespace = context.namespaces.own(CLONE_NEWUSER);
     let mut entries = Vec::new();
-    let wanted = &context.spec.linux.devices;
+    // It is a link to the container's own terminals, whoever asks for a node.
+    let is_terminals = |device: &&Device| paths::absolute(&device.path) == "/dev/ptmx";
+    let wanted: Vec<&Device> = context.spec.linux.devices.iter().filter(|device| !is_terminals(device)).collect();
     for (name, major, minor) in DEFAULT_NODES {
         let path = format!("/dev/{name}");
         if !wanted.iter().any(|device| paths::absolute(&device.path) == path) {

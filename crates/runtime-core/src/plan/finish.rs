@@ -25,6 +25,9 @@ pub struct Ending {
     pub start_hooks: Vec<Hook>,
     /// Whether the user namespace denies setgroups(2) (user_namespaces(7)).
     pub setgroups_denied: bool,
+    /// The runtime has no rights but those over a user namespace that it made: it may look into the process only as into any
+    /// of its user's.
+    pub shown_to_owner: bool,
 }
 
 /// oom_score_adj and rlimits: what needs the host's rights, so before they are given up.
@@ -88,6 +91,10 @@ pub(super) fn push(plan: &mut Plan, process: &Process, facts: &HostFacts, ending
         plan.push(Step::SetUmask(0o022));
     }
     plan.push(Step::SetUser { uid: user.uid, gid: user.gid, groups });
+    if ending.shown_to_owner {
+        // The change of the user has hidden it (prctl(2), PR_SET_DUMPABLE).
+        plan.push(Step::ShowToTracers);
+    }
     plan.push(Step::SetCapabilities { sets, ambient });
     plan.push(Step::ChangeDirectory { path: cwd, required: true });
     push_program(plan, process)?;
