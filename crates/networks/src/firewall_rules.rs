@@ -3,12 +3,14 @@
 //! What they say, in the order of a packet's way (semantics of Docker 28's bridge driver):
 //! - `guard`: what is published on loopback only never answers to packets from a link, whatever `route_localnet` says.
 //! - `prerouting`, `output`: a published port of a local address is translated. Packets of our own bridges are left to
-//!   docker-netd's socket: a container reaches a published port, its own too, through the relay.
+//!   docker-netd's socket: a container reaches a published port, its own too, through the relay. Not so with SCTP at a
+//!   public address: the kernel answers by the host's private one on the container's bridge, which such a client does not take.
 //! - `forward`: what belongs to a connection passes, before anything else is asked: its first packet was judged. Then marked
 //!   packets may pass; an internal bridge talks to itself only; a bridge talks to itself where that is allowed, to the
 //!   outside, never to another bridge of ours; from outside only what was translated enters.
 //!   Unprotected networks let everything in, routed ones echo requests and their published ports, from anywhere.
-//! - `postrouting`: what leaves a bridge's subnet by another link hides behind the host.
+//! - `postrouting`: what leaves a bridge's subnet by another link hides behind the host, and so does a container's SCTP to a
+//!   published port.
 
 use netlink::nft::{BaseChain, Comparison, CtKey, Expression, Hook, Meta, NatFamily, Payload, Verdict};
 
@@ -30,6 +32,7 @@ pub(crate) const CHAINS: [BaseChain; 5] = [
 const IPV4: u8 = 2;
 const IPV6: u8 = 10;
 const ICMP: u8 = 1;
+const SCTP: u8 = 132;
 const ICMP6: u8 = 58;
 /// `RTN_LOCAL`.
 const LOCAL: u32 = 2;
@@ -61,6 +64,32 @@ fn is_local() -> [Expression; 2] {
     [Expression::DestinationType(1), Expression::Compare(1, Comparison::Equal, LOCAL.to_ne_bytes().to_vec())]
 }
 
+/// Private networks (RFC 1918) as mask and value.
+const PRIVATE: [([u8; 4], [u8; 4]); 3] =
+    [([255, 0, 0, 0], [10, 0, 0, 0]), ([255, 240, 0, 0], [172, 16, 0, 0]), ([255, 255, 0, 0], [192, 168, 0, 0])];
+
+/// SCTP to an IPv4 address that is no private one; the family is looked at by who asks.
+fn is_public_sctp() -> Vec<Expression> {
+    let mut expressions = is_sctp().to_vec();
+    for (mask, value) in PRIVATE {
+        expressions.extend([
+            Expression::Payload(Payload::DestinationAddress4, 1),
+            Expression::Mask(1, u32::from_ne_bytes(mask)),
+            Expression::Compare(1, Comparison::NotEqual, value.to_vec()),
+        ]);
+    }
+    expressions
+}
+
+fn is_sctp() -> [Expression; 2] {
+    [Expression::Meta(Meta::TransportProtocol, 1), Expression::Compare(1, Comparison::Equal, vec![SCTP])]
+}
+
+/// The destination was translated.
+fn is_translated() -> [Expression; 2] {
+    [Expression::Ct(CtKey::Status, 1), Expression::AnyBit(1, TRANSLATED)]
+}
+
 fn name_in(meta: Meta, set: &'static str) -> [Expression; 2] {
     [Expression::Meta(meta, 1), Expression::InSet { set, register: 1 }]
 }
@@ -74,42 +103,44 @@ fn protocol_and_port(first: u32, second: u32) -> [Expression; 2] {
     [Expression::Meta(Meta::TransportProtocol, first), Expression::Payload(Payload::DestinationPort, second)]
 }
 
-/// Translation of published ports, those of a single address first.
-fn translations(prefix: &[Expression]) -> Vec<Vec<Expression>> {
-    let to4 = Expression::DestinationNat { family: NatFamily::V4, address: 1, port: 9 };
-    // Register 2 begins with the fifth word, which follows the 16 bytes of the address in register 1.
-    let to6 = Expression::DestinationNat { family: NatFamily::V6, address: 1, port: 2 };
-    let rule = |parts: &[&[Expression]]| {
-        let mut rule = prefix.to_vec();
-        parts.iter().for_each(|part| rule.extend_from_slice(part));
-        rule
-    };
-    vec![
-        rule(&[
-            &family(IPV4),
-            &[Expression::Payload(Payload::DestinationAddress4, 1)],
-            &protocol_and_port(9, 10),
-            &[Expression::Map { map: PUBLISHED_AT4, register: 1, to: 1 }, to4.clone()],
-        ]),
-        rule(&[
-            &family(IPV6),
-            &[Expression::Payload(Payload::DestinationAddress6, 1)],
-            &protocol_and_port(2, 13),
-            &[Expression::Map { map: PUBLISHED_AT6, register: 1, to: 1 }, to6.clone()],
-        ]),
-        rule(&[
-            &family(IPV4),
-            &is_local(),
-            &protocol_and_port(1, 9),
-            &[Expression::Map { map: PUBLISHED4, register: 1, to: 1 }, to4],
-        ]),
-        rule(&[
-            &family(IPV6),
-            &is_local(),
-            &protocol_and_port(1, 9),
-            &[Expression::Map { map: PUBLISHED6, register: 1, to: 1 }, to6],
-        ]),
-    ]
+/// Translation of published ports of IPv4, those of a single address first.
+fn translations4(prefix: &[Expression]) -> [Vec<Expression>; 2] {
+    let to = Expression::DestinationNat { family: NatFamily::V4, address: 1, port: 9 };
+    let at = [
+        prefix,
+        &family(IPV4),
+        &[Expression::Payload(Payload::DestinationAddress4, 1)],
+        &protocol_and_port(9, 10),
+        &[Expression::Map { map: PUBLISHED_AT4, register: 1, to: 1 }, to.clone()],
+    ];
+    let any = [
+        prefix,
+        &family(IPV4),
+        &is_local(),
+        &protocol_and_port(1, 9),
+        &[Expression::Map { map: PUBLISHED4, register: 1, to: 1 }, to],
+    ];
+    [at.concat(), any.concat()]
+}
+
+/// The same of IPv6. Register 2 begins with the fifth word, which follows the 16 bytes of the address in register 1.
+fn translations6(prefix: &[Expression]) -> [Vec<Expression>; 2] {
+    let to = Expression::DestinationNat { family: NatFamily::V6, address: 1, port: 2 };
+    let at = [
+        prefix,
+        &family(IPV6),
+        &[Expression::Payload(Payload::DestinationAddress6, 1)],
+        &protocol_and_port(2, 13),
+        &[Expression::Map { map: PUBLISHED_AT6, register: 1, to: 1 }, to.clone()],
+    ];
+    let any = [
+        prefix,
+        &family(IPV6),
+        &is_local(),
+        &protocol_and_port(1, 9),
+        &[Expression::Map { map: PUBLISHED6, register: 1, to: 1 }, to],
+    ];
+    [at.concat(), any.concat()]
 }
 
 /// Every packet passes here: the comparison that most fail comes first.
@@ -130,8 +161,9 @@ fn guard_rules() -> Vec<Rule> {
 /// The host's own connections to loopback addresses go to docker-netd's socket: the kernel would not route a packet from
 /// 127.0.0.1 to a bridge.
 fn translation_rules() -> Vec<Rule> {
-    let mut rules: Vec<Rule> =
-        translations(&name_not_in(Meta::InputName, BRIDGES)).into_iter().map(|rule| ("prerouting", rule)).collect();
+    let from_others = name_not_in(Meta::InputName, BRIDGES);
+    let prerouting = [translations4(&from_others), translations6(&from_others), translations4(&is_public_sctp())];
+    let mut rules: Vec<Rule> = prerouting.concat().into_iter().map(|rule| ("prerouting", rule)).collect();
     let mut six_loopback = vec![0; 16];
     six_loopback[15] = 1;
     let loopbacks =
@@ -144,7 +176,8 @@ fn translation_rules() -> Vec<Rule> {
         ];
         rules.push(("output", [&family(number)[..], &is_loopback].concat()));
     }
-    rules.extend(translations(&[]).into_iter().map(|rule| ("output", rule)));
+    let output = [translations4(&[]), translations6(&[])].concat();
+    rules.extend(output.into_iter().map(|rule| ("output", rule)));
     rules
 }
 
@@ -159,7 +192,6 @@ fn forward_rules(config: &FirewallConfig) -> Vec<Rule> {
         Expression::InSet { set: INSIDE, register: 1 },
     ];
     let answers = [Expression::Ct(CtKey::State, 1), Expression::AnyBit(1, ANSWERS)];
-    let translated = [Expression::Ct(CtKey::Status, 1), Expression::AnyBit(1, TRANSLATED)];
     let mut rules: Vec<Vec<Expression>> = vec![[&answers[..], &accept].concat()];
     if let Some(mark) = config.accept_mark {
         let marked = [
@@ -200,8 +232,9 @@ fn forward_rules(config: &FirewallConfig) -> Vec<Rule> {
         ]);
     }
     rules.extend([
+        [&out(BRIDGES)[..], &is_sctp(), &is_translated(), &accept].concat(),
         [&into(BRIDGES)[..], &out(BRIDGES), &drop].concat(),
-        [&out(BRIDGES)[..], &translated, &accept].concat(),
+        [&out(BRIDGES)[..], &is_translated(), &accept].concat(),
         [&out(BRIDGES)[..], &drop].concat(),
         [&into(BRIDGES)[..], &accept].concat(),
     ]);
@@ -213,7 +246,16 @@ fn masquerade_rules() -> Vec<Rule> {
         (IPV4, NatFamily::V4, Payload::SourceAddress4, SOURCE4, MASQUERADE4),
         (IPV6, NatFamily::V6, Payload::SourceAddress6, SOURCE6, MASQUERADE6),
     ];
-    let mut rules = Vec::new();
+    // A container's SCTP to a port of the host that leads to another container: the answer comes back by the host.
+    let between = [
+        &name_in(Meta::OutputName, BRIDGES)[..],
+        &family(IPV4),
+        &is_sctp(),
+        &is_translated(),
+        &[Expression::Payload(Payload::SourceAddress4, 1), Expression::InSet { set: MASQUERADE4, register: 1 }],
+        &[Expression::Masquerade],
+    ];
+    let mut rules = vec![("postrouting", between.concat())];
     for (number, nat, field, source, masquerade) in families {
         let leaves = [&name_not_in(Meta::OutputName, BRIDGES)[..], &family(number), &[Expression::Payload(field, 1)]];
         let chosen =

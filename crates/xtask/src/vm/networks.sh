@@ -122,19 +122,30 @@ docker run -d --name greeter --network town -p 9132:132/sctp -p 127.0.0.1:9133:1
 132/sctp -> [::]:9132" ]
 docker run -d --name other busybox sleep 10000 >/dev/null
 until_done docker exec greeter grep -q ' 132 ' /proc/net/sctp/eps
-# Who has said its last hears nothing any more: SCTP has no half of a connection.
-ask='{ echo someone; sleep 6; } | timeout 20 socat - SCTP'
+# Who has said its last hears nothing any more: SCTP has no half of a connection. The end of the words is not passed on.
+ask() { echo "echo someone | timeout 40 socat -t 30 - SCTP:$1,shut-none"; }
 greets() { grep -q 'greetings to someone'; }
 for place in 127.0.0.1:9132 192.0.2.1:9132 '[::1]:9132' 127.0.0.1:9133; do
-    sh -c "$ask:$place" | greets
+    sh -c "$(ask $place)" | greets
     say "SCTP from this machine to $place"
 done
-[ "$(nsenter -t $other -n sh -c "$ask:192.0.2.1:9132")" = 'greetings to someone 192.0.2.2' ]
+[ "$(nsenter -t $other -n sh -c "$(ask 192.0.2.1:9132)")" = 'greetings to someone 192.0.2.2' ]
 say "SCTP from another machine, which is seen as the client"
-refused sh -c "nsenter -t $other -n sh -c '$ask:192.0.2.1:9133' | grep -q greetings"
+refused sh -c "nsenter -t $other -n sh -c '$(ask 192.0.2.1:9133)' | grep -q greetings"
 say "SCTP published on loopback is not reached from another machine"
-docker run --rm --network town busybox sh -c "$ask:greeter:132" | greets
+docker run --rm --network town busybox sh -c "$(ask greeter:132)" | greets
 say "SCTP between containers"
+# The host has more addresses than the one that is asked, and SCTP tells them all: time and again the same.
+docker run -d --name near --network town busybox sleep 10000 >/dev/null
+gateway=$(docker network inspect -f '{{(index .IPAM.Config 0).Gateway}}' town)
+for round in 1 2 3 4 5; do
+    docker exec other sh -c "$(ask 192.0.2.1:9132)" | greets
+    docker exec near sh -c "$(ask 192.0.2.1:9132)" | greets
+done
+say "SCTP from containers of another network, and of the same one, to the host's port"
+docker exec greeter sh -c "$(ask $gateway:9132)" | greets
+say "SCTP from a container to itself by its gateway"
+docker rm -f near >/dev/null
 docker rm -f greeter other >/dev/null
 docker network rm town >/dev/null
 kill $other
