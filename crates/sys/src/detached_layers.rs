@@ -41,10 +41,7 @@ fn at_once(folders: &[PathBuf]) -> io::Result<OwnedFd> {
     let place = folders.first().ok_or(io::ErrorKind::InvalidInput)?;
     std::thread::scope(|scope| {
         let mounter = scope.spawn(|| {
-            // SAFETY: no memory is passed; the namespace of this thread alone, which ends here, changes.
-            if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            crate::process::unshare(libc::CLONE_NEWNS)?;
             rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
             layers::mount_layers(&[overlay], place)?;
             let clone = mount::open_tree(CWD.as_raw_fd(), &layers::c_path(place)?, OPEN_TREE_CLONE)?;

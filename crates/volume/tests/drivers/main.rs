@@ -29,9 +29,10 @@ fn main() {
         trials.push(tmpfs.with_ignored_flag(!root));
         trials.push(Trial::test(format!("plugin::{name}"), move || on_plugin(run)));
     }
-    let own: [(&str, fn()); 6] = [
+    let own: [(&str, fn()); 7] = [
         ("a_mount_is_made_once_and_found_again_by_the_next_daemon", found_again),
         ("what_the_kernel_refuses_is_told_in_dockers_words", refused),
+        ("a_share_s_server_is_looked_up_and_its_password_is_not_told", shares),
         ("binds_are_read_only_where_they_shall_be", binds),
         ("nothing_is_deleted_through_a_mount", mounted_inside),
         ("docker_finds_its_way_back", docker_again),
@@ -140,6 +141,41 @@ fn refused() {
         assert_eq!(driver.check("a", &Options::new()).expect_err("short").kind(), ErrorKind::InvalidArgument);
         let error = driver.create("a/b", &Options::new()).await.expect_err("name");
         assert!(error.to_string().starts_with("\"a/b\" includes invalid characters for a local volume name, only"));
+    });
+}
+
+/// CIFS: by the name in the device, or by `addr=`. Nobody serves here, and the kernel may not know the file system at all.
+fn shares() {
+    let folder = tempfile::tempdir().expect("folder");
+    run(async {
+        let driver = local(folder.path());
+        let data = folder.path().join("volumes/share/_data");
+        for (device, words, called) in [
+            ("//localhost/files", "username=u,password=p", "//127.0.0.1/files:{}, data: username=u,password=********"),
+            (
+                "//127.0.0.1/a b",
+                "password=p,ro,vers=3.0",
+                "//127.0.0.1/a b:{}, flags: 0x1, data: password=********,vers=3.0",
+            ),
+            ("//share/files", "addr=localhost,password=p", "//share/files:{}, data: addr=127.0.0.1,password=********"),
+        ] {
+            let share = options(&[("type", "cifs"), ("device", device), ("o", words)]);
+            driver.create("share", &share).await.expect("create");
+            let error = driver.mount("share", &share, "one").await.expect_err("nobody serves").to_string();
+            let begins =
+                format!("failed to mount local volume: mount {}: ", called.replace("{}", &data.to_string_lossy()));
+            assert!(error.starts_with(&begins), "{error}\n{begins}");
+            if !fs::read_to_string("/proc/filesystems").expect("a list").contains("cifs") {
+                assert_eq!(error[begins.len()..], *"no such device");
+            }
+            driver.remove("share").await.expect("remove");
+        }
+        let unknown = options(&[("type", "cifs"), ("device", "//nobody.invalid./x")]);
+        let error = errors::chain(&driver.mount("share", &unknown, "one").await.expect_err("refused"));
+        assert!(
+            error.starts_with("error resolving passed in network volume address: lookup nobody.invalid"),
+            "{error}"
+        );
     });
 }
 
