@@ -125,7 +125,9 @@ impl<'a> Container<'a> {
         let mut facts = bundle::facts(&group, spec.process.as_ref(), &spec.linux.mount_label)?;
         facts.setgroups_denied = process::uid() != 0 && planner::has_own_users(spec)?;
         facts.bundle.clone_from(&self.bundle.path);
-        facts.cgroup = bundle::cgroup_facts(&layout, &group);
+        // Without one of its own a container sees its caller's.
+        let shown = if group == Group::default() { Group::of_process(process::pid())? } else { group.clone() };
+        facts.cgroup = bundle::cgroup_facts(&layout, &shown);
         if spec.linux.rootfs_propagation.ends_with("shared") {
             facts.rootfs_parent_mount = bundle::mount_point_of(&rootfs);
         }
