@@ -40,6 +40,10 @@ impl Traces {
         }
         for folder in host.container_folders() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                // What the runtime keeps for all containers; an id has no colon.
+                if entry.file_name().as_encoded_bytes().starts_with(b":") {
+                    continue;
+                }
                 traces.insert(format!("file {}", entry.path().display()));
             }
         }

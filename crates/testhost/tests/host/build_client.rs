@@ -136,8 +136,7 @@ pub fn lends(host: &Host) -> Result<()> {
         ensure!(ran.code == 1 && ran.stderr.contains(expected), "{words:?}: {ran:?}");
     }
     let from = context(host, "from", &[("Dockerfile", "FROM other\n")])?;
-    let ran = try_build(&engine, &["--build-context", &format!("other={}", shown(&other)), &shown(&from)])?;
-    ensure!(ran.code == 1 && ran.stderr.contains("the named context other has files"), "{ran:?}");
+    build(&engine, &["--build-context", &format!("other={}", shown(&other)), &shown(&from)])?;
     Ok(())
 }
 
