@@ -66,6 +66,8 @@ use std::process::ExitCode;
 use testhost::{Docker, Engine, Needs, Test, test};
 
 const BUSYBOX: &[Needs] = &[Needs::Path("/bin/busybox")];
+const KEYS: &[Needs] =
+    &[Needs::Path("/bin/busybox"), Needs::Path("/usr/bin/ssh-agent"), Needs::Path("/usr/bin/ssh-keygen")];
 const REGISTRY: &[Needs] =
     &[Needs::Path("/bin/busybox"), Needs::Program("docker-registry", "docker-registry"), DOCKER_OF_DOCKER];
 const LARGE: &[Needs] = &[
@@ -107,8 +109,7 @@ const SESSIONS: &[Needs] = &[
     Needs::Path(build_sessions::COMPOSE),
     Needs::Program("python3", "python3"),
 ];
-const MISTAKES: &[Needs] =
-    &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER, Needs::Path(build_sessions::CLIENT)];
+const MISTAKES: &[Needs] = &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER, Needs::Path(build_sessions::CLIENT)];
 const CLIENTS: &[Needs] = &[Needs::Path("/bin/busybox"), DOCKER_OF_DOCKER];
 const DOCKER_OF_DOCKER: Needs = Needs::Program("docker", "docker.io");
 
@@ -141,6 +142,8 @@ const TESTS: &[Test] = &[
     test("a_step_for_other_processors_says_which", BUSYBOX, build_platforms::foreign),
     test("what_is_said_of_an_image_lies_beside_it", REGISTRY, build_platforms::attestations),
     test("a_stage_begins_with_a_folder", BUSYBOX, build_platforms::folders),
+    test("a_stage_begins_with_an_image_in_a_folder", BUSYBOX, build_platforms::layouts),
+    test("keys_are_lent_by_an_agent_of_their_own", KEYS, build_platforms::keys),
     test("what_one_engine_has_built_another_takes_from_a_registry", REGISTRY, build_cache::registry),
     test("a_client_s_folder_takes_a_cache_to_another_engine", REGISTRY, build_cache::folder),
     test("the_least_of_a_cache_are_the_steps_of_the_result", REGISTRY, build_cache::least),
@@ -179,7 +182,11 @@ const TESTS: &[Test] = &[
     test("two_engines_save_an_image_alike", REGISTRY, images_archives::two_engines),
     test("an_image_is_saved_and_pushed_alike_however_it_was_made", REGISTRY, images_equal::saved_alike),
     test("daemons_killed_while_images_change_leave_a_whole_store", BUSYBOX, images_killed::at_any_moment),
-    test("a_client_netd_or_a_shim_killed_while_images_change_harms_none", REGISTRY, images_killed::client_netd_and_shim),
+    test(
+        "a_client_netd_or_a_shim_killed_while_images_change_harms_none",
+        REGISTRY,
+        images_killed::client_netd_and_shim,
+    ),
     test("each_platform_of_an_image_is_shown_saved_loaded_and_removed_alone", CLIENTS, images_platforms::chosen),
     test("a_platform_that_somebody_needs_is_not_removed", BUSYBOX, images_platforms::kept),
     test("an_archive_may_be_compressed_in_four_ways", PACKERS, images_archives::compressed),
