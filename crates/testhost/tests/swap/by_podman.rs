@@ -142,6 +142,26 @@ pub fn podman_runs_our_runtime(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// Limits and signals of podman's by our runtime.
+pub fn podman_updates_and_kills(host: &Host) -> Result<()> {
+    let podman = Pod::new(host, "podman")?;
+    let group = format!("/{}", host.control_group());
+    let pushed = images::push(host, &host.registry()?)?;
+    let image = podman.run(&["pull", "--quiet", "--tls-verify=false", &pushed])?;
+    let run = ["run", "-d", "--cgroup-parent", &group, "--network", "none", "--name", "limited", &image];
+    podman.run(&[&run[..], &["sleep", "1000"]].concat())?;
+    podman.run(&["update", "--memory", "128m", "limited"])?;
+    // The limit that podman 4.3's stats show is the one that the container began with (its pull request 18630).
+    let limit = podman.run(&["exec", "limited", "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])?;
+    ensure!(limit == "134217728", "{limit}");
+    let stats = podman.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "limited"])?;
+    ensure!(stats == "limited 1", "{stats}");
+    podman.run(&["kill", "limited"])?;
+    ensure!(podman.run(&["wait", "limited"])? == "137");
+    podman.run(&["rm", "limited"])?;
+    Ok(())
+}
+
 /// A step of a build by our runtime.
 pub fn buildah_runs_our_runtime(host: &Host) -> Result<()> {
     let buildah = Pod::new(host, "buildah")?;

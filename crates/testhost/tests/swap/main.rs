@@ -130,6 +130,7 @@ const TESTS: &[Test] = &[
     test("docker_20_drives_our_dockerd", DOCKER, |host| by_docker::docker_drives_ours(host, CLIENT)),
     test("docker_28_drives_our_dockerd", CLIENT_28_NEEDS, |host| by_docker::docker_drives_ours(host, CLIENT_28)),
     test("podman_runs_our_runtime", PODMAN, by_podman::podman_runs_our_runtime),
+    test("podman_updates_and_kills_by_our_runtime", PODMAN, by_podman::podman_updates_and_kills),
     test("buildah_runs_our_runtime", PODMAN, by_podman::buildah_runs_our_runtime),
     test("our_engine_reads_what_skopeo_and_podman_push", PODMAN, by_podman::we_read_what_others_push),
     test("skopeo_podman_and_umoci_read_what_we_push", PODMAN, by_podman::others_read_what_we_push),
