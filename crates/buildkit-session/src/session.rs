@@ -54,7 +54,11 @@ impl Session {
     /// Returns when the client serves its session, or fails when it does not.
     pub async fn check(&self) -> Result<(), SessionError> {
         let mut client = HealthClient::new(self.channel());
-        self.in_time(client.check(HealthCheckRequest::default())).await.map(drop)
+        match self.in_time(client.check(HealthCheckRequest::default())).await {
+            // dockerode's client does not know the question, and is there all the same.
+            Err(SessionError::Answer { kind: ErrorKind::NotImplemented, .. }) => Ok(()),
+            answered => answered.map(drop),
+        }
     }
 
     /// Returns when the client has gone.
@@ -117,5 +121,27 @@ impl Session {
             },
             () = self.over() => Err(SessionError::Over),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::service::Routes;
+    use tonic::transport::Server;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_know_the_question_is_there() {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let (ending, over) = (CancellationToken::new(), CancellationToken::new());
+        let client = Server::builder().add_routes(Routes::default());
+        let client = tokio::spawn(client.serve_with_incoming(grpc_connection::incoming(theirs, &ending)));
+        let channel = grpc_connection::channel(ours, over.clone()).await.unwrap();
+        let session = Session::new("a".to_owned(), String::new(), BTreeSet::new(), channel, over);
+        session.check().await.unwrap();
+        session.end();
+        assert!(session.check().await.is_err(), "it is over");
+        client.abort();
     }
 }
