@@ -66,9 +66,7 @@ pub fn close(fd: RawFd) {
 /// Has a part of a file go to the disk soon, and does not wait for it (sync_file_range(2)): a later fsync(2) finds less to do.
 pub fn start_writeback(file: BorrowedFd<'_>, offset: i64, length: i64) -> Result<()> {
     // SAFETY: the descriptor is open as long as it is borrowed; no memory is passed.
-    check_unit(
-        unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) }.into(),
-    )
+    check_unit(unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) }.into())
 }
 
 pub fn mkdirat(dir: RawFd, path: &CStr, mode: u32) -> Result<()> {
