@@ -8,13 +8,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use build_core::KeyMaker;
-use container_core::{MountKind as RequestKind, MountRequest};
 use dockerfile::{Mount, Sharing};
 
 use crate::builder::{BuilderConfig, Shared, blocking};
 use crate::error::BuildError;
 use crate::fill::{Fill, materialise};
-use crate::mounts::{Mounted, StepMount, gather};
+use crate::mounts::{Mounted, StepMount, bind_request, gather};
 use crate::remote_cache;
 use crate::state::{Build, StageState};
 use crate::transfer::Gathered;
@@ -73,13 +72,7 @@ pub(crate) async fn prepare(
         owner: build.shared.config.on_host((mount.uid.unwrap_or(0), mount.gid.unwrap_or(0))),
         config: Arc::clone(&build.shared.config),
     };
-    let request = MountRequest {
-        kind: RequestKind::Bind,
-        source: path.display().to_string(),
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-        ..MountRequest::default()
-    };
+    let request = bind_request(&path, mount);
     let key = KeyMaker::new("cache mount").field(&mount.target).field(id).finish().to_string();
     Ok(StepMount { request: Some(request), env: None, key, fill: Some(fill) })
 }

@@ -223,6 +223,17 @@ impl Mounted {
     }
 }
 
+/// What stands at `path` on the host is seen where the mount says.
+pub(crate) fn bind_request(path: &Path, mount: &Mount) -> MountRequest {
+    MountRequest {
+        kind: RequestKind::Bind,
+        source: path.display().to_string(),
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+        ..MountRequest::default()
+    }
+}
+
 async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path) -> Result<StepMount, BuildError> {
     let source = if mount.source.is_empty() { "/" } else { &mount.source };
     let (tree, gathered) = gather(build, state, &mount.from, source).await?;
@@ -234,13 +245,7 @@ async fn bind(build: &Build<'_>, state: &StageState, mount: &Mount, path: &Path)
     })
     .await?;
     let key = KeyMaker::new("bind").field(&mount.target).field(digest?.to_string()).finish().to_string();
-    let request = MountRequest {
-        kind: RequestKind::Bind,
-        source: path.display().to_string(),
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-        ..MountRequest::default()
-    };
+    let request = bind_request(path, mount);
     let config = Arc::clone(&build.shared.config);
     let fill = Some(Fill::Tree { gathered, path: path.to_owned(), is_file, config });
     Ok(StepMount { request: Some(request), env: None, key, fill })

@@ -14,14 +14,12 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Streaming};
 
 use crate::error::SessionError;
-use crate::session::Session;
+use crate::session::{QUEUE, Session};
 
 const READ: &str = "/containerd.services.content.v1.Content/Read";
 const WRITE: &str = "/containerd.services.content.v1.Content/Write";
 /// Says which of the client's folders is meant.
 const STORE: &str = "buildkit-attachable-store-id";
-/// Pieces on their way.
-const QUEUE: usize = 4;
 /// A piece of a blob, within what gRPC takes as one message.
 const PIECE: usize = 1 << 20;
 
@@ -40,23 +38,8 @@ impl Session {
         self.require(READ)?;
         let wanted = ReadContentRequest { digest: digest.to_string(), ..ReadContentRequest::default() };
         let mut client = ContentClient::new(self.channel());
-        let mut incoming = self.in_time(client.read(named(store, wanted)?)).await?.into_inner();
-        let (sender, pieces) = mpsc::channel(QUEUE);
-        let session = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let piece = match session.in_time(incoming.message()).await {
-                    Ok(Some(message)) => Ok(message.data),
-                    Ok(None) => return,
-                    Err(error) => Err(std::io::Error::other(errors::chain(&error))),
-                };
-                let is_last = piece.is_err();
-                if sender.send(piece).await.is_err() || is_last {
-                    return;
-                }
-            }
-        });
-        Ok(pieces)
+        let incoming = self.in_time(client.read(named(store, wanted)?)).await?.into_inner();
+        Ok(self.pieces(incoming, |message| message.data))
     }
 
     /// Stores a blob that is not there yet.

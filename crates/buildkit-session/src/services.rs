@@ -18,8 +18,6 @@ use crate::session::Session;
 const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
 const GET_SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const PULL: &str = "/moby.upload.v1.Upload/Pull";
-/// Pieces of an upload on their way.
-const QUEUE: usize = 4;
 /// The longest credential, and the largest secret, as in BuildKit.
 const MAX_LOGIN: usize = 64 << 10;
 const MAX_SECRET: usize = 500 << 10;
@@ -80,22 +78,7 @@ impl Session {
         let wrong = |_| SessionError::hostile(format!("{path:?} is no path of an upload"));
         request.metadata_mut().insert("urlpath", AsciiMetadataValue::try_from(path).map_err(wrong)?);
         let mut client = UploadClient::new(self.channel());
-        let mut incoming = self.in_time(client.pull(request)).await?.into_inner();
-        let (sender, pieces) = mpsc::channel(QUEUE);
-        let session = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let piece = match session.in_time(incoming.message()).await {
-                    Ok(Some(message)) => Ok(message.data),
-                    Ok(None) => return,
-                    Err(error) => Err(std::io::Error::other(error)),
-                };
-                let is_last = piece.is_err();
-                if sender.send(piece).await.is_err() || is_last {
-                    return;
-                }
-            }
-        });
-        Ok(pieces)
+        let incoming = self.in_time(client.pull(request)).await?.into_inner();
+        Ok(self.pieces(incoming, |message| message.data))
     }
 }

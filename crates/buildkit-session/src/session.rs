@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use buildkit_api::health::HealthCheckRequest;
 use buildkit_api::health::health_client::HealthClient;
+use bytes::Bytes;
 use errors::ErrorKind;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 use tonic::transport::Channel;
 
 use crate::error::SessionError;
 
+/// Pieces of a stream on their way.
+pub(crate) const QUEUE: usize = 4;
 /// How long a client may take for a single answer, and be silent during a transfer.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
@@ -121,6 +126,30 @@ impl Session {
             },
             () = self.over() => Err(SessionError::Over),
         }
+    }
+
+    /// The bytes of a client's messages, one after the other; an error is the last.
+    pub(crate) fn pieces<M: Send + 'static>(
+        &self,
+        mut incoming: Streaming<M>,
+        data: fn(M) -> Bytes,
+    ) -> mpsc::Receiver<std::io::Result<Bytes>> {
+        let (sender, pieces) = mpsc::channel(QUEUE);
+        let session = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let piece = match session.in_time(incoming.message()).await {
+                    Ok(Some(message)) => Ok(data(message)),
+                    Ok(None) => return,
+                    Err(error) => Err(std::io::Error::other(error)),
+                };
+                let is_last = piece.is_err();
+                if sender.send(piece).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        pieces
     }
 }
 

@@ -181,12 +181,15 @@ impl Client {
 
     /// Sends with the version in the path; an answer that is a refusal is an error.
     async fn exchange(&self, request: Request) -> Result<(Response<Incoming>, SendRequest<Upload>), Error> {
-        let request = match (self.version.get(), request.again()) {
-            (None, Some(again)) => match self.exchange_first(request).await? {
+        if let Some(version) = self.version.get() {
+            return self.exchange_with(*version, request).await;
+        }
+        let request = match request.again() {
+            Some(again) => match self.exchange_first(request).await? {
                 Some(exchanged) => return Ok(exchanged),
                 None => again,
             },
-            _ => request,
+            None => request,
         };
         self.exchange_with(self.version().await?, request).await
     }

@@ -79,6 +79,7 @@ impl Spare {
         let (mut slot, time) = waited.unwrap_or_else(PoisonError::into_inner);
         if time.timed_out() {
             *slot = Slot::Empty;
+            self.changed.notify_all();
         }
     }
 
@@ -129,20 +130,8 @@ mod tests {
     fn one_that_nobody_takes_goes() {
         let spare = Arc::new(Spare::default());
         spare.prepare();
-        let empty = |slot: &mut Slot| !matches!(slot, Slot::Empty);
-        let waited = spare.changed.wait_while(spare.slot(), |slot| matches!(slot, Slot::Making { .. }));
-        drop(waited.expect("not poisoned"));
-        std::thread::sleep(LIFE);
-        let mut slot = spare.slot();
-        // Its thread may come a little later.
-        for _ in 0..1000 {
-            if !empty(&mut slot) {
-                return;
-            }
-            drop(slot);
-            std::thread::sleep(Duration::from_millis(10));
-            slot = spare.slot();
-        }
-        panic!("it is still there: {slot:?}");
+        let there = |slot: &mut Slot| !matches!(slot, Slot::Empty);
+        let waited = spare.changed.wait_timeout_while(spare.slot(), 60 * LIFE, there);
+        assert!(!waited.expect("not poisoned").1.timed_out(), "it is still there");
     }
 }

@@ -11,7 +11,7 @@ use runtime_core::seccomp::{self, Arch, Filter, Instruction, Listener};
 use runtime_core::spec::Seccomp;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -130,7 +130,8 @@ fn keep(place: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(oldest);
     }
     let new = folder.join(format!("new-{}", std::process::id()));
-    fs::write(&new, bytes)?;
+    // In another PID namespace somebody may have the same number: the file is one writer's alone.
+    fs::File::create_new(&new)?.write_all(bytes)?;
     fs::rename(&new, place)
 }
 
