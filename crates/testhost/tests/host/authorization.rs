@@ -1,52 +1,27 @@
 //! Authorization plugins: nothing passes them unseen.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testhost::{Host, raw_request};
 
-/// Where Docker looks for plugins.
-const FOLDER: &str = "/run/docker/plugins";
+use crate::plugin_socket;
 
 /// Allows everything but creation with the word `forbidden` in the body, and answers that have `secret` in theirs.
-fn plugin(socket: &Path) -> Result<Arc<Mutex<Vec<Value>>>> {
-    let listener = UnixListener::bind(socket)?;
+fn plugin(name: &str) -> Result<Arc<Mutex<Vec<Value>>>> {
     let seen: Arc<Mutex<Vec<Value>>> = Arc::default();
     let record = Arc::clone(&seen);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut reader = BufReader::new(&stream);
-            let (mut method, mut length) = (String::new(), 0);
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|length| length > 2) {
-                if let Some(path) = line.strip_prefix("POST /") {
-                    path.split(' ').next().unwrap_or_default().clone_into(&mut method);
-                }
-                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap_or(0);
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            let _ = reader.read_exact(&mut body);
-            let answer = if method == "Plugin.Activate" {
-                json!({"Implements": ["authz"]})
-            } else {
-                let mut question: Value = serde_json::from_slice(&body).unwrap_or_default();
-                question["Method"] = json!(method);
-                let verdict = judge(&question);
-                record.lock().expect("no panic holds it").push(question);
-                verdict
-            };
-            let text = answer.to_string();
-            let _ =
-                write!(&stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+    plugin_socket::serve(name, move |method, question| {
+        if method == "Plugin.Activate" {
+            return json!({"Implements": ["authz"]});
         }
-    });
+        let mut question = question.clone();
+        question["Method"] = json!(method);
+        let verdict = judge(&question);
+        record.lock().expect("no panic holds it").push(question);
+        verdict
+    })?;
     Ok(seen)
 }
 
@@ -76,10 +51,8 @@ fn decode(text: &str) -> String {
 }
 
 pub fn plugins(host: &Host) -> Result<()> {
-    std::fs::create_dir_all("/run/docker")?;
-    host.command("mount", &["-t", "tmpfs", "tmpfs", "/run/docker"])?;
-    std::fs::create_dir_all(FOLDER)?;
-    let seen = plugin(&Path::new(FOLDER).join("guard.sock"))?;
+    plugin_socket::make_folder(host)?;
+    let seen = plugin("guard")?;
     let engine = host.engine_with("e", &["--authorization-plugin", "guard"])?;
     let image = engine.import_busybox("busybox")?;
     ensure!(engine.docker.run(&["run", "--rm", &image, "echo", "hi"])?.trim() == "hi");
@@ -123,7 +96,7 @@ pub fn plugins(host: &Host) -> Result<()> {
     ensure!(methods.iter().any(|method| method.contains("AuthZRes")), "{methods:?}");
 
     // Without its plugin the daemon lets nothing through, and does not start.
-    std::fs::remove_file(Path::new(FOLDER).join("guard.sock"))?;
+    plugin_socket::remove("guard")?;
     let mut other = std::process::Command::new(host.programs().join("dockerd"));
     other.args(["--data-root", &host.path("o").display().to_string()]);
     other.args(["--exec-root", &host.path("or").display().to_string()]);
